@@ -1,0 +1,152 @@
+"""What environment.sh asks of a Python: what it lacks of pyproject.toml, what a .venv built on it must know.
+
+Runs before every command, on whatever Python is active: the standard library only, and no import of torch.
+"""
+
+import fcntl
+import re
+import site
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PIN_FILES = {"runtime": ["requirements.txt"], "tests": ["requirements.txt", "requirements-tests.txt"]}
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: (2, 13) for 2.13.0+cpu.
+
+    A pre-release counts as its release, because vendors' containers ship torch as 2.11.0a0.
+    """
+    leading = re.match(r"[\d.]*", version)
+    parts = [int(part) for part in leading[0].split(".") if part] if leading else []
+    while parts and parts[-1] == 0:
+        parts.pop()
+    return tuple(parts)
+
+
+def requirements(purpose: str) -> dict[str, str]:
+    """Return name -> lowest version that pyproject.toml accepts, for "runtime" or "tests"."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [f"python{project['requires-python']}", *project["dependencies"]]
+    if purpose == "tests":
+        lines += project["optional-dependencies"]["tests"]
+    found = {}
+    for line in lines:
+        match = re.fullmatch(r"([\w.-]+) *>= *([\d.]+)", line)
+        if match is None:
+            sys.exit(f"pyproject.toml asks for {line!r}, environment.py reads only name>=version")
+        found[match[1]] = match[2]
+    return found
+
+
+def installed(name: str) -> str:
+    """Return the installed version of a package, "" if it is absent or half written."""
+    try:
+        return metadata.version(name) or ""
+    except (metadata.PackageNotFoundError, KeyError):
+        return ""
+
+
+def lacking(purpose: str) -> list[str]:
+    """Return, for each requirement that is not met, what to install: the pinned version."""
+    wanted = requirements(purpose)
+    python = wanted.pop("python")
+    if sys.version_info < numbers(python):
+        sys.exit(f"Python {python} or newer is needed")
+    missing = [name for name, lowest in wanted.items() if numbers(installed(name)) < numbers(lowest)]
+    if not missing:
+        return []
+    pins = dict(line.split("==") for line in pinned(purpose).splitlines() if "==" in line)
+    if "torch" not in missing:
+        # Each torchvision belongs to one torch: beside another torch than the pinned one, pip must choose.
+        pins["torchvision"] = ""
+    return [f"{name}=={pins[name]}" if pins.get(name) else f"{name}>={wanted[name]}" for name in missing]
+
+
+def pinned(purpose: str) -> str:
+    """Return the text of the files of pinned versions."""
+    return "".join((ROOT / name).read_text(encoding="utf-8") for name in PIN_FILES[purpose])
+
+
+def in_own_venv() -> bool:
+    """Say whether this Python is that of the repository's own .venv."""
+    return Path(sys.prefix).resolve() == VENV.resolve()
+
+
+def set_up_is_complete(purpose: str) -> bool:
+    """Say whether environment.sh finished .venv, with today's pins."""
+    # A .venv that somebody else made has no log: it is judged by its packages alone.
+    if not (VENV / "set-up.log").exists():
+        return True
+    try:
+        _, _, pins = (VENV / "set-up.done").read_text(encoding="utf-8").partition("\n")
+    except FileNotFoundError:
+        return False
+    # A .venv with the test tools serves at run time as well.
+    return pins.startswith(pinned(purpose))
+
+
+def report(purpose: str) -> Iterator[str]:
+    """Yield which Python this is, then a line for each thing it lacks: a single line means it will do."""
+    own = in_own_venv()
+    yield ".venv" if own else f"Python {sys.version.split()[0]} in {sys.prefix}"
+    if own and not set_up_is_complete(purpose):
+        yield "a complete set-up"
+    yield from lacking(purpose)
+
+
+def frozen() -> Iterator[str]:
+    """Yield the pip constraints that keep an installed torch and torchvision as they are."""
+    for name in ("torch", "torchvision"):
+        if version := installed(name):
+            yield f"{name}=={version}"
+
+
+def parent_path() -> Iterator[str]:
+    """Yield the lines of a .pth file through which a .venv sees this Python's packages, after its own.
+
+    --system-site-packages would show those of the base Python, which is another one when this is a virtual
+    environment. addsitedir also follows .pth files, hence editable installs.
+    """
+    directories = site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        directories.append(site.getusersitepackages())
+    for directory in directories:
+        if Path(directory).is_dir():
+            yield f"import site; site.addsitedir({directory!r})"
+
+
+def lock() -> None:
+    """Lock the file that the shell has open as 9; the lock is the shell's too and ends when it does."""
+    try:
+        fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Waiting for another set-up of .venv to end.", file=sys.stderr)
+        fcntl.flock(9, fcntl.LOCK_EX)
+    except OSError:
+        pass  # some network file systems have no locks: go on without
+
+
+def main(question: str, purpose: str = "runtime") -> None:
+    """Answer one question of environment.sh on standard output."""
+    match question:
+        case "report":
+            print(*report(purpose), sep="\n")
+        case "frozen":
+            print(*frozen(), sep="\n")
+        case "parent-path":
+            print(*parent_path(), sep="\n")
+        case "lock":
+            lock()
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,53 @@
+"""Depth 18 against 34, plain against residual (He et al., Fig. 4 and Table 2).
+
+The paper: the deeper plain network has the *higher training error* throughout training, although it could
+copy the shallower one. With identity shortcuts (option A, no extra parameters) the order turns around.
+
+What to look for: on the left (plain) the thin line of 34 layers runs above that of 18; on the right
+(residual) it does not. The headline is one number a seed: how much depth costs the plain network more
+than the residual one, in percentage points of training error.
+
+    bash run_all.sh                                      (everything)
+    python -m plain_vs_residual train fig4_depth         (this page alone)
+
+Cost: about 40 s a seed on 2 cores (`digits`).
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+NETWORKS = ("plain18", "plain34", "residual18-A", "residual34-A")
+
+EXPERIMENT = Experiment(
+    title="Depth 18 vs 34, plain vs residual",
+    paper="Fig. 4, Table 2",
+    figures=("depth_curves", "final_errors"),
+    networks=dict.fromkeys(("digits", "cifar10", "cifar10-short", "imagenet"), NETWORKS),
+    claims=(
+        Claim(
+            "Depth raises the training error of plain networks more than that of residual ones "
+            "(34 against 18 layers)",
+            contrast={"plain34": 1, "plain18": -1, "residual34-A": -1, "residual18-A": 1},
+            above=0.5,
+            primary=True,
+        ),
+        Claim(
+            "Degradation: plain-34 has a higher training error than plain-18",
+            contrast={"plain34": 1, "plain18": -1},
+            above=0.0,
+        ),
+        Claim(
+            "The training error of ResNet-34 does not rise above that of ResNet-18 "
+            "(by half a percentage point or more)",
+            contrast={"residual34-A": 1, "residual18-A": -1},
+            below=0.5,
+        ),
+        Claim(
+            "ResNet-34 has a lower validation error than plain-34",
+            contrast={"plain34": 1, "residual34-A": -1},
+            column="validation_error",
+            above=0.0,
+        ),
+    ),
+    paper_errors={"plain18": 27.94, "plain34": 28.54, "residual18-A": 27.88, "residual34-A": 25.03},
+    paper_data="ImageNet, top-1, 10-crop",
+)

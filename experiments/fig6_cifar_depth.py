@@ -1,0 +1,80 @@
+"""The CIFAR family of 6n+2 layers, plain against residual (He et al., Figs. 1 and 6, Table 6).
+
+The paper: plain networks of 20 to 56 layers get worse with depth, on the training set too; plain-110 fails
+altogether (error above 60 %). Residual networks of the same depths, with exactly the same parameters
+(option A), get better up to 110 layers.
+
+What to look for: the fan of dashed training curves opens upwards on the left and closes on the right.
+`digits` holds the two depths of Fig. 1, 20 and 56.
+
+    python -m plain_vs_residual train fig6_cifar_depth
+
+Cost: about 70 s a seed on 2 cores (`digits`: 20 and 56 layers).
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+DEPTHS = (20, 32, 44, 56, 110)
+FAMILY = tuple(name for depth in DEPTHS for name in (f"cifar-plain{depth}", f"cifar-residual{depth}-A"))
+
+EXPERIMENT = Experiment(
+    title="The CIFAR family: 20 to 110 layers, plain vs residual",
+    paper="Figs. 1 and 6, Table 6",
+    figures=("cifar_curves", "training_and_test", "final_errors"),
+    networks={
+        "digits": ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A"),
+        "cifar10": FAMILY,
+        "cifar10-short": FAMILY,
+    },
+    claims=(
+        Claim(
+            "Depth raises the training error of plain networks more than that of residual ones "
+            "(56 against 20 layers)",
+            contrast={
+                "cifar-plain56": 1,
+                "cifar-plain20": -1,
+                "cifar-residual56-A": -1,
+                "cifar-residual20-A": 1,
+            },
+            above=0.5,
+            primary=True,
+        ),
+        Claim(
+            "Degradation: plain-56 has a higher training error than plain-20",
+            contrast={"cifar-plain56": 1, "cifar-plain20": -1},
+            above=0.0,
+        ),
+        Claim(
+            "The training error of ResNet-56 does not rise above that of ResNet-20 "
+            "(by half a percentage point or more)",
+            contrast={"cifar-residual56-A": 1, "cifar-residual20-A": -1},
+            below=0.5,
+        ),
+        Claim(
+            "ResNet-56 has a lower validation error than plain-56",
+            contrast={"cifar-plain56": 1, "cifar-residual56-A": -1},
+            column="validation_error",
+            above=0.0,
+        ),
+        Claim(
+            "ResNet-110 has a lower validation error than ResNet-20",
+            contrast={"cifar-residual20-A": 1, "cifar-residual110-A": -1},
+            column="validation_error",
+            above=0.0,
+        ),
+        Claim(
+            "Plain-110 fails: its validation error is above 60 %",
+            contrast={"cifar-plain110": 1},
+            column="validation_error",
+            above=60.0,
+        ),
+    ),
+    paper_errors={
+        "cifar-residual20-A": 8.75,
+        "cifar-residual32-A": 7.51,
+        "cifar-residual44-A": 7.17,
+        "cifar-residual56-A": 6.97,
+        "cifar-residual110-A": 6.43,
+    },
+    paper_data="CIFAR-10",
+)

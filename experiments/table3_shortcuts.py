@@ -1,0 +1,52 @@
+"""Shortcut options A, B and C at 34 layers, against the plain network (He et al., Table 3).
+
+The paper: all three options are considerably better than plain. B (projections where the shape changes) is
+slightly better than A (zero padding), C (projections everywhere) marginally better than B; the differences
+are small, so projections are not essential, and C is not used for its cost.
+
+What to look for: the distance from plain-34 to any option, against the distances between the options. The
+table shows what each costs: parameters, multiply-adds, and time as measured in these very runs.
+
+    python -m plain_vs_residual train table3_shortcuts
+
+Cost: about 40 s a seed on 2 cores (`digits`) beside the runs shared with fig4_depth.
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+NETWORKS = ("plain34", "residual34-A", "residual34-B", "residual34-C")
+
+EXPERIMENT = Experiment(
+    title="Shortcut options A, B and C",
+    paper="Table 3",
+    figures=("shortcut_options",),
+    networks=dict.fromkeys(("digits", "cifar10", "cifar10-short", "imagenet"), NETWORKS),
+    claims=(
+        Claim(
+            "Every option is better than plain: even option C, by training error",
+            contrast={"plain34": 1, "residual34-C": -1},
+            above=0.0,
+        ),
+        Claim(
+            "Projections are not essential: the training error of A is not above that of B "
+            "(by half a percentage point or more)",
+            contrast={"residual34-A": 1, "residual34-B": -1},
+            below=0.5,
+            primary=True,
+        ),
+        Claim(
+            "B is better than A, by validation error",
+            contrast={"residual34-A": 1, "residual34-B": -1},
+            column="validation_error",
+            above=0.0,
+        ),
+        Claim(
+            "C is better than B, by validation error",
+            contrast={"residual34-B": 1, "residual34-C": -1},
+            column="validation_error",
+            above=0.0,
+        ),
+    ),
+    paper_errors={"plain34": 28.54, "residual34-A": 25.03, "residual34-B": 24.52, "residual34-C": 24.19},
+    paper_data="ImageNet, top-1, 10-crop",
+)

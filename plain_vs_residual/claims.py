@@ -1,0 +1,119 @@
+"""A verdict on each claim: differences paired by seed, 95 % t intervals, Holm's correction. Imports no torch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from plain_vs_residual.analysis import Edition
+from plain_vs_residual.experiment import Claim, Experiment
+
+LEVEL = 0.95
+MIN_SEEDS = 3
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say of one claim.
+
+    Attributes:
+        experiment: name of the experiment.
+        claim: the claim.
+        values: the claim's number by seed, in its column's unit.
+        mean: of the values.
+        low: lower end of the two-sided 95 % interval of the mean.
+        high: upper end.
+        p: two-sided p-value of the mean against the margin; Holm-corrected for primary claims.
+        verdict: reproduced, not reproduced or undecided.
+        reason: why it is undecided.
+        diverged: runs behind the number that diverged, and count as chance error.
+    """
+
+    experiment: str
+    claim: Claim
+    values: dict[int, float]
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    verdict: str = UNDECIDED
+    reason: str = ""
+    diverged: int = 0
+
+
+def judge(edition: Edition, experiments: Sequence[Experiment]) -> list[Verdict]:
+    """The verdicts on every claim that the setting's networks allow, in the order of the experiments."""
+    verdicts = [
+        _measure(edition, experiment, claim)
+        for experiment in experiments
+        if edition.setting in experiment.networks
+        for claim in experiment.claims_in(edition.setting)
+    ]
+    corrected = iter(_holm([verdict.p for verdict in verdicts if verdict.claim.primary]))
+    verdicts = [replace(verdict, p=next(corrected)) if verdict.claim.primary else verdict for verdict in verdicts]
+    return [_decide(verdict, edition.setting) for verdict in verdicts]
+
+
+def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
+    finals = edition.select(edition.finals, experiment)
+    if finals.empty:
+        return Verdict(experiment.name, claim, {})
+    finals = finals[finals["network"].isin(list(claim.contrast))]
+    table = finals.pivot(index="seed", columns="network", values=claim.column)
+    complete = table.reindex(columns=list(claim.contrast)).astype(float).dropna()
+    numbers = complete @ np.array(list(claim.contrast.values()))
+    values = dict(zip(complete.index.tolist(), numbers.tolist(), strict=True))
+    diverged = int(finals[finals["seed"].isin(list(values))]["diverged"].sum())
+    verdict = Verdict(experiment.name, claim, values, diverged=diverged)
+    if len(values) < 2:
+        return replace(verdict, mean=float(np.mean(list(values.values())))) if values else verdict
+    low, high, p = interval(list(values.values()), claim.margin, _floor(edition, claim))
+    return replace(verdict, mean=float(np.mean(list(values.values()))), low=low, high=high, p=p)
+
+
+def interval(values: Sequence[float], margin: float, floor: float) -> tuple[float, float, float]:
+    """Two-sided 95 % t interval of the mean, and the p-value against ``margin``.
+
+    Args:
+        values: one number a seed, at least two.
+        margin: the value tested against.
+        floor: the least standard deviation that is believed, because errors come in whole images.
+    """
+    num, mean = len(values), float(np.mean(values))
+    error = max(float(np.std(values, ddof=1)), floor) / math.sqrt(num)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, num - 1)) * error
+    p = 2 * float(stats.t.sf(abs(mean - margin) / error, num - 1))
+    return mean - half, mean + half, p
+
+
+def _floor(edition: Edition, claim: Claim) -> float:
+    configuration = edition.records[0].run["configuration"]
+    parts = {"training_error": "num_training", "validation_error": "num_validation"}
+    part = parts.get(claim.column)
+    return 100 / configuration[part] if part else 1e-9
+
+
+def _holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction; claims without a p-value count as members of the family."""
+    order = sorted(range(len(p_values)), key=lambda index: (math.isnan(p_values[index]), p_values[index]))
+    corrected, largest = list(p_values), 0.0
+    for rank, index in enumerate(order):
+        if not math.isnan(p_values[index]):
+            largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+            corrected[index] = largest
+    return corrected
+
+
+def _decide(verdict: Verdict, setting: str) -> Verdict:
+    claim = verdict.claim
+    if setting in claim.undecidable:
+        return replace(verdict, reason=claim.undecidable[setting])
+    if len(verdict.values) < MIN_SEEDS:
+        return replace(verdict, reason=f"{len(verdict.values)} complete seeds, {MIN_SEEDS} needed")
+    if not verdict.p < 1 - LEVEL:
+        return replace(verdict, reason="the interval, corrected where primary, reaches across the margin")
+    holds = verdict.mean > claim.margin if claim.above is not None else verdict.mean < claim.margin
+    return replace(verdict, verdict=REPRODUCED if holds else NOT_REPRODUCED)

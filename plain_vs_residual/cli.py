@@ -1,0 +1,330 @@
+"""The commands; thin. torch is imported only where something is trained."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plain_vs_residual.experiment import FAMILY_HINT, Experiment, Network, load_experiments
+from plain_vs_residual.settings import SETTINGS, Setting, find_setting
+
+if TYPE_CHECKING:
+    import torch
+
+    from plain_vs_residual.suite import PlannedRun, Suite
+
+app = typer.Typer(
+    help="Plain and residual networks trained in pairs (He et al., 2015).",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# click's, which typer brings along under changing names.
+UsageError: Any = typer.BadParameter.__base__
+
+REPOSITORY = Path(__file__).parent.parent
+RESULTS = REPOSITORY / "results"
+
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Experiments, by file name; all of the setting's if left out.")
+]
+SettingName = Annotated[
+    str | None,
+    typer.Option("--setting", help=f"{', '.join(SETTINGS)}; if left out, cifar10 with CUDA, digits without."),
+]
+Recorded = Annotated[
+    str | None, typer.Option("--setting", help="Only this setting; all recorded ones if left out.")
+]
+ResultsFolder = Annotated[Path, typer.Option("--results", help="Where records are.")]
+PlotsFolder = Annotated[
+    Path | None,
+    typer.Option("--plots", help="Where figures and reports go; plots/ beside results/ if left out."),
+]
+
+
+@app.command("list")
+def list_() -> None:
+    """Shows experiments, settings and networks."""
+    print("Experiments (experiments/<name>.py)")
+    for name, experiment in load_experiments().items():
+        print(f"  {name:22} {experiment.title} ({experiment.paper}); {', '.join(experiment.networks)}")
+    print("\nSettings")
+    for setting in SETTINGS.values():
+        length = f"{setting.iterations:,} iterations" if setting.iterations else f"{setting.epochs} epochs"
+        seeds = f"{setting.seeds} seed{'s' if setting.seeds > 1 else ''}"
+        print(
+            f"  {setting.name:22} {setting.image_size} px, batch {setting.batch_size}, {length}, {seeds}; "
+            f"{setting.expected}"
+        )
+    print(f"\nNetworks\n  {FAMILY_HINT};\n  residual18 without an option means residual18-A")
+
+
+@app.command()
+def train(
+    names: Names = None,
+    setting: SettingName = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Other images: CIFAR-10's batches, or train/ and val/ (or test/), a folder a class."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many; the setting's number if left out.")] = None,
+    first_seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="bf16, fp32 or fp16; if left out, bf16 where the device has it, else fp32."),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="test, or 45k/5k to hold out a tenth of the training images.")
+    ] = "test",
+    iterations: Annotated[
+        int | None, typer.Option(help="Another budget, for a trial: sets its runs apart as a variant.")
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="How often errors are taken, for a trial on a slow machine.")
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Only this network of the experiments; can be given again.")
+    ] = None,
+    results: ResultsFolder = RESULTS,
+    plots: PlotsFolder = None,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
+    report: Annotated[bool, typer.Option(help="Keep the report up to date after every run.")] = True,
+) -> None:
+    """Trains what is not finished yet and keeps the report up to date; everything by default."""
+    for option, number, least in (
+        ("--seeds", seeds, 1),
+        ("--first-seed", first_seed, 0),
+        ("--iterations", iterations, 1),
+        ("--evaluations", evaluations, 1),
+    ):
+        if number is not None and number < least:
+            raise ValueError(f"{option} {number}: a whole number from {least} on is needed")
+    if split not in ("test", "45k/5k"):
+        raise ValueError(f"--split {split}: accepted are test and 45k/5k")
+    if setting:
+        find_setting(setting)
+    all_experiments = _experiments(names)
+    for name in network or ():
+        Network.parse(name)
+    _writable(results)
+
+    from plain_vs_residual.data.datasets import load_dataset
+    from plain_vs_residual.machine import choose_device
+    from plain_vs_residual.progress import SuiteProgress
+    from plain_vs_residual.suite import Suite
+
+    chosen_device = choose_device(device)
+    chosen = _choose_setting(setting, chosen_device).with_changes({"split": split})
+    for field, number in (("iterations", iterations), ("evaluations", evaluations)):
+        if number:
+            chosen = chosen.with_changes({field: number})
+    experiments = [experiment for experiment in all_experiments if chosen.name in experiment.networks]
+    if not experiments:
+        able = sorted({name for experiment in all_experiments for name in experiment.networks})
+        raise ValueError(
+            f"{', '.join(names or [])}: not for setting {chosen.name}; accepted are {', '.join(able)}"
+        )
+    only = _only(network or [], experiments, chosen.name)
+    dataset = load_dataset(chosen, data)
+    num_seeds = seeds or chosen.seeds
+    suite = Suite(
+        experiments=tuple(experiments),
+        setting=chosen,
+        dataset=dataset,
+        results=results,
+        seeds=range(first_seed, first_seed + num_seeds),
+        precision=_precision(precision, chosen_device),
+        device=chosen_device,
+        only=only,
+    )
+    refresh = _refresher(results, plots, suite, all_experiments) if report else None
+    monitor = SuiteProgress(after_run=refresh)
+    _announce(suite)
+    runs = suite.plan()
+    for aside in suite.check(runs, rerun=rerun):
+        print(f"set aside: {aside}")
+    finished = sum(run.folder.finished for run in runs)
+    if finished:
+        print(f"{finished} of {len(runs)} runs are finished already")
+    suite.train(runs, monitor)
+    if report:
+        _report(results, plots, chosen.name, all_experiments)
+
+
+@app.command()
+def plot(
+    names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
+) -> None:
+    """Draws the figures from the records."""
+    from plain_vs_residual.analysis import load_editions
+    from plain_vs_residual.figures import draw_all
+
+    for edition in load_editions(_existing(results), _recorded(setting)):
+        for path in draw_all(edition, _experiments(names), _plots(results, plots) / edition.name):
+            print(path)
+
+
+@app.command()
+def report(
+    names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
+) -> None:
+    """Draws the figures and writes report.md and report.html."""
+    _report(results, plots, _recorded(setting), _experiments(names))
+
+
+@app.command()
+def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
+    """Compares the members of every pair: data, schedule, initial weights, precision, versions, code."""
+    from plain_vs_residual.analysis import load_editions
+    from plain_vs_residual.verify import summary_line
+    from plain_vs_residual.verify import verify as check
+
+    differing = 0
+    for edition in load_editions(_existing(results), _recorded(setting)):
+        for experiment in _experiments(names):
+            if edition.setting not in experiment.networks:
+                continue
+            checks = check(edition, experiment)
+            print(f"{edition.name} {experiment.name}: {summary_line(checks)}")
+            for pair in checks:
+                if pair.differences:
+                    differing += 1
+                    print(f"  {pair.first} and {pair.second}: {'; '.join(pair.differences)}")
+    if differing:
+        raise SystemExit(1)
+
+
+def main() -> None:
+    """Runs a command; users' mistakes are one line and exit code 2."""
+    try:
+        app(standalone_mode=False)
+    except UsageError as error:
+        _fail(error.format_message())
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        if os.environ.get("PLAIN_VS_RESIDUAL_TRACEBACK"):
+            raise
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("\nstopped; the same command goes on from the last evaluation", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _experiments(names: list[str] | None) -> list[Experiment]:
+    known = load_experiments()
+    for name in names or ():
+        if name not in known:
+            raise ValueError(f"unknown experiment '{name}'; accepted are {', '.join(known)}")
+    return [experiment for name, experiment in known.items() if not names or name in names]
+
+
+def _only(names: list[str], experiments: list[Experiment], setting: str) -> frozenset[str]:
+    compared = {name for experiment in experiments for name in experiment.networks[setting]}
+    only = {Network.parse(name).name for name in names}
+    for name in sorted(only - compared):
+        raise ValueError(
+            f"--network {name}: none of the chosen experiments compares it in setting {setting}; "
+            f"they compare {', '.join(sorted(compared))}; a file in experiments/ can name others"
+        )
+    return frozenset(only)
+
+
+def _recorded(setting: str | None) -> str | None:
+    return find_setting(setting).name if setting else None
+
+
+def _choose_setting(name: str | None, device: "torch.device") -> Setting:
+    from plain_vs_residual.machine import unused_gpu
+
+    if name is None:
+        name = "cifar10" if device.type == "cuda" else "digits"
+        reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
+        print(f"setting {name}, because {reason}: {find_setting(name).expected}; --setting chooses another")
+    if device.type != "cuda" and (remark := unused_gpu()):
+        print(f"note: {remark}")
+    return find_setting(name)
+
+
+def _precision(name: str | None, device: "torch.device") -> Any:
+    from plain_vs_residual.training.step import PRECISIONS, best_precision
+
+    if name is not None and name not in PRECISIONS:
+        raise ValueError(f"--precision {name}: accepted are {', '.join(PRECISIONS)}")
+    return name or best_precision(device)
+
+
+def _announce(suite: "Suite") -> None:
+    from plain_vs_residual.machine import environment
+
+    device = environment(suite.device)
+    print(
+        f"{suite.setting.name} on {suite.dataset.name}: {len(suite.dataset.training):,} training and "
+        f"{len(suite.dataset.validation):,} validation images; {len(suite.seeds)} seeds; "
+        f"{device['device_name']} ({suite.precision}); records in {suite.results / suite.setting.name}"
+    )
+    for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):
+        print(f"note: {caveat}")
+
+
+def _existing(results: Path) -> Path:
+    if not results.is_dir():
+        raise ValueError(f"--results {results}: no such folder; train some runs first: bash run_all.sh")
+    return results
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--results {folder}: cannot be written ({error.strerror}); name another folder"
+        ) from error
+
+
+def _plots(results: Path, plots: Path | None) -> Path:
+    """plots/ beside results/, and plots/reference/ for results/reference/."""
+    if plots:
+        return plots
+    if results.parent.name == "results":
+        return results.parent.parent / "plots" / results.name
+    return results.parent / ("plots" if results.name == "results" else f"{results.name}-plots")
+
+
+def _refresher(
+    results: Path, plots: Path | None, suite: "Suite", experiments: list[Experiment]
+) -> "Callable[[PlannedRun], None]":
+    from plain_vs_residual.analysis import load_editions
+    from plain_vs_residual.report import write_report
+
+    def refresh(run: "PlannedRun") -> None:
+        try:
+            for edition in load_editions(results, suite.setting.name):
+                if edition.variant == suite.variant:
+                    folder = _plots(results, plots) / edition.name
+                    write_report(edition, experiments, folder, redraw=run.experiments)
+        except (ValueError, OSError) as error:
+            print(f"note: the report could not be refreshed ({error}); training goes on")
+
+    return refresh
+
+
+def _report(results: Path, plots: Path | None, setting: str | None, experiments: list[Experiment]) -> None:
+    from plain_vs_residual.analysis import load_editions
+    from plain_vs_residual.report import write_report
+
+    for edition in load_editions(_existing(results), setting):
+        for path in write_report(edition, experiments, _plots(results, plots) / edition.name):
+            print(f"report: {path}")

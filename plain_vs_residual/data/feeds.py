@@ -1,0 +1,202 @@
+"""Feeds bring batches to the device: from tensors that live there, or from a loader that decodes files."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from plain_vs_residual.data.augmentation import crop_and_flip
+from plain_vs_residual.data.datasets import Dataset, ImageFiles, Images, decode_image
+from plain_vs_residual.data.digest import ConsumptionDigest
+from plain_vs_residual.data.stream import DataStream, Draws, draws_of
+from plain_vs_residual.settings import Setting
+
+Part = Literal["training", "validation"]
+Batch = tuple[Tensor, Tensor]
+
+# torchvision's, of the ImageNet training set; eigenvalues and -vectors from Krizhevsky et al. (2012).
+CHANNEL_MEAN = (0.485, 0.456, 0.406)
+CHANNEL_STD = (0.229, 0.224, 0.225)
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
+EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+
+class Feed(Protocol):
+    """What the training loop asks for; ``digest`` holds what was handed out so far."""
+
+    num_training: int
+    digest: ConsumptionDigest
+
+    def training_batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """Images float (N, C, H, W) in channels-last order and labels int64 (N) of those iterations."""
+        ...
+
+    def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
+        """A single centred view of all images of a part, or of ``limit`` evenly spaced ones, in their order."""
+        ...
+
+
+def make_feed(dataset: Dataset, setting: Setting, seed: int, device: torch.device) -> Feed:
+    """The feed for a data set: resident where the images are in memory, else a loader."""
+    if isinstance(dataset.training, Images):
+        return ResidentFeed(dataset, setting, seed, device)
+    return LoaderFeed(dataset, setting, seed, device)
+
+
+class ResidentFeed:
+    """Images as uint8 tensors on the device; a batch is one gather."""
+
+    EVALUATION_BATCH = 1000
+
+    def __init__(self, dataset: Dataset, setting: Setting, seed: int, device: torch.device) -> None:
+        assert isinstance(dataset.training, Images)
+        assert isinstance(dataset.validation, Images)
+        self.image_size = setting.image_size
+        self.padding = setting.crop_padding
+        self.device = device
+        self.num_training = len(dataset.training)
+        self.stream = DataStream(self.num_training, setting.batch_size, seed, draws_of(setting))
+        self.digest = ConsumptionDigest(device)
+        border = (0, 0, self.padding, self.padding, self.padding, self.padding)
+        # In float64 and on the CPU: the mean is equal wherever the run takes place.
+        mean = torch.from_numpy(dataset.training.pixels.numpy().mean(axis=0, dtype=np.float64)).float()
+        self.mean = pad(mean, border).to(device)
+        self.pixels = {
+            "training": pad(dataset.training.pixels, border).to(device),
+            "validation": pad(dataset.validation.pixels, border).to(device),
+        }
+        self.labels = {
+            "training": dataset.training.labels.to(device),
+            "validation": dataset.validation.labels.to(device),
+        }
+
+    def training_batches(self, start: int, stop: int) -> Iterator[Batch]:
+        drawn = self.stream.segment(start, stop)
+        on_device = {name: values.to(self.device) for name, values in drawn.items()}
+        for step in range(stop - start):
+            indices = on_device["indices"][step]
+            pixels, mean = crop_and_flip(
+                self.pixels["training"],
+                self.mean,
+                indices,
+                on_device["crops"][step],
+                on_device["flips"][step],
+                self.image_size,
+            )
+            labels = self.labels["training"][indices]
+            self.digest.add({name: values[step] for name, values in drawn.items()}, pixels, labels)
+            yield subtract_mean(pixels, mean), labels
+
+    def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
+        inner = slice(self.padding, self.padding + self.image_size)
+        wanted = evenly_spaced(len(self.labels[part]), limit).to(self.device)
+        for chosen in torch.split(wanted, self.EVALUATION_BATCH):
+            pixels = self.pixels[part][chosen, inner, inner]
+            yield subtract_mean(pixels, self.mean[inner, inner]), self.labels[part][chosen]
+
+
+def evenly_spaced(num: int, limit: int | None) -> Tensor:
+    """Indices of ``limit`` among ``num`` images, or of all: evenly spaced, because folders come class by class."""
+    wanted = min(limit or num, num)
+    return torch.arange(wanted) * num // wanted
+
+
+def subtract_mean(pixels: Tensor, mean: Tensor) -> Tensor:
+    """(N, H, W, C) uint8 to float (N, C, H, W) in channels-last order: (pixels - mean) / 255."""
+    return ((pixels.float() - mean) / 255).permute(0, 3, 1, 2)
+
+
+class LoaderFeed:
+    """Images decoded by worker processes, normalised on the device (the ``imagenet`` recipe, Sec. 3.4)."""
+
+    def __init__(self, dataset: Dataset, setting: Setting, seed: int, device: torch.device) -> None:
+        self.setting = setting
+        self.device = device
+        self.files: dict[Part, Any] = {"training": dataset.training, "validation": dataset.validation}
+        self.num_training = len(dataset.training)
+        self.stream = DataStream(self.num_training, setting.batch_size, seed, draws_of(setting))
+        self.digest = ConsumptionDigest(device)
+        self.num_workers = (os.cpu_count() or 1) if self.num_training >= 1000 else 0
+        self.mean = torch.tensor(CHANNEL_MEAN, device=device)
+        self.std = torch.tensor(CHANNEL_STD, device=device)
+        self.components = (torch.tensor(EIGENVECTORS) * torch.tensor(EIGENVALUES)).to(device)
+
+    def training_batches(self, start: int, stop: int) -> Iterator[Batch]:
+        drawn = self.stream.segment(start, stop)
+        # Plain numbers, one batch at a time: tensors would travel to the workers through shared memory.
+        keys = (
+            [
+                dict(zip(drawn, row, strict=True))
+                for row in zip(*(v[step].tolist() for v in drawn.values()), strict=True)
+            ]
+            for step in range(stop - start)
+        )
+        loader = self._loader(AugmentedFiles(self.files["training"], self.setting.image_size), keys)
+        for step, (pixels, labels) in enumerate(loader):
+            pixels, labels = pixels.to(self.device), labels.to(self.device)
+            draws: Draws = {name: values[step] for name, values in drawn.items()}
+            self.digest.add(draws, pixels, labels)
+            shift = draws["colours"].to(self.device) @ self.components.T
+            yield self._normalise(pixels, shift[:, None, None, :]), labels
+
+    def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
+        chosen = evenly_spaced(len(self.files[part]), limit)
+        keys = (batch.tolist() for batch in torch.split(chosen, self.setting.batch_size))
+        for pixels, labels in self._loader(CentredFiles(self.files[part], self.setting.image_size), keys):
+            yield self._normalise(pixels.to(self.device)), labels.to(self.device)
+
+    def _normalise(self, pixels: Tensor, colour_shift: Tensor | float = 0.0) -> Tensor:
+        return ((pixels.float() / 255 + colour_shift - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def _loader(self, files: TorchDataset[Batch], keys: Iterable[list[Any]]) -> DataLoader[Batch]:
+        return DataLoader(
+            files,
+            batch_sampler=keys,
+            num_workers=self.num_workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+
+class AugmentedFiles(TorchDataset[Batch]):
+    """Training images by what was drawn for them: scaled to a shorter side, cropped, mirrored; uint8 (H, W, C)."""
+
+    def __init__(self, files: ImageFiles, image_size: int) -> None:
+        self.files = files
+        self.image_size = image_size
+
+    def __getitem__(self, draws: dict[str, Any]) -> Batch:
+        index = draws["indices"]
+        image = _resize_shorter_side(decode_image(self.files.paths[index]), draws["sides"])
+        room = (image.shape[0] - self.image_size, image.shape[1] - self.image_size)
+        top, left = (int(draws["crops"][axis] * (room[axis] + 1)) for axis in (0, 1))
+        pixels = image[top : top + self.image_size, left : left + self.image_size]
+        if draws["flips"]:
+            pixels = pixels[:, ::-1]
+        return torch.from_numpy(pixels.copy()), self.files.labels[index]
+
+
+class CentredFiles(TorchDataset[Batch]):
+    """Images by index: shorter side scaled to 256 (for 224), centre crop; uint8 (H, W, C)."""
+
+    def __init__(self, files: ImageFiles, image_size: int) -> None:
+        self.files = files
+        self.image_size = image_size
+
+    def __getitem__(self, index: int) -> Batch:
+        side = round(self.image_size * 256 / 224)
+        image = _resize_shorter_side(decode_image(self.files.paths[index]), side)
+        top, left = ((length - self.image_size) // 2 for length in image.shape[:2])
+        pixels = image[top : top + self.image_size, left : left + self.image_size]
+        return torch.from_numpy(pixels.copy()), self.files.labels[index]
+
+
+def _resize_shorter_side(image: Any, side: int) -> np.ndarray:
+    width, height = image.size
+    scale = side / min(width, height)
+    return np.asarray(image.resize((max(side, round(width * scale)), max(side, round(height * scale))), 2))

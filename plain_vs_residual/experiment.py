@@ -1,0 +1,194 @@
+"""What a file in experiments/ declares: networks, claims, and the experiment that holds them."""
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+
+Kind = Literal["plain", "residual"]
+Family = Literal["imagenet", "cifar"]
+Option = Literal["A", "B", "C"]
+
+IMAGENET_DEPTHS = (18, 34)
+FAMILY_HINT = (
+    f"accepted are plainD and residualD-A, -B or -C with D in {', '.join(map(str, IMAGENET_DEPTHS))}, "
+    "and cifar-plainD and cifar-residualD-A, -B or -C with D = 6n+2 (20, 32, 44, 56, 110, 1202)"
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network by its identity alone; how wide it is and on what it is trained belong to the setting.
+
+    Attributes:
+        kind: plain or residual.
+        depth: number of weighted layers (He et al., Table 1; 6n+2 in Sec. 4.2).
+        option: shortcut option of a residual network, None for a plain one.
+        family: the ImageNet family of Table 1 or the CIFAR family of Sec. 4.2.
+    """
+
+    kind: Kind
+    depth: int
+    option: Option | None
+    family: Family
+
+    def __post_init__(self) -> None:
+        if self.family == "imagenet" and self.depth not in IMAGENET_DEPTHS:
+            raise ValueError(f"network '{self.name}': no depth {self.depth} in this family; {FAMILY_HINT}")
+        if self.family == "cifar" and (self.depth < 8 or self.depth % 6 != 2):
+            raise ValueError(f"network '{self.name}': depth {self.depth} is not 6n+2; {FAMILY_HINT}")
+        if (self.option is None) != (self.kind == "plain"):
+            raise ValueError(f"network '{self.name}': a residual network has a shortcut option, a plain one none")
+
+    @property
+    def name(self) -> str:
+        """The name by which the command line and the records know the network, such as ``residual34-B``."""
+        family = "cifar-" if self.family == "cifar" else ""
+        option = f"-{self.option}" if self.option else ""
+        return f"{family}{self.kind}{self.depth}{option}"
+
+    @property
+    def label(self) -> str:
+        """The paper's name for figures, such as ``plain-34`` or ``ResNet-34 B``."""
+        return f"plain-{self.depth}" if self.kind == "plain" else f"ResNet-{self.depth} {self.option}"
+
+    @classmethod
+    def parse(cls, name: str) -> "Network":
+        """Reads a name; ``residual18`` without an option means A, the option of Table 2.
+
+        Raises:
+            ValueError: if no network has that name.
+        """
+        match = re.fullmatch(r"(cifar-)?(plain|residual)(\d{1,4})(?:-([ABC]))?", name)
+        if not match:
+            raise ValueError(f"unknown network '{name}'; {FAMILY_HINT}")
+        cifar, kind, depth, option = match.groups()
+        if kind == "plain" and option:
+            raise ValueError(f"network '{name}': a plain network has no shortcuts, so no option {option}")
+        if kind == "residual":
+            option = option or "A"
+        return cls(kind, int(depth), option, "cifar" if cifar else "imagenet")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper as one number per seed, written down before the runs.
+
+    The number is a sum over networks of weight times ``column`` at the last iteration. The claim holds if
+    that number is above ``above`` or below ``below``; exactly one of the two is given.
+
+    Attributes:
+        statement: the sentence, as the report prints it.
+        contrast: weight of each network by name.
+        column: a column of the final record, such as ``training_error`` (percent).
+        above: margin the number must exceed, in the column's unit.
+        below: margin the number must stay under, in the column's unit.
+        primary: whether this is the experiment's one primary claim (Holm-corrected within a setting).
+        undecidable: reason by setting, where a setting cannot decide the claim.
+    """
+
+    statement: str
+    contrast: Mapping[str, float]
+    column: str = "training_error"
+    above: float | None = None
+    below: float | None = None
+    primary: bool = False
+    undecidable: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.above is None) == (self.below is None):
+            raise ValueError(f"claim '{self.statement}': give exactly one of above and below")
+        names = {Network.parse(name).name: weight for name, weight in self.contrast.items()}
+        object.__setattr__(self, "contrast", MappingProxyType(names))
+
+    @property
+    def margin(self) -> float:
+        """The value that separates a claim that holds from one that does not."""
+        return self.above if self.above is not None else self.below  # type: ignore[return-value]
+
+    def networks_in(self, trained: tuple[str, ...]) -> bool:
+        """Whether all networks of the claim are among ``trained``."""
+        return all(name in trained for name in self.contrast)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The same setting with some fields changed, under a name that sets its runs apart."""
+
+    name: str
+    changes: Mapping[str, object]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared, on which settings, how it is drawn and what is claimed.
+
+    Attributes:
+        title: heading in the report.
+        paper: figure or table of He et al. that it repeats.
+        figures: names of the functions in ``figures.py`` that draw it.
+        networks: names by setting; a setting that is absent does not run this experiment.
+        claims: the first primary one is the headline.
+        studies: a changed setting, by setting name.
+        paper_errors: the paper's own top-1 or test error by network (percent), with its data set.
+        paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
+        name: name of the file, filled in by :func:`load_experiments`.
+        notebook: docstring of the file, likewise.
+    """
+
+    title: str
+    paper: str
+    figures: tuple[str, ...]
+    networks: Mapping[str, tuple[str, ...]]
+    claims: tuple[Claim, ...]
+    studies: Mapping[str, Study] = field(default_factory=dict)
+    paper_errors: Mapping[str, float] = field(default_factory=dict)
+    paper_data: str = ""
+    name: str = ""
+    notebook: str = ""
+
+    def __post_init__(self) -> None:
+        names = {
+            setting: tuple(Network.parse(name).name for name in networks)
+            for setting, networks in self.networks.items()
+        }
+        object.__setattr__(self, "networks", MappingProxyType(names))
+        if sum(claim.primary for claim in self.claims) > 1:
+            raise ValueError(f"experiment '{self.title}': one primary claim at the most")
+
+    def claims_in(self, setting: str) -> tuple[Claim, ...]:
+        """The claims whose networks this setting trains."""
+        return tuple(claim for claim in self.claims if claim.networks_in(self.networks[setting]))
+
+
+def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
+    """Every experiment by file name, in the order of the file names.
+
+    Raises:
+        ValueError: if a file does not declare an ``EXPERIMENT``, or declares a wrong one.
+    """
+    experiments: dict[str, Experiment] = {}
+    for path in sorted(folder.glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ValueError(f"{path}: {error}") from error
+        experiment = getattr(module, "EXPERIMENT", None)
+        if not isinstance(experiment, Experiment):
+            raise ValueError(f"{path}: declares no EXPERIMENT = Experiment(...)")
+        object.__setattr__(experiment, "name", path.stem)
+        object.__setattr__(experiment, "notebook", (module.__doc__ or "").strip())
+        experiments[path.stem] = experiment
+    if not experiments:
+        raise ValueError(f"{folder}: no experiment files (*.py) there")
+    return experiments

@@ -1,0 +1,106 @@
+"""Tells a person how far the suite is: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from plain_vs_residual.suite import PlannedRun
+
+
+def minutes(seconds: float) -> str:
+    """A duration for people: ``42 s``, ``7 min``, ``3 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+
+
+class RunProgress:
+    """Progress of one run; a bar with the last errors and the time left, or a line every few evaluations."""
+
+    LINE_SECONDS = 10.0
+
+    def __init__(self, console: Console, title: str, suite_left: str) -> None:
+        self.console = console
+        self.title = title
+        self.suite_left = suite_left
+        self.started = self.last_line = time.perf_counter()
+        self.first_iteration: int | None = None
+        self.bar: Progress | None = None
+        if console.is_terminal:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:3.0f} %"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[errors]}"),
+                TextColumn(suite_left),
+                console=console,
+                transient=True,
+            )
+            self.task = self.bar.add_task(title, total=None, errors="")
+            self.bar.start()
+        else:
+            console.print(f"{title} {suite_left}".rstrip(), highlight=False)
+
+    def advanced(self, iteration: int, iterations: int) -> None:
+        """Moves the bar."""
+        if self.bar:
+            self.bar.update(self.task, completed=iteration, total=iterations)
+
+    def evaluated(self, row: dict[str, Any], iterations: int) -> None:
+        """Shows the newest errors."""
+        errors = f"error: training {row['training_error']:.2f} %, validation {row['validation_error']:.2f} %"
+        if self.bar:
+            self.bar.update(self.task, errors=errors)
+            return
+        now = time.perf_counter()
+        if self.first_iteration is None:
+            self.first_iteration, self.started = row["iteration"], now
+        if row["iteration"] < iterations and now - self.last_line >= self.LINE_SECONDS:
+            self.last_line = now
+            trained = row["iteration"] - self.first_iteration
+            left = (now - self.started) / trained * (iterations - row["iteration"]) if trained else 0
+            self.console.print(
+                f"  iteration {row['iteration']:,} of {iterations:,}; {errors}; {minutes(left)} left",
+                highlight=False,
+            )
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self.bar:
+            self.bar.stop()
+
+
+class SuiteProgress:
+    """Progress of the whole suite on standard output."""
+
+    def __init__(self, after_run: Callable[[PlannedRun], None] | None = None) -> None:
+        self.console = Console(file=sys.stdout, soft_wrap=True)
+        self.after_run = after_run
+        self.current: RunProgress | None = None
+
+    def begins(self, run: PlannedRun, number: int, total: int, seconds_left: float | None) -> RunProgress:
+        """Opens the progress of one run."""
+        left = f"(suite: {minutes(seconds_left)} left)" if seconds_left is not None else ""
+        self.current = RunProgress(self.console, f"{number}/{total} {run.name}", left)
+        return self.current
+
+    def ended(self, run: PlannedRun, final: dict[str, Any]) -> None:
+        """Prints the outcome of one run."""
+        if self.current:
+            self.current.close()
+        outcome = "" if final["outcome"] == "finished" else f" {final['outcome'].upper()}"
+        self.console.print(
+            f"  {run.name}:{outcome} training error {final['training_error']:.2f} %, "
+            f"validation error {final['validation_error']:.2f} %, "
+            f"{minutes(final['training_seconds'] + final['evaluation_seconds'])}",
+            highlight=False,
+        )
+        if self.after_run:
+            self.after_run(run)

@@ -1,0 +1,200 @@
+"""The only module that knows the file names and columns under results/. Imports no torch.
+
+``results/<setting>/<run>/`` holds ``run.json`` (configuration, fingerprint, versions), ``metrics.csv`` (a
+row an evaluation), ``responses.csv`` (a row a layer, at initialisation and at the end), ``final.json``
+(written last: its presence is what "finished" means), ``weights.pt``, and ``checkpoint.pt`` while it trains.
+"""
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+METRICS = (
+    "iteration",
+    "epoch",
+    "learning_rate",
+    "running_training_loss",
+    "running_training_error",
+    "training_loss",
+    "training_error",
+    "validation_loss",
+    "validation_error",
+    "validation_top5_error",
+    "training_seconds",
+    "evaluation_seconds",
+    "consumed",
+)
+RESPONSES = ("moment", "kind", "order", "layer", "value")
+SET_ASIDE = "set-aside"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run and the files in it."""
+
+    path: Path
+
+    @property
+    def run(self) -> Path:
+        """What was to be done, by what and on what; written first."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A row an evaluation, columns ``METRICS``; errors in percent, losses in nats."""
+        return self.path / "metrics.csv"
+
+    @property
+    def responses(self) -> Path:
+        """Layer responses and F(x) to x, columns ``RESPONSES``."""
+        return self.path / "responses.csv"
+
+    @property
+    def final(self) -> Path:
+        """The outcome; written last."""
+        return self.path / "final.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """State of an unfinished run."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def weights(self) -> Path:
+        """State dict of a finished run."""
+        return self.path / "weights.pt"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.final.exists()
+
+    def set_aside(self) -> Path:
+        """Moves the run out of the way, whole, and returns where it went."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        target = self.path.parent / SET_ASIDE / f"{self.path.name}-{stamp}"
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{self.path.name}-{stamp}-{number}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.path.rename(target)
+        return target
+
+
+def run_name(network: str, variants: Iterable[str], seed: int) -> str:
+    """The folder name of a run: ``<network>[-<variant>]-s<seed>``."""
+    return "-".join([network, *(variant for variant in variants if variant), f"s{seed}"])
+
+
+def run_folders(folder: Path) -> list[RunFolder]:
+    """Every run under ``results/<setting>/``, finished or not, by name."""
+    if not folder.is_dir():
+        return []
+    return [RunFolder(path.parent) for path in sorted(folder.glob("*/run.json"))]
+
+
+def atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets ``write`` fill a temporary file, makes it durable and puts it in the place of ``path``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes a JSON file atomically."""
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Json:
+    """Reads a JSON object.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); delete its folder to train this run anew") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: a JSON object was expected; delete its folder to train this run anew")
+    return values
+
+
+def write_rows(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> None:
+    """Writes a CSV file atomically, whole."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run as it was recorded; ``final`` is None while it is unfinished."""
+
+    folder: RunFolder
+    run: Json
+    final: Json | None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.folder.path.name
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """Network, study and seed: unique among the runs of one setting on one data set."""
+        return self.run["network"], self.run["study"], self.run["seed"]
+
+
+REQUIRED_IN_RUN = ("network", "label", "setting", "study", "seed", "dataset", "configuration", "sources")
+REQUIRED_IN_FINAL = (
+    "outcome",
+    "iteration",
+    "training_error",
+    "validation_error",
+    "consumed",
+    "learning_rates",
+)
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Every run under ``results/<setting>/``.
+
+    Raises:
+        ValueError: if a file is not what this suite writes; names the file and the field.
+    """
+    found = []
+    for run_folder in run_folders(folder):
+        run = read_json(run_folder.run)
+        final = read_json(run_folder.final) if run_folder.finished else None
+        for path, values, required in (
+            (run_folder.run, run, REQUIRED_IN_RUN),
+            (run_folder.final, final, REQUIRED_IN_FINAL),
+        ):
+            missing = [name for name in required if values is not None and name not in values]
+            if missing:
+                raise ValueError(
+                    f"{path}: field '{missing[0]}' is missing; delete its folder to train this run anew"
+                )
+        found.append(Record(run_folder, run, final))
+    return found

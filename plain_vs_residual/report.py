@@ -1,0 +1,287 @@
+"""Pages that tell what came out: report.md and a self-contained report.html. Imports no torch."""
+
+import base64
+import math
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+from markdown_it import MarkdownIt
+
+from plain_vs_residual.analysis import Edition, summary
+from plain_vs_residual.claims import Verdict, judge
+from plain_vs_residual.experiment import Claim, Experiment, Network
+from plain_vs_residual.figures import FIGURES, draw, figure_stem
+from plain_vs_residual.records import write_text
+from plain_vs_residual.verify import summary_line, verify
+
+UNITS = {"training_error": "points", "validation_error": "points", "mean_response": ""}
+STYLE = """
+body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem; font: 1.05rem/1.5 system-ui, sans-serif; color: #222 }
+img { max-width: 100% } table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #ccc; text-align: left; vertical-align: top }
+th { border-bottom: 2px solid #555 } code { background: #f2f2f2; padding: 0 .2rem }
+"""
+
+
+def write_report(
+    edition: Edition, experiments: Sequence[Experiment], folder: Path, redraw: Collection[str] | None = None
+) -> list[Path]:
+    """Draws the figures of an edition and writes ``report.md`` and ``report.html`` beside them.
+
+    Args:
+        edition: the runs.
+        experiments: those of which there are runs are shown.
+        folder: where everything goes.
+        redraw: experiments whose figures have changed; the others' are kept where they exist.
+
+    Returns:
+        The two paths, HTML last.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = [experiment for experiment in experiments if edition.of(experiment)]
+    for experiment in shown:
+        for name in experiment.figures:
+            kept = (folder / f"{figure_stem(experiment, name)}.png").exists()
+            if redraw is None or experiment.name in redraw or not kept:
+                draw(edition, experiment, name, folder)
+    text = "\n".join(_page(edition, shown, judge(edition, shown)))
+    write_text(folder / "report.md", text)
+    write_text(folder / "report.html", _html(text, f"Plain vs residual: {edition.name}", folder))
+    return [folder / "report.md", folder / "report.html"]
+
+
+def _page(edition: Edition, experiments: Sequence[Experiment], verdicts: Sequence[Verdict]) -> Iterator[str]:
+    yield f"# Plain vs residual: {edition.setting} on {escape(edition.dataset)}\n"
+    yield (
+        "Paired plain and residual networks after He et al. (2015), *Deep Residual Learning for Image "
+        "Recognition*. Errors are in percent, at the last iteration; nothing is selected on the validation "
+        "images.\n"
+    )
+    for caveat in edition.caveats:
+        yield f"**Note:** {escape(caveat)}.\n"
+    primary = [verdict for verdict in verdicts if verdict.claim.primary]
+    if primary:
+        yield "## Verdicts on the primary claims\n"
+        yield _verdict_table(primary)
+    for experiment in experiments:
+        yield f"## {escape(experiment.title)} ({experiment.paper})\n"
+        yield f"{_paragraph(experiment)}\n\nFile: `experiments/{experiment.name}.py`\n"
+        study = experiment.studies.get(edition.setting)
+        if study:
+            yield f"In setting {edition.setting} with a study of its own: {study.reason}.\n"
+        for name in experiment.figures:
+            stem = figure_stem(experiment, name)
+            alternative = (FIGURES[name].__doc__ or "").split("\n")[0]
+            yield f"![{alternative}]({stem}.png)\n"
+            yield f"{alternative} Also as [{stem}.svg]({stem}.svg); drawn from [{stem}.csv]({stem}.csv).\n"
+        yield "### Errors\n"
+        yield _error_table(edition, experiment)
+        yield from _paper(edition, experiment)
+        missing = edition.missing(experiment)
+        if missing:
+            yield f"**Not finished:** {', '.join(missing)}.\n"
+        yield "### Claims\n"
+        yield _verdict_table([verdict for verdict in verdicts if verdict.experiment == experiment.name])
+        yield f"**Pairing:** {escape(summary_line(verify(edition, experiment)))}.\n"
+    yield from _method(edition, experiments)
+
+
+def _paragraph(experiment: Experiment) -> str:
+    """The notebook page without its title line and its commands."""
+    paragraphs = re.split(r"\n\s*\n", experiment.notebook)[1:]
+    kept = [text for text in paragraphs if not text.startswith(("    ", "Cost:"))]
+    return escape("\n\n".join(" ".join(text.split()) for text in kept))
+
+
+def _error_table(edition: Edition, experiment: Experiment) -> str:
+    table = summary(edition, experiment)
+    own_paper = _paper_is_comparable(edition, experiment)
+    heads = ["network", "training error (%)", "validation error (%)", "seeds"]
+    if own_paper:
+        heads.append(f"paper ({experiment.paper_data}, test error %)")
+    if edition.setting == "imagenet":
+        heads.append("validation top-5 error (%)")
+    responses = "layer_responses" in experiment.figures
+    costs = "shortcut_options" in experiment.figures
+    if responses:
+        heads += ["mean response", "mean F(x) / x"]
+    if costs:
+        heads += ["parameters", "multiply-adds (M)", "training images a second", "time against plain"]
+    rows = []
+    baseline = table["images_per_second"].dropna().iloc[0] if "images_per_second" in table else math.nan
+    for _, row in table.iterrows():
+        if not row["n"]:
+            rows.append([Network.parse(row["network"]).label, "not run", "not run", "0"] + [""] * (len(heads) - 4))
+            continue
+        seeds = str(row["n"]) + (f" ({row['diverged']} diverged, counted as chance)" if row["diverged"] else "")
+        cells = [row["label"], _spread(row, "training_error"), _spread(row, "validation_error"), seeds]
+        if own_paper:
+            cells.append(
+                f"{experiment.paper_errors[row['network']]:.2f}"
+                if row["network"] in experiment.paper_errors
+                else ""
+            )
+        if edition.setting == "imagenet":
+            cells.append(_spread(row, "validation_top5_error"))
+        if responses:
+            cells += [_spread(row, "mean_response", 3), _spread(row, "mean_ratio", 3)]
+        if costs:
+            speed = row["images_per_second"]
+            cells += [
+                f"{row['parameters']:,.0f}",
+                f"{row['multiply_adds'] / 1e6:,.1f}",
+                f"{speed:,.0f}",
+                f"{baseline / speed:.2f}x",
+            ]
+        rows.append(cells)
+    note = "Mean ± standard deviation over seeds.\n\n"
+    if costs:
+        note += "Speed is the median over the runs of this table, measured while they trained.\n\n"
+    if responses:
+        finals = edition.select(edition.finals, experiment)
+        where = finals["responses_on"].iloc[0] if not finals.empty else ""
+        note += (
+            f"Responses and ratios on {where}; at initialisation with BN statistics estimated on these images.\n\n"
+        )
+    return note + _table(heads, rows)
+
+
+def _paper_is_comparable(edition: Edition, experiment: Experiment) -> bool:
+    """The paper's numbers stand beside ours only for the same data, split and budget."""
+    return bool(experiment.paper_errors) and edition.name == "cifar10" and edition.dataset == experiment.paper_data
+
+
+def _paper(edition: Edition, experiment: Experiment) -> Iterator[str]:
+    if experiment.paper_errors and not _paper_is_comparable(edition, experiment):
+        numbers = ", ".join(
+            f"{Network.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items()
+        )
+        yield (
+            f"For orientation only, on other data ({experiment.paper_data}), {experiment.paper} of the paper "
+            f"gives: {numbers} %.\n"
+        )
+
+
+def _verdict_table(verdicts: Sequence[Verdict]) -> str:
+    rows = []
+    for verdict in verdicts:
+        claim, unit = verdict.claim, UNITS.get(verdict.claim.column, "")
+        marks = ", primary" if claim.primary else ""
+        decided = f"**{verdict.verdict}**" + (f" ({escape(verdict.reason)})" if verdict.reason else "")
+        if verdict.diverged:
+            decided += f"; {verdict.diverged} diverged runs count as chance error"
+        rows.append(
+            [
+                escape(claim.statement) + marks,
+                f"{formula(claim)} {'>' if claim.above is not None else '<'} {claim.margin:g} {unit}".strip(),
+                _number(verdict.mean),
+                "" if math.isnan(verdict.low) else f"{_number(verdict.low)} to {_number(verdict.high)}",
+                "" if math.isnan(verdict.p) else f"{verdict.p:.2g}",
+                str(len(verdict.values)),
+                decided,
+            ]
+        )
+    return _table(["claim", "number a seed", "mean", "95 % interval", "p", "seeds", "verdict"], rows)
+
+
+def formula(claim: Claim) -> str:
+    """The claim's number in words, such as ``training error: plain-34 - plain-18``."""
+    text = ""
+    for name, weight in claim.contrast.items():
+        sign = "-" if weight < 0 else "+"
+        text += f" {sign} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{Network.parse(name).label}"
+    return f"{claim.column.replace('_', ' ')}: {text.removeprefix(' + ').strip()}"
+
+
+def _method(edition: Edition, experiments: Sequence[Experiment]) -> Iterator[str]:
+    yield "## How to read the verdicts\n"
+    yield (
+        "Each claim is one number a seed, written down before the runs. *Reproduced*: its two-sided 95 % t "
+        "interval over seeds lies wholly beyond the margin; *not reproduced*: wholly on the other side; else, "
+        "and with fewer than three seeds, *undecided*. The p-value is of the mean against the margin; primary "
+        "claims are corrected after Holm, all primary claims of the setting together; the others are "
+        "descriptive. The spread of errors is taken to be at least one image. A run that diverged counts as "
+        "chance error.\n"
+    )
+    run = edition.records[0].run
+    yield "## Where this departs from the paper\n"
+    studies = [
+        f"{experiment.title}: {experiment.studies[edition.setting].reason}."
+        for experiment in experiments
+        if edition.setting in experiment.studies
+    ]
+    departures = [*run["departures"], *studies]
+    yield "\n".join(f"{number}. {escape(text)}" for number, text in enumerate(departures, start=1)) + "\n"
+    yield "## Machine and time\n"
+    finals = edition.finals
+    machines: dict[tuple[str, ...], int] = {}
+    for record in edition.records:
+        environment, configuration = record.run["environment"], record.run["configuration"]
+        key = (
+            f"{environment['device_name']} ({environment['device']}, {environment['threads']} threads)",
+            f"{configuration['precision']}, {configuration['execution']}",
+            f"Python {environment['python']}, torch {environment['torch']}, "
+            f"torchvision {environment['torchvision']}",
+            f"{environment['git_commit']}{' with changes' if environment['git_changes'] else ''}",
+        )
+        machines[key] = machines.get(key, 0) + 1
+    rows = [[*key, str(number)] for key, number in machines.items()]
+    yield _table(["device", "precision", "versions", "commit", "runs"], rows)
+    if not finals.empty:
+        rows = []
+        for (network, study), runs in finals.groupby(["network", "study"], sort=False):
+            rows.append(
+                [
+                    f"{network}{f' ({study})' if study else ''}",
+                    f"{runs['training_seconds'].mean():,.1f}",
+                    f"{runs['evaluation_seconds'].mean():,.1f}",
+                    f"{runs['images_per_second'].median():,.0f}",
+                    f"{runs['peak_memory_mib'].max():,}",
+                    str(len(runs)),
+                ]
+            )
+        total = (finals["training_seconds"].sum() + finals["evaluation_seconds"].sum()) / 60
+        yield _table(
+            ["run", "training (s)", "evaluation (s)", "images a second", "peak memory (MiB)", "seeds"], rows
+        )
+        yield f"All runs together: {total:.1f} minutes.\n"
+
+
+def _spread(row: "pd.Series[float]", column: str, digits: int = 2) -> str:
+    mean, sd = row[f"{column}_mean"], row[f"{column}_sd"]
+    if pd.isna(mean):
+        return ""
+    return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:+.3g}" if abs(value) < 0.1 else f"{value:+.2f}"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is: names of data sets and networks come from outside."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
+
+
+def _html(markdown: str, title: str, folder: Path) -> str:
+    """The page with its pictures inside it; raw HTML in the text is shown, not obeyed."""
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+    body = str(renderer.render(markdown))
+
+    def embedded(match: "re.Match[str]") -> str:
+        picture = folder / match[1]
+        return f'src="data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"'
+
+    body = re.sub(r'src="([\w.-]+\.png)"', embedded, body)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}</style></head><body>\n{body}</body></html>\n"
+    )

@@ -1,0 +1,1 @@
+"""Schedule, step, loop and checkpoints of one run."""

@@ -1,0 +1,251 @@
+"""Trains one run from start, or from its checkpoint, to its final record."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from plain_vs_residual import records
+from plain_vs_residual.data.datasets import Dataset
+from plain_vs_residual.data.feeds import Feed, make_feed
+from plain_vs_residual.diagnostics.cost import multiply_adds
+from plain_vs_residual.diagnostics.responses import (
+    NUM_IMAGES,
+    Rows,
+    layer_responses,
+    with_estimated_statistics,
+)
+from plain_vs_residual.experiment import Network
+from plain_vs_residual.networks import StackedNetwork, build, num_parameters, parameter_hashes
+from plain_vs_residual.settings import Setting
+from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
+from plain_vs_residual.training.schedule import schedule_of
+from plain_vs_residual.training.step import Precision, Totals, Trainer, autocast
+
+
+class Monitor(Protocol):
+    """Watches a run; has no influence on it."""
+
+    def advanced(self, iteration: int, iterations: int) -> None:
+        """An iteration was queued on the device."""
+        ...
+
+    def evaluated(self, row: dict[str, Any], iterations: int) -> None:
+        """A row of metrics was written."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained: one network with one seed in one setting, and how the device computes."""
+
+    network: Network
+    setting: Setting
+    seed: int
+    precision: Precision
+    device: torch.device
+
+
+def build_for(job: Job, dataset: Dataset) -> StackedNetwork:
+    """The job's network with its initial weights, on the CPU."""
+    return build(
+        job.network,
+        in_channels=dataset.channels,
+        num_classes=len(dataset.classes),
+        stem=job.setting.stem,
+        stem_width=job.setting.stem_width,
+        seed=job.seed,
+    )
+
+
+def evaluation_points(iterations: int, evaluations: int) -> list[int]:
+    """After how many iterations errors are taken: evenly spaced, the last iteration included."""
+    return sorted({max(1, round(k * iterations / evaluations)) for k in range(1, evaluations + 1)})
+
+
+def train(job: Job, dataset: Dataset, folder: records.RunFolder, run: dict[str, Any], monitor: Monitor) -> None:
+    """Trains to the end of the budget, or until the loss is no longer finite, and writes every record.
+
+    Args:
+        job: what is to be trained.
+        dataset: the images.
+        folder: where the records go; a checkpoint there is resumed.
+        run: content of ``run.json``, completed here by what is known only once the network is built.
+        monitor: is told about progress.
+    """
+    started = time.perf_counter()
+    if job.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(job.device)
+    network = build_for(job, dataset)
+    schedule = schedule_of(job.setting, job.network.depth, len(dataset.training))
+    image_shape = (dataset.channels, job.setting.image_size, job.setting.image_size)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_checkpoint(folder.checkpoint)
+    if checkpoint is None:
+        run |= {
+            "parameters": num_parameters(network),
+            "multiply_adds": multiply_adds(network, image_shape),
+            "initial_parameters": parameter_hashes(network),
+        }
+        records.write_json(folder.run, run)
+    network = network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = Trainer(
+        network,
+        momentum=job.setting.momentum,
+        weight_decay=job.setting.weight_decay,
+        precision=job.precision,
+    )
+    feed = make_feed(dataset, job.setting, job.seed, job.device)
+    state = _State.resume(checkpoint, trainer, feed) if checkpoint else _State.begin(trainer, feed)
+
+    for stop in evaluation_points(schedule.iterations, job.setting.evaluations):
+        if stop <= state.iteration:
+            continue
+        totals = Totals.zero(job.device)
+        clock = time.perf_counter()
+        for images, labels in feed.training_batches(state.iteration, stop):
+            rate = trainer.step(images, labels, schedule(state.iteration), totals)
+            state.note_rate(rate)
+            state.iteration += 1
+            monitor.advanced(state.iteration, schedule.iterations)
+        running_loss, running_error, _ = totals.read()
+        state.training_seconds += time.perf_counter() - clock
+
+        clock = time.perf_counter()
+        training_loss, training_error, _ = trainer.evaluate(feed.evaluation_batches("training"))
+        validation_loss, validation_error, top5 = trainer.evaluate(feed.evaluation_batches("validation"))
+        state.evaluation_seconds += time.perf_counter() - clock
+        row = {
+            "iteration": state.iteration,
+            "epoch": round(state.iteration * job.setting.batch_size / feed.num_training, 4),
+            "learning_rate": rate,
+            "running_training_loss": running_loss,
+            "running_training_error": running_error,
+            "training_loss": training_loss,
+            "training_error": training_error,
+            "validation_loss": validation_loss,
+            "validation_error": validation_error,
+            "validation_top5_error": top5,
+            "training_seconds": round(state.training_seconds, 3),
+            "evaluation_seconds": round(state.evaluation_seconds, 3),
+            "consumed": "/".join(f"{name}:{value}" for name, value in feed.digest.state().items()),
+        }
+        state.rows.append(row)
+        records.write_rows(folder.metrics, records.METRICS, state.rows)
+        state.diverged = not (math.isfinite(running_loss) and math.isfinite(training_loss))
+        if state.diverged:
+            monitor.evaluated(row, schedule.iterations)
+            break
+        save_checkpoint(folder.checkpoint, state.checkpoint(trainer, feed))
+        monitor.evaluated(row, schedule.iterations)
+
+    _finish(job, dataset, folder, trainer, feed, state, time.perf_counter() - started)
+
+
+class _State:
+    """What changes in the course of a run beside weights, optimizer and digest."""
+
+    def __init__(self, initial_responses: Rows) -> None:
+        self.iteration = 0
+        self.rows: list[dict[str, Any]] = []
+        self.learning_rates: list[list[float]] = []
+        self.training_seconds = 0.0
+        self.evaluation_seconds = 0.0
+        self.diverged = False
+        self.initial_responses = initial_responses
+
+    @classmethod
+    def begin(cls, trainer: Trainer, feed: Feed) -> "_State":
+        def images() -> Any:
+            return feed.evaluation_batches("training", NUM_IMAGES)
+
+        with autocast(trainer.device, trainer.precision):
+            estimated = with_estimated_statistics(trainer.network, images())
+            return cls(layer_responses(estimated, images()))
+
+    @classmethod
+    def resume(cls, checkpoint: dict[str, Any], trainer: Trainer, feed: Feed) -> "_State":
+        state = cls(checkpoint["initial_responses"])
+        for name in ("iteration", "rows", "learning_rates", "training_seconds", "evaluation_seconds"):
+            setattr(state, name, checkpoint[name])
+        trainer.network.load_state_dict(checkpoint["network"])
+        trainer.optimizer.load_state_dict(checkpoint["optimizer"])
+        trainer.scaler.load_state_dict(checkpoint["scaler"])
+        feed.digest.restore(checkpoint["consumed"])
+        return state
+
+    def checkpoint(self, trainer: Trainer, feed: Feed) -> dict[str, Any]:
+        return {
+            "iteration": self.iteration,
+            "rows": self.rows,
+            "learning_rates": self.learning_rates,
+            "training_seconds": self.training_seconds,
+            "evaluation_seconds": self.evaluation_seconds,
+            "initial_responses": self.initial_responses,
+            "network": trainer.network.state_dict(),
+            "optimizer": trainer.optimizer.state_dict(),
+            "scaler": trainer.scaler.state_dict(),
+            "consumed": feed.digest.state(),
+        }
+
+    def note_rate(self, rate: float) -> None:
+        """Keeps the trace of applied rates: [first iteration, rate], an entry a change."""
+        if not self.learning_rates or self.learning_rates[-1][1] != rate:
+            self.learning_rates.append([self.iteration, rate])
+
+
+def _finish(
+    job: Job,
+    dataset: Dataset,
+    folder: records.RunFolder,
+    trainer: Trainer,
+    feed: Feed,
+    state: _State,
+    seconds: float,
+) -> None:
+    with autocast(trainer.device, trainer.precision):
+        final_responses = layer_responses(trainer.network, feed.evaluation_batches("training", NUM_IMAGES))
+    rows = [{"moment": "initial", **row} for row in state.initial_responses]
+    rows += [{"moment": "final", **row} for row in final_responses]
+    records.write_rows(folder.responses, records.RESPONSES, rows)
+    weights = {name: value.cpu() for name, value in trainer.network.state_dict().items()}
+    save_checkpoint(folder.weights, weights)
+    last = state.rows[-1]
+    columns = ("training_error", "validation_error", "running_training_error", "validation_top5_error")
+    records.write_json(
+        folder.final,
+        {
+            "outcome": "diverged" if state.diverged else "finished",
+            "iteration": state.iteration,
+            **{name: last[name] for name in (*columns, "training_loss", "validation_loss")},
+            "mean_response": _mean(final_responses, "response_std"),
+            "mean_ratio": _mean(final_responses, "ratio"),
+            "responses_on": f"{min(NUM_IMAGES, len(dataset.training)):,} training images, evenly spaced, "
+            "no augmentation, evaluation mode",
+            "training_seconds": round(state.training_seconds, 3),
+            "evaluation_seconds": round(state.evaluation_seconds, 3),
+            "last_session_seconds": round(seconds, 3),
+            "images_per_second": round(state.iteration * job.setting.batch_size / state.training_seconds, 1),
+            "peak_memory_mib": _peak_memory_mib(job.device),
+            "consumed": feed.digest.state(),
+            "learning_rates": state.learning_rates,
+        },
+    )
+    folder.checkpoint.unlink(missing_ok=True)
+
+
+def _mean(rows: Rows, kind: str) -> float | None:
+    values = [float(str(row["value"])) for row in rows if row["kind"] == kind]
+    return sum(values) / len(values) if values else None
+
+
+def _peak_memory_mib(device: torch.device) -> int:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

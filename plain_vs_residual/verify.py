@@ -1,0 +1,132 @@
+"""Whether the members of a pair saw the same data, schedule and initial weights. Imports no torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from plain_vs_residual.analysis import Edition
+from plain_vs_residual.experiment import Experiment, Network
+from plain_vs_residual.records import Record
+from plain_vs_residual.training.schedule import WARM_UP_DEPTH
+
+OWN = ("network", "seed")
+SAME_MACHINE = ("torch", "torchvision", "numpy", "python", "device", "device_name", "threads")
+
+
+@dataclass(frozen=True)
+class PairCheck:
+    """Two runs that a claim compares, and what differs between them that should not."""
+
+    first: str
+    second: str
+    differences: tuple[str, ...]
+    shared_parameters: int
+
+
+def verify(edition: Edition, experiment: Experiment) -> list[PairCheck]:
+    """Checks every two finished runs of one seed that a claim of the experiment compares."""
+    wanted = {
+        frozenset(pair)
+        for claim in experiment.claims_in(edition.setting)
+        for pair in combinations(claim.contrast, 2)
+    }
+    finished = [record for record in edition.of(experiment) if record.final]
+    return [
+        PairCheck(a.name, b.name, tuple(differences(a, b)), len(_shared(a, b)))
+        for a, b in combinations(finished, 2)
+        if a.run["seed"] == b.run["seed"] and frozenset((a.run["network"], b.run["network"])) in wanted
+    ]
+
+
+def differences(a: Record, b: Record) -> Iterator[str]:
+    """Names everything that differs between two members of a pair and should not."""
+    assert a.final
+    assert b.final
+    for field in sorted({*a.run["configuration"], *b.run["configuration"]} - set(OWN)):
+        old, new = a.run["configuration"].get(field), b.run["configuration"].get(field)
+        if old != new:
+            yield f"{field}: {old} against {new}"
+    for path in sorted({*a.run["sources"], *b.run["sources"]}):
+        if a.run["sources"].get(path) != b.run["sources"].get(path):
+            yield f"{path}: trained by different code"
+    for field in SAME_MACHINE:
+        old, new = a.run["environment"].get(field), b.run["environment"].get(field)
+        if old != new:
+            yield f"{field}: {old} against {new}"
+    for name in _shared(a, b):
+        if a.run["initial_parameters"][name] != b.run["initial_parameters"][name]:
+            yield f"initial values of {name} differ"
+    if a.final["iteration"] == b.final["iteration"]:
+        yield from _consumption(a, b)
+    elif "diverged" not in (a.final["outcome"], b.final["outcome"]):
+        yield f"iterations: {a.final['iteration']} against {b.final['iteration']}"
+    yield from _rates(a, b)
+
+
+def _shared(a: Record, b: Record) -> list[str]:
+    """Parameters of one name and shape in both networks."""
+    first, second = a.run["initial_parameters"], b.run["initial_parameters"]
+    return [name for name in first if name in second and first[name].split(":")[0] == second[name].split(":")[0]]
+
+
+def _consumption(a: Record, b: Record) -> Iterator[str]:
+    assert a.final
+    assert b.final
+    words = {"indices": "order of the images", "pixels": "augmented pixels"}
+    for name in sorted({*a.final["consumed"], *b.final["consumed"]}):
+        if a.final["consumed"].get(name) != b.final["consumed"].get(name):
+            yield f"{words.get(name, name)} differ ({name}{_since(a, b, name)})"
+
+
+def _since(a: Record, b: Record, name: str) -> str:
+    """Between which evaluations the two began to differ."""
+    import pandas as pd
+
+    tables = [pd.read_csv(record.folder.metrics) for record in (a, b)]
+    before = 0
+    for (_, first), (_, second) in zip(tables[0].iterrows(), tables[1].iterrows(), strict=False):
+        if _part(first["consumed"], name) != _part(second["consumed"], name):
+            return f", first between iterations {before} and {first['iteration']}"
+        before = first["iteration"]
+    return ""
+
+
+def _part(consumed: str, name: str) -> str | None:
+    return dict(part.split(":") for part in consumed.split("/")).get(name)
+
+
+def _rates(a: Record, b: Record) -> Iterator[str]:
+    """Compares the applied learning rates; a warm-up that depth alone decides is left out of both."""
+    assert a.final
+    assert b.final
+    deep = [Network.parse(record.run["network"]).depth >= WARM_UP_DEPTH for record in (a, b)]
+    start = a.run["configuration"]["warm_up_iterations"] if deep[0] != deep[1] else 0
+    stop = min(a.final["iteration"], b.final["iteration"])
+    first, second = a.final["learning_rates"], b.final["learning_rates"]
+    changes = {int(entry[0]) for entry in (*first, *second)} | {start}
+    for iteration in sorted(change for change in changes if start <= change < stop):
+        rates = _rate_at(first, iteration), _rate_at(second, iteration)
+        if rates[0] != rates[1]:
+            yield f"learning rate differs first at iteration {iteration}: {rates[0]:g} against {rates[1]:g}"
+            return
+
+
+def _rate_at(trace: Sequence[Sequence[float]], iteration: int) -> float:
+    return [rate for since, rate in trace if since <= iteration][-1]
+
+
+def summary_line(checks: Sequence[PairCheck]) -> str:
+    """One sentence for a report."""
+    if not checks:
+        return "no complete pair yet"
+    failed = [check for check in checks if check.differences]
+    if not failed:
+        return (
+            f"all {len(checks)} pairs agree: same images in the same order, crops, flips and augmented pixels, "
+            "learning rates, precision, versions and code; equal initial values wherever name and shape agree"
+        )
+    worst: Mapping[str, Any] = {"first": failed[0].first, "second": failed[0].second}
+    return f"{len(failed)} of {len(checks)} pairs DIFFER; {worst['first']} and {worst['second']}: " + "; ".join(
+        failed[0].differences
+    )

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Trains the pairs, checks the claims, draws the figures: bash run_all.sh [what `plain_vs_residual train` takes]
+set -euo pipefail
+called_from=$PWD
+# shellcheck source=environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" runtime
+
+root=$PWD
+cd "$called_from" # where relative paths among the options start
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+exec "$python" -m plain_vs_residual train "$@"

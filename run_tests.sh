@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Lint, format, types and tests: bash run_tests.sh [what pytest takes]
+set -euo pipefail
+# shellcheck source=environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" tests
+
+failed=""
+
+step() {
+    printf '== %s\n' "$*"
+    "$python" -m "$@" || failed="$failed${failed:+; }$*"
+}
+
+# Every step runs even after a failure: one call shows all there is to mend.
+step ruff check .
+step ruff format --check .
+step mypy
+step pytest "$@"
+
+if [[ -n $failed ]]; then
+    printf 'run_tests.sh: failed: %s\n' "$failed" >&2
+    exit 1
+fi

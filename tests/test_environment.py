@@ -1,0 +1,295 @@
+"""The set-up scripts, tried in small copies of the repository with made-up interpreters and installers."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import environment
+
+ROOT = Path(__file__).resolve().parent.parent
+BASH = shutil.which("bash") or "bash"
+TOOLS = ["bash", "cat", "dirname", "env", "find", "grep", "head", "mkdir", "mv", "rm", "sed", "sleep", "tail"]
+
+# Runs this very Python, but like Debian's without python3-venv and pip.
+BARE_PYTHON = f"""#!{BASH}
+case "$*" in
+    "-m venv --without-pip"*) ;;
+    "-m venv"* | "-m pip"*) exit 1 ;;
+    "-m mypy"*) exit "${{MYPY_STATUS:-0}}" ;;
+    "-m ruff"* | "-m pytest"*) echo "$*"; exit 0 ;;
+esac
+exec "{sys.executable}" "$@"
+"""
+
+# Pretends to install: writes the metadata of each package in the files that follow -r.
+FAKE_UV = f"""#!{BASH}
+echo "$*" >>"$UV_CALLS"
+if [[ ${{UV_DOES:-}} == fail ]]; then echo "error: no such luck"; exit 1; fi
+sleep 0.2
+while [[ $# -gt 0 ]]; do
+    if [[ $1 == --python ]]; then site=$(echo "$(dirname "$2")"/../lib/python3*/site-packages); fi
+    if [[ $1 == -r ]]; then
+        sed -n 's/==/ /p' "$2" | while read -r name version; do
+            information=$site/${{name//-/_}}-$version.dist-info
+            mkdir -p "$information"
+            printf 'Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n' "$name" "$version" >"$information/METADATA"
+        done
+    fi
+    shift
+done
+if [[ ${{UV_DOES:-}} == die ]]; then kill -9 "$PPID"; fi
+"""
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+class Copy:
+    """A repository with the real scripts, its own requirements and a package that says what it was called with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "my copy"
+        self.venv = self.root / ".venv"
+        self.bin = folder / "bin"
+        self.calls = folder / "calls"
+        self.calls.touch()
+        package = self.root / "plain_vs_residual"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text("import sys; print(sys.prefix, sys.argv[1:])\n", encoding="utf-8")
+        for name in ("environment.sh", "environment.py", "run_all.sh", "run_tests.sh"):
+            shutil.copy(ROOT / name, self.root)
+        self.bin.mkdir()
+        for tool in TOOLS:
+            (self.bin / tool).symlink_to(shutil.which(tool) or tool)
+        self.python = program(self.bin / "python3", BARE_PYTHON)
+        program(self.bin / "uv", FAKE_UV)
+        self.require({"torch": "9000.0", "small-thing": "1.0"}, {"small-tool": "1.0"})
+
+    def require(self, runtime: dict[str, str], tests: dict[str, str]) -> None:
+        def ranges(pins: dict[str, str]) -> str:
+            return ", ".join(f'"{name}>={version}"' for name, version in pins.items())
+
+        (self.root / "pyproject.toml").write_text(
+            f'[project]\nrequires-python = ">=3.11"\ndependencies = [{ranges(runtime)}]\n'
+            f"[project.optional-dependencies]\ntests = [{ranges(tests)}]\n",
+            encoding="utf-8",
+        )
+        for name, pins in (("requirements.txt", runtime), ("requirements-tests.txt", tests)):
+            lines = [f"{package}=={version}\n" for package, version in pins.items()]
+            (self.root / name).write_text("".join(lines), encoding="utf-8")
+
+    def command(self, script: str, *arguments: str) -> list[str]:
+        return [BASH, str(self.root / script), *arguments]
+
+    def variables(self, **more: str) -> dict[str, str]:
+        kept = {"HOME": os.environ.get("HOME", "/"), "PATH": str(self.bin), "UV_CALLS": str(self.calls)}
+        return kept | more
+
+    def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(script, *arguments),
+            cwd=self.bin.parent,  # anywhere but the repository
+            env=self.variables(**variables),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def installs(self) -> int:
+        return len(self.calls.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    return Copy(tmp_path)
+
+
+def assert_one_line_and_2(done: subprocess.CompletedProcess[str], *, names: str) -> None:
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if "etting up .venv" not in line and "Adding" not in line]
+    assert len(lines) == 1, done.stderr
+    assert re.search(names, lines[0])
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.13.0+cpu", (2, 13)),
+        ("2.11.0a0+1234", (2, 11)),
+        ("2.11.0.post1", (2, 11)),
+        ("3", (3,)),
+        ("3.0.0", (3,)),
+        ("10.2", (10, 2)),
+        ("", ()),
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version: str, expected: tuple[int, ...]) -> None:
+    assert environment.numbers(version) == expected
+
+
+def test_every_requirement_has_a_pin_that_meets_it() -> None:
+    pins = dict(line.split("==") for line in environment.pinned("tests").splitlines() if "==" in line)
+    wanted = environment.requirements("tests")
+    del wanted["python"]
+    for name, lowest in wanted.items():
+        assert environment.numbers(pins[name]) >= environment.numbers(lowest), name
+
+
+def test_asking_what_is_missing_imports_no_torch() -> None:
+    code = "import sys, environment; environment.main('report', 'tests'); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_an_active_python_that_has_everything_is_used_as_it_is(copy: Copy) -> None:
+    copy.require({"torch": "1.0"}, {"pytest": "1.0"})
+    done = copy.run("run_all.sh", "--setting", "a b", "")
+    assert done.stdout == f"{sys.prefix} {['run', '--setting', 'a b', '']}\n"
+    assert done.stderr == ""
+    assert not copy.venv.exists()
+
+
+def test_a_fresh_set_up_happens_once(copy: Copy) -> None:
+    first = copy.run("run_all.sh")
+    assert first.returncode == 0, first.stderr
+    assert len(first.stderr.splitlines()) == 2
+    assert str(copy.venv) in first.stdout
+    second = copy.run("run_all.sh")
+    assert (second.stdout, second.stderr) == (first.stdout, "")
+    assert copy.installs() == 1
+
+
+def test_changed_pins_set_up_anew(copy: Copy) -> None:
+    copy.run("run_all.sh")
+    copy.require({"torch": "9001.0"}, {})
+    assert copy.run("run_all.sh").returncode == 0
+    assert [path.name for path in copy.venv.glob("lib/python3*/site-packages/torch*")] == [
+        "torch-9001.0.dist-info"
+    ]
+
+
+@pytest.mark.parametrize("accident", ["fail", "die"])
+def test_a_set_up_cut_short_is_not_believed(copy: Copy, accident: str) -> None:
+    cut_short = copy.run("run_all.sh", UV_DOES=accident)
+    assert cut_short.returncode in {2, -9}
+    assert cut_short.stdout == ""
+    assert copy.run("run_all.sh").returncode == 0
+    assert copy.installs() == 2
+
+
+def test_a_failed_installation_says_why_in_one_line(copy: Copy) -> None:
+    assert_one_line_and_2(copy.run("run_all.sh", UV_DOES="fail"), names=r"no such luck.*/set-up\.log")
+
+
+def test_tools_that_cannot_be_had_leave_what_was_set_up(copy: Copy) -> None:
+    copy.run("run_all.sh")
+    assert_one_line_and_2(copy.run("run_tests.sh", UV_DOES="fail"), names="no such luck")
+    after = copy.run("run_all.sh")
+    assert (after.returncode, after.stderr) == (0, "")
+    assert copy.installs() == 2
+
+
+def test_two_set_ups_at_once_install_once(copy: Copy) -> None:
+    calls = [
+        subprocess.Popen(
+            copy.command("run_all.sh"),
+            env=copy.variables(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(3)
+    ]
+    assert [call.wait(60) for call in calls] == [0, 0, 0]
+    assert copy.installs() == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="needs pip")
+def test_small_packages_are_added_on_top_of_a_python_that_has_torch(copy: Copy, tmp_path: Path) -> None:
+    copy.require({"torch": "1.0", "small-thing": "1.0"}, {})
+    (copy.root / "requirements.txt").write_text("torch==9000.0\nsmall-thing==1.0\n", encoding="utf-8")
+    information = "small_thing-1.0.dist-info"
+    with zipfile.ZipFile(tmp_path / "small_thing-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: small-thing\nVersion: 1.0\n")
+        wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{information}/RECORD", "")
+    done = copy.run("run_all.sh", PIP_NO_INDEX="1", PIP_FIND_LINKS=tmp_path.as_uri(), PIP_USER="1")
+    assert done.returncode == 0, done.stderr
+    assert str(copy.venv) in done.stdout
+    own = {path.name for path in copy.venv.glob("lib/python3*/site-packages/*")}
+    assert information in own
+    assert not any(name.startswith("torch") for name in own)
+
+
+def test_a_named_interpreter_is_not_served_from_another_ones_venv(copy: Copy) -> None:
+    copy.run("run_all.sh")
+    stamp = copy.venv / "set-up.done"
+    _, pins = stamp.read_text(encoding="utf-8").split("\n", 1)
+    stamp.write_text(f"Python 3.99.0 in /elsewhere\n{pins}", encoding="utf-8")
+    assert copy.run("run_all.sh").stderr == ""
+    assert "Set up in" in copy.run("run_all.sh", PYTHON="bin/python3").stderr
+    assert copy.run("run_all.sh", PYTHON=str(copy.python)).stderr == ""
+
+
+def test_a_venv_made_by_somebody_else_is_left_alone(copy: Copy) -> None:
+    copy.venv.mkdir()
+    (copy.venv / "pyvenv.cfg").touch()
+    assert_one_line_and_2(copy.run("run_all.sh"), names="not made here")
+    assert [path.name for path in copy.venv.iterdir()] == ["pyvenv.cfg"]
+
+
+def test_a_wrong_interpreter_is_named(copy: Copy) -> None:
+    assert_one_line_and_2(copy.run("run_all.sh", PYTHON="/nowhere/python3"), names="/nowhere/python3")
+    assert_one_line_and_2(copy.run("run_all.sh", PYTHON="cat"), names="does not run as a Python")
+
+
+def test_an_old_python_is_named(copy: Copy) -> None:
+    old = '[[ $1 == -c && $2 == *print* ]] && echo 3.9 && exit 0\necho "Traceback" >&2\nexit 1\n'
+    program(copy.python, f"#!{BASH}\n{old}")
+    assert_one_line_and_2(copy.run("run_all.sh"), names=r"is Python 3\.9; name Python 3\.11 or newer")
+
+
+def test_no_python_at_all(copy: Copy) -> None:
+    copy.python.unlink()
+    assert_one_line_and_2(copy.run("run_all.sh"), names=r"no python3 .* PYTHON=")
+
+
+def test_no_way_to_install(copy: Copy) -> None:
+    (copy.bin / "uv").unlink()
+    # ensurepip works where these tests run: take it away as well.
+    text = BARE_PYTHON.replace('exec "', 'if [[ $* == "-m venv"* ]]; then exit 1; fi\nexec "')
+    program(copy.python, text)
+    assert_one_line_and_2(copy.run("run_all.sh"), names=r"makes no \.venv.*python3-venv")
+
+
+@pytest.mark.parametrize("obstacle", ["file", "read-only"])
+def test_a_repository_that_cannot_be_written(copy: Copy, obstacle: str) -> None:
+    if obstacle == "file":
+        copy.venv.touch()
+    elif os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    else:
+        copy.root.chmod(0o555)
+    assert_one_line_and_2(copy.run("run_all.sh"), names="cannot write to")
+    copy.root.chmod(0o755)
+
+
+def test_run_tests_goes_on_after_a_failure_and_names_it(copy: Copy) -> None:
+    copy.require({"torch": "1.0"}, {"pytest": "1.0"})
+    done = copy.run("run_tests.sh", "-k", "a b", MYPY_STATUS="1")
+    assert done.returncode == 1
+    assert "-m pytest -k a b" in done.stdout
+    assert done.stderr == "run_tests.sh: failed: mypy\n"
+    assert copy.run("run_tests.sh").returncode == 0
