@@ -64,8 +64,8 @@ def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
     finals = finals[finals["network"].isin(list(claim.contrast))]
     table = finals.pivot(index="seed", columns="network", values=claim.column)
     complete = table.reindex(columns=list(claim.contrast)).astype(float).dropna()
-    numbers = complete @ np.array(list(claim.contrast.values()))
-    values = dict(zip(complete.index.tolist(), numbers.tolist(), strict=True))
+    numbers = complete.to_numpy() @ np.array(list(claim.contrast.values()))
+    values = dict(zip(complete.index.to_list(), numbers.tolist(), strict=True))
     diverged = int(finals[finals["seed"].isin(list(values))]["diverged"].sum())
     verdict = Verdict(experiment.name, claim, values, diverged=diverged)
     if len(values) < 2:

@@ -29,7 +29,7 @@ class Schedule:
         rate = self.base
         if self.linear:
             rate *= 1 - iteration / self.iterations
-        rate /= 10 ** sum(iteration >= drop for drop in self.drops)
+        rate /= 10.0 ** sum(iteration >= drop for drop in self.drops)
         return rate / 10 if iteration < self.warm_up else rate
 
 
