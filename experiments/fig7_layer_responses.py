@@ -63,5 +63,11 @@ EXPERIMENT = Experiment(
             column="mean_response",
             above=0.0,
         ),
+        Claim(
+            "Layer responses of ResNet-34 are smaller than those of plain-34",
+            contrast={"plain34": 1, "residual34-A": -1},
+            column="mean_response",
+            above=0.0,
+        ),
     ),
 )

@@ -1,0 +1,105 @@
+"""What several tests share: tiny images, a tiny setting, and a run of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from plain_vs_residual.data.datasets import Dataset, Images
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.settings import DIGITS, Setting
+from plain_vs_residual.suite import Suite
+
+# Tiny networks gain nothing from threads, and on a busy machine lose much by waiting for each other.
+torch.set_num_threads(1)
+
+
+class Silent:
+    """Watches a suite and its runs without a word."""
+
+    def begins(self, *_: Any) -> "Silent":
+        return self
+
+    def ended(self, *_: Any) -> None:
+        pass
+
+    def advanced(self, *_: Any) -> None:
+        pass
+
+    def evaluated(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def tiny_setting() -> Setting:
+    """A setting whose runs take a second: 8 px, 12 iterations, 3 evaluations, crops and flips drawn."""
+    return replace(
+        DIGITS,
+        image_size=8,
+        stem_width=4,
+        batch_size=8,
+        epochs=0,
+        iterations=12,
+        evaluations=3,
+        crop_padding=1,
+        flip=True,
+    )
+
+
+@pytest.fixture
+def tiny_dataset() -> Dataset:
+    """Thirty training and twelve validation images of three classes, one channel."""
+    generator = torch.Generator().manual_seed(0)
+
+    def images(num: int) -> Images:
+        labels = torch.arange(num) % 3
+        noise = torch.randint(0, 100, (num, 8, 8, 1), generator=generator)
+        return Images((noise + 70 * labels[:, None, None, None]).to(torch.uint8), labels)
+
+    return Dataset("tiny", ("a", "b", "c"), images(30), images(12))
+
+
+@pytest.fixture
+def make_suite(tiny_setting: Setting, tiny_dataset: Dataset, tmp_path: Path) -> Any:
+    """A suite of one experiment over the given networks."""
+
+    def make(*networks: str, seeds: int = 1, **changes: Any) -> Suite:
+        experiment = Experiment(
+            title="Tiny",
+            paper="none",
+            figures=("final_errors",),
+            networks={"digits": networks},
+            claims=(),
+            name="tiny",
+        )
+        values: dict[str, Any] = {
+            "experiments": (experiment,),
+            "setting": tiny_setting,
+            "dataset": tiny_dataset,
+            "results": tmp_path / "results",
+            "seeds": range(seeds),
+            "precision": "fp32",
+            "device": torch.device("cpu"),
+        }
+        return Suite(**(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """train/ and val/ with three classes of small PNG files of differing shapes."""
+    random = np.random.default_rng(0)
+    for part, num in (("train", 8), ("val", 3)):
+        for channel, name in enumerate(("ant", "bee", "cat")):
+            folder = tmp_path / "images" / part / name
+            folder.mkdir(parents=True)
+            for number in range(num):
+                pixels = random.integers(0, 60, (40 + number, 50, 3), dtype=np.uint8)
+                pixels[..., channel] += 120
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return tmp_path / "images"

@@ -1,0 +1,117 @@
+"""Data sets: splits that hang on nothing, folders of images, and clear words where something is wrong."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from plain_vs_residual.data.datasets import CIFAR10_CLASSES, Dataset, Images, load_dataset
+from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET
+
+
+def test_digits_are_1437_and_360_stratified_images() -> None:
+    dataset = load_dataset(DIGITS)
+    assert (len(dataset.training), len(dataset.validation)) == (1437, 360)
+    assert isinstance(dataset.training, Images)
+    assert dataset.training.pixels.shape == (1437, 16, 16, 1)
+    counts = dataset.validation.labels.bincount()
+    assert counts.max() - counts.min() <= 3
+    assert dataset.fingerprint() == load_dataset(DIGITS).fingerprint()
+
+
+def test_the_fingerprint_changes_with_one_pixel(tiny_dataset: Dataset) -> None:
+    assert isinstance(tiny_dataset.training, Images)
+    pixels = tiny_dataset.training.pixels.clone()
+    pixels[0, 0, 0, 0] ^= 1
+    other = replace(tiny_dataset, training=Images(pixels, tiny_dataset.training.labels))
+    assert other.fingerprint() != tiny_dataset.fingerprint()
+
+
+def test_the_papers_split_holds_a_tenth_out_of_the_training_images() -> None:
+    whole, split = load_dataset(DIGITS), load_dataset(replace(DIGITS, split="45k/5k"))
+    assert (len(split.training), len(split.validation)) == (1437 - 143, 143)
+    assert isinstance(whole.training, Images)
+    assert isinstance(split.training, Images)
+    assert isinstance(split.validation, Images)
+    joined = torch.cat([split.training.labels, split.validation.labels])
+    assert torch.equal(joined.bincount(), whole.training.labels.bincount())
+
+
+def test_a_folder_of_images_is_read_and_resized(image_folder: Path) -> None:
+    dataset = load_dataset(CIFAR10, image_folder)
+    assert dataset.name == "images"
+    assert dataset.classes == ("ant", "bee", "cat")
+    assert isinstance(dataset.training, Images)
+    assert dataset.training.pixels.shape == (24, 32, 32, 3)
+    assert dataset.training.labels.bincount().tolist() == [8, 8, 8]
+    assert dataset.variant == "images"
+
+
+def test_jpeg_copies_of_cifar10_are_called_what_they_are(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in CIFAR10_CLASSES:
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32), (90, 90, 90)).save(tmp_path / part / name / "0.jpg")
+    dataset = load_dataset(CIFAR10, tmp_path)
+    assert dataset.name == "CIFAR-10 (JPEG re-encoded)"
+    assert "not comparable" in dataset.caveat
+
+
+def broken(folder: Path, how: str) -> None:
+    if how == "unreadable":
+        (folder / "train" / "bee" / "3.png").write_bytes(b"not an image")
+    if how == "truncated":
+        path = folder / "train" / "bee" / "3.png"
+        path.write_bytes(path.read_bytes()[:400])
+    if how == "one class":
+        for part in ("train", "val"):
+            for name in ("bee", "cat"):
+                (folder / part / name).rename(folder / f"{part}-{name}")
+    if how == "no validation":
+        (folder / "val").rename(folder / "other")
+    if how == "empty class":
+        for path in (folder / "train" / "cat").iterdir():
+            path.unlink()
+    if how == "classes differ":
+        (folder / "val" / "cat").rename(folder / "val" / "dog")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("unreadable", r"unreadable image .*train/bee/3\.png"),
+        ("truncated", r"unreadable image .*train/bee/3\.png"),
+        ("one class", "at least 2"),
+        ("no validation", r"needs the folders train/ and val/"),
+        ("empty class", "train/cat holds no images"),
+        ("classes differ", r"\['cat', 'dog'\]"),
+    ],
+)
+def test_a_bad_folder_is_named(image_folder: Path, how: str, said: str) -> None:
+    broken(image_folder, how)
+    with pytest.raises(ValueError, match=said):
+        load_dataset(CIFAR10, image_folder)
+
+
+def test_a_missing_folder_and_missing_imagenet_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such folder"):
+        load_dataset(CIFAR10, tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="--data FOLDER"):
+        load_dataset(IMAGENET)
+
+
+def test_cifar10_that_cannot_be_had_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plain_vs_residual.torchvision_import import torchvision
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise OSError("<urlopen error\n no route>")
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", unreachable)
+    monkeypatch.setattr("plain_vs_residual.data.datasets.DEFAULT_FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError) as raised:
+        load_dataset(CIFAR10)
+    for part in (str(tmp_path), "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", "--setting digits"):
+        assert part in str(raised.value)

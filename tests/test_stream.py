@@ -1,0 +1,58 @@
+"""The stream of batches: whole passes, equal after a restart, keyed by seed and pass."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.settings import CIFAR10, IMAGENET
+
+
+def stream(num_images: int = 50, batch_size: int = 8, seed: int = 0) -> DataStream:
+    return DataStream(num_images, batch_size, seed, draws_of(CIFAR10))
+
+
+def test_every_pass_shows_every_image_once_and_batches_run_across_passes() -> None:
+    indices = stream().segment(0, 25)["indices"].flatten()
+    assert len(indices) == 200
+    for number in range(4):
+        assert sorted(indices[number * 50 : (number + 1) * 50].tolist()) == list(range(50))
+    assert not torch.equal(indices[:50], indices[50:100])
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (5, 8), (6, 7), (12, 31)])
+def test_a_segment_is_the_same_wherever_one_begins(start: int, stop: int) -> None:
+    whole, part = stream().segment(0, 40), stream().segment(start, stop)
+    assert whole.keys() == part.keys() == {"indices", "crops", "flips"}
+    assert all(torch.equal(whole[name][start:stop], part[name]) for name in whole)
+
+
+def test_seeds_see_other_orders_crops_and_flips() -> None:
+    one, other = stream(seed=0).segment(0, 6), stream(seed=1).segment(0, 6)
+    assert all(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_global_random_state_has_no_influence() -> None:
+    torch.manual_seed(1)
+    first = stream().segment(0, 3)
+    torch.manual_seed(2)
+    assert all(torch.equal(first[name], values) for name, values in stream().segment(0, 3).items())
+
+
+def test_crops_cover_all_offsets_and_flips_are_even() -> None:
+    drawn = stream(num_images=20_000, batch_size=1000).segment(0, 20)
+    assert set(drawn["crops"].flatten().tolist()) == set(range(9))
+    assert drawn["flips"].float().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert not DataStream(50, 8, 0, draws_of(replace(CIFAR10, flip=False))).segment(0, 6)["flips"].any()
+
+
+def test_imagenet_draws_the_shorter_side_between_256_and_480() -> None:
+    sides = DataStream(5000, 100, 0, draws_of(IMAGENET)).segment(0, 50)["sides"]
+    assert (sides.min().item(), sides.max().item()) == (256, 480)
+
+
+def test_64000_iterations_are_164_passes_over_50000_images() -> None:
+    assert pytest.approx(163.84) == 64_000 * 128 / 50_000
+    last = DataStream(50_000, 128, 0, {}).segment(63_999, 64_000)["indices"]
+    assert last.shape == (1, 128)

@@ -1,0 +1,264 @@
+"""The suite skips, resumes and refuses; verify names what the code did differently to one member of a pair."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from plain_vs_residual import fingerprint, records
+from plain_vs_residual.analysis import load_editions
+from plain_vs_residual.data import feeds
+from plain_vs_residual.data.stream import DataStream, Draws
+from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
+from plain_vs_residual.settings import SETTINGS
+from plain_vs_residual.suite import Changed
+from plain_vs_residual.training import loop
+from plain_vs_residual.training.schedule import Schedule
+from plain_vs_residual.verify import PairCheck, summary_line, verify
+from tests.conftest import Silent
+
+
+def experiment_of(*networks: str, **changes: Any) -> Experiment:
+    values: dict[str, Any] = {
+        "title": "Pair",
+        "paper": "none",
+        "figures": ("final_errors",),
+        "networks": {"digits": networks},
+        "claims": (Claim("a pair", {networks[0]: 1, networks[-1]: -1}, above=0.0),),
+        "name": "pair",
+    }
+    return Experiment(**(values | changes))
+
+
+def train(suite: Any) -> None:
+    runs = suite.plan()
+    suite.check(runs, rerun=False)
+    suite.train(runs, Silent())
+
+
+def checks(suite: Any) -> list[PairCheck]:
+    (edition,) = load_editions(suite.results, "digits")
+    return verify(edition, suite.experiments[0])
+
+
+# ---- pairs -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(make_suite: Any) -> Any:
+    return make_suite(experiments=(experiment_of("plain18", "residual18-A"),))
+
+
+def test_members_of_an_honest_pair_agree(pair: Any) -> None:
+    train(pair)
+    (check,) = checks(pair)
+    assert check.differences == ()
+    assert check.shared_parameters > 50
+    assert summary_line([check]).startswith("all 1 pairs agree")
+
+
+def test_a_shortcut_pair_shares_all_but_the_projections(make_suite: Any) -> None:
+    suite = make_suite(experiments=(experiment_of("plain18", "residual18-C"),))
+    train(suite)
+    assert checks(suite)[0].differences == ()
+
+
+def train_second_differently(pair: Any, tamper: Callable[[], None]) -> tuple[str, ...]:
+    """Trains the first member, lets the code treat the second differently, and asks verify."""
+    first, second = pair.plan()
+    pair.train([first], Silent())
+    tamper()
+    pair.train([second], Silent())
+    (check,) = checks(pair)
+    return check.differences
+
+
+def test_two_swapped_samples_are_named(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = DataStream.segment
+
+    def swapped(self: DataStream, start: int, stop: int) -> Draws:
+        drawn = honest(self, start, stop)
+        if start == 4:
+            drawn["indices"][2, [0, 1]] = drawn["indices"][2, [1, 0]]
+        return drawn
+
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(DataStream, "segment", swapped))
+    assert any("order of the images" in text and "between iterations 4 and 8" in text for text in found)
+
+
+def test_a_crop_shifted_by_one_pixel_is_named_even_behind_the_draws(
+    pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = feeds.crop_and_flip
+
+    def shifted(padded: Any, mean: Any, indices: Any, crops: Any, flips: Any, size: int) -> Any:
+        crops = crops.clone()
+        crops[0, 1] = (crops[0, 1] + 1) % 3
+        return honest(padded, mean, indices, crops, flips, size)
+
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(feeds, "crop_and_flip", shifted))
+    assert len(found) == 1
+    assert "augmented pixels differ" in found[0]
+
+
+def test_a_shifted_crop_among_the_draws_is_named(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = DataStream.segment
+
+    def shifted(self: DataStream, start: int, stop: int) -> Draws:
+        drawn = honest(self, start, stop)
+        drawn["crops"][0, 0, 0] = (drawn["crops"][0, 0, 0] + 1) % 3
+        return drawn
+
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(DataStream, "segment", shifted))
+    assert any(text.startswith("crops differ") for text in found)
+    assert not any("order" in text for text in found)
+
+
+@pytest.mark.parametrize("network_pair", [("plain18", "residual18-A")])
+def test_a_drop_moved_by_one_iteration_is_named(
+    make_suite: Any, tiny_setting: Any, monkeypatch: pytest.MonkeyPatch, network_pair: tuple[str, str]
+) -> None:
+    steps = tiny_setting.with_changes({"schedule": "step", "drops": (0.5,)})
+    pair = make_suite(setting=steps, experiments=(experiment_of(*network_pair),))
+    honest = loop.schedule_of
+
+    def moved(*arguments: Any) -> Schedule:
+        schedule = honest(*arguments)
+        return Schedule(schedule.base, schedule.iterations, drops=(7,))
+
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(loop, "schedule_of", moved))
+    assert found == ("learning rate differs first at iteration 6: 0.002 against 0.02",)
+
+
+def test_one_weight_drawn_anew_is_named(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = loop.build
+
+    def anew(*arguments: Any, **named: Any) -> Any:
+        network = honest(*arguments, **named)
+        with torch.no_grad():
+            network.get_submodule("layer2.0").conv1.weight[0, 0, 0, 0] += 1e-6
+        return network
+
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(loop, "build", anew))
+    assert found == ("initial values of layer2.0.conv1.weight differ",)
+
+
+def test_another_precision_and_another_data_set_are_named(make_suite: Any, tiny_dataset: Any) -> None:
+    experiment = experiment_of("plain18", "residual18-A")
+    suite = make_suite(experiments=(experiment,))
+    first, second = suite.plan()
+    suite.train([first], Silent())
+    other = make_suite(experiments=(experiment,), precision="bf16")
+    other.train([run for run in other.plan() if run.name == second.name], Silent())
+    assert "precision: fp32 against bf16" in checks(suite)[0].differences
+
+
+def test_a_warm_up_that_depth_alone_decides_is_no_difference(make_suite: Any, tiny_setting: Any) -> None:
+    warm = tiny_setting.with_changes(
+        {"warm_up_iterations": 3, "schedule": "step", "iterations": 4, "evaluations": 1}
+    )
+    suite = make_suite(setting=warm, experiments=(experiment_of("cifar-plain8", "cifar-plain110"),))
+    train(suite)
+    assert checks(suite)[0].differences == ()
+
+
+# ---- the suite -------------------------------------------------------------------------------------------
+
+
+def test_finished_runs_are_skipped(make_suite: Any) -> None:
+    suite = make_suite("plain18")
+    train(suite)
+    (run,) = suite.plan()
+    before = run.folder.final.stat().st_mtime_ns
+    train(suite)
+    assert run.folder.final.stat().st_mtime_ns == before
+
+
+def test_runs_that_experiments_share_are_trained_once(make_suite: Any) -> None:
+    experiments = (
+        experiment_of("plain18", "residual18-A"),
+        experiment_of("plain18", "residual18-B", name="other"),
+    )
+    runs = make_suite(experiments=experiments).plan()
+    assert [run.job.network.name for run in runs] == ["plain18", "residual18-A", "residual18-B"]
+    assert runs[0].experiments == ("pair", "other")
+
+
+def test_work_goes_seed_by_seed_and_18_34_comes_first(make_suite: Any) -> None:
+    runs = make_suite(experiments=tuple(load_experiments().values()), seeds=2).plan()
+    assert [run.job.network.name for run in runs[:4]] == ["plain18", "plain34", "residual18-A", "residual34-A"]
+    assert [run.job.seed for run in runs] == sorted(run.job.seed for run in runs)
+
+
+def test_a_changed_setting_is_refused_with_what_differs(make_suite: Any, tiny_setting: Any) -> None:
+    train(make_suite("plain18"))
+    changed = make_suite("plain18", setting=tiny_setting.with_changes({"learning_rate": 0.5}))
+    with pytest.raises(Changed, match=r"learning_rate: 0\.02 before, 0\.5 now.*--rerun.*--results"):
+        changed.check(changed.plan(), rerun=False)
+
+
+def test_changed_source_is_refused_and_rerun_sets_the_old_run_aside(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = make_suite("plain18")
+    train(suite)
+    old = records.read_json(suite.plan()[0].folder.final)
+    hashes = fingerprint.source_hashes() | {"plain_vs_residual/blocks.py": "changed"}
+    monkeypatch.setattr("plain_vs_residual.suite.source_hashes", lambda: hashes)
+    runs = suite.plan()
+    with pytest.raises(Changed, match=r"plain_vs_residual/blocks\.py: other code"):
+        suite.check(runs, rerun=False)
+    (aside,) = suite.check(runs, rerun=True)
+    assert records.read_json(aside / "final.json") == old
+    assert not runs[0].folder.path.exists()
+    suite.train(runs, Silent())
+    assert runs[0].folder.finished
+
+
+def test_a_comment_changes_no_source_hash_but_a_statement_does(tmp_path: Any) -> None:
+    path = tmp_path / "module.py"
+    hashes = []
+    for text in ('"""One."""\nx = 1\n', '"""Two."""\nx = 1  # why\n', '"""One."""\nx = 2\n'):
+        path.write_text(text)
+        hashes.append(fingerprint._code_hash(path))
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_every_module_that_trains_is_in_the_fingerprint() -> None:
+    names = set(fingerprint.source_hashes())
+    expected = (
+        "blocks",
+        "shortcuts",
+        "networks",
+        "data/stream",
+        "data/augmentation",
+        "training/step",
+        "training/loop",
+    )
+    assert {f"plain_vs_residual/{name}.py" for name in expected} <= names
+
+
+def test_a_study_changes_the_setting_and_sets_its_runs_apart(make_suite: Any) -> None:
+    study = Study("long", changes={"iterations": 20}, reason="longer")
+    suite = make_suite(experiments=(experiment_of("plain18", "residual18-A", studies={"digits": study}),))
+    run = suite.plan()[0]
+    assert run.name.startswith("plain18-long-")
+    assert run.job.setting.iterations == 20
+
+
+def test_other_data_splits_and_budgets_set_runs_apart(
+    make_suite: Any, tiny_dataset: Any, tiny_setting: Any
+) -> None:
+    assert make_suite("plain18").variant == "12-iterations"
+    own = tiny_setting.with_changes({"iterations": 0, "epochs": 1, "split": "45k/5k"})
+    assert make_suite("plain18", setting=own).variant == "45k-5k"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_experiment_can_be_planned_in_its_settings(make_suite: Any, name: str) -> None:
+    experiments = tuple(e for e in load_experiments().values() if name in e.networks)
+    runs = make_suite(experiments=experiments, setting=SETTINGS[name]).plan()
+    assert runs
+    for experiment in experiments:
+        assert experiment.claims_in(name)

@@ -1,0 +1,253 @@
+"""Training: it learns, records what happened, resumes exactly, and takes divergence for an outcome."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from plain_vs_residual import records
+from plain_vs_residual.data.datasets import load_dataset
+from plain_vs_residual.diagnostics.responses import layer_responses, with_estimated_statistics
+from plain_vs_residual.experiment import Network
+from plain_vs_residual.networks import build
+from plain_vs_residual.settings import IMAGENET
+from plain_vs_residual.training import loop
+from plain_vs_residual.training.checkpoint import load_checkpoint
+from plain_vs_residual.training.loop import evaluation_points
+from plain_vs_residual.training.step import Totals, Trainer
+from tests.conftest import Silent
+
+CLOCKS = ["training_seconds", "evaluation_seconds"]
+
+
+def train_all(suite: Any) -> list[records.RunFolder]:
+    runs = suite.plan()
+    suite.check(runs, rerun=False)
+    suite.train(runs, Silent())
+    return [run.folder for run in runs]
+
+
+def test_a_run_learns_and_leaves_whole_records(make_suite: Any) -> None:
+    (folder,) = train_all(make_suite("residual18-A"))
+    metrics = pd.read_csv(folder.metrics)
+    assert list(metrics.columns) == list(records.METRICS)
+    assert metrics["iteration"].tolist() == [4, 8, 12]
+    assert metrics["training_error"].iloc[-1] < 40 < 100 * 2 / 3
+    run, final = records.read_json(folder.run), records.read_json(folder.final)
+    assert final["outcome"] == "finished"
+    assert final["iteration"] == 12
+    assert final["training_error"] == metrics["training_error"].iloc[-1]
+    assert run["parameters"] > 0 < run["multiply_adds"]
+    assert {"torch", "device", "git_commit"} <= run["environment"].keys()
+    assert [entry[0] for entry in final["learning_rates"]] == list(range(12))
+    assert not folder.checkpoint.exists()
+    assert load_checkpoint(folder.weights)
+
+
+def test_running_error_is_over_the_batches_and_clean_error_over_the_set(make_suite: Any) -> None:
+    (folder,) = train_all(make_suite("plain18"))
+    metrics = pd.read_csv(folder.metrics)
+    per_image = 100 / (4 * 8)
+    assert all(
+        abs(error / per_image - round(error / per_image)) < 1e-9 for error in metrics["running_training_error"]
+    )
+    per_image = 100 / 30
+    assert all(abs(error / per_image - round(error / per_image)) < 1e-9 for error in metrics["training_error"])
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2])
+def test_a_resumed_run_ends_as_an_undisturbed_one(
+    make_suite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_after: int
+) -> None:
+    (undisturbed,) = train_all(make_suite("residual18-B", results=tmp_path / "undisturbed"))
+    suite = make_suite("residual18-B", results=tmp_path / "resumed")
+
+    class Stops(Silent):
+        seen = 0
+
+        def evaluated(self, *_: Any) -> None:
+            self.seen += 1
+            if self.seen == stopped_after:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        suite.train(suite.plan(), Stops())
+    (resumed,) = (run.folder for run in suite.plan())
+    assert resumed.checkpoint.exists()
+    assert not resumed.finished
+    train_all(suite)
+    first, second = (pd.read_csv(folder.metrics).drop(columns=CLOCKS) for folder in (undisturbed, resumed))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert undisturbed.responses.read_bytes() == resumed.responses.read_bytes()
+    weights = [load_checkpoint(folder.weights) for folder in (undisturbed, resumed)]
+    assert weights[0]
+    assert weights[1]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    finals = [records.read_json(folder.final) for folder in (undisturbed, resumed)]
+    for name in ("consumed", "learning_rates", "training_error", "mean_response"):
+        assert finals[0][name] == finals[1][name]
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: not a readable checkpoint"):
+        load_checkpoint(path)
+
+
+def test_divergence_is_an_outcome_and_the_suite_goes_on(make_suite: Any, tiny_setting: Any) -> None:
+    wild = tiny_setting.with_changes({"learning_rate": 1e30})
+    folders = train_all(make_suite("plain18", "residual18-A", setting=wild))
+    finals = [records.read_json(folder.final) for folder in folders]
+    assert [final["outcome"] for final in finals] == ["diverged", "diverged"]
+    assert all(final["iteration"] < 12 for final in finals)
+
+
+def test_zero_learning_rate_changes_no_weight(make_suite: Any, tiny_setting: Any) -> None:
+    still = tiny_setting.with_changes({"learning_rate": 0.0, "weight_decay": 0.0})
+    (folder,) = train_all(make_suite("plain18", setting=still))
+    weights = load_checkpoint(folder.weights)
+    assert weights
+    fresh = build(Network.parse("plain18"), in_channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0)
+    assert all(torch.equal(weights[name], value) for name, value in fresh.named_parameters())
+
+
+def test_weight_decay_reaches_every_parameter() -> None:
+    net = build(Network.parse("plain18"), in_channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0)
+    trainer = Trainer(net, momentum=0.9, weight_decay=1e-4, precision="fp32")
+    decayed = [
+        p for group in trainer.optimizer.param_groups if group["weight_decay"] == 1e-4 for p in group["params"]
+    ]
+    assert len(decayed) == len(list(net.parameters()))
+    assert not any(group["nesterov"] for group in trainer.optimizer.param_groups)
+
+
+def test_a_step_is_plain_sgd_with_momentum() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    trainer = Trainer(net, momentum=0.9, weight_decay=0.01, precision="fp32")
+    images = torch.randn(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    weight, velocity = net[1].weight.detach().clone(), torch.zeros(3, 4)
+    for rate in (0.5, 0.1):
+        loss = nn.functional.cross_entropy(
+            images.flatten(1) @ weight.requires_grad_().T + net[1].bias.detach(), labels
+        )
+        (gradient,) = torch.autograd.grad(loss, weight)
+        velocity = 0.9 * velocity + gradient + 0.01 * weight.detach()
+        weight = weight.detach() - rate * velocity
+        assert trainer.step(images, labels, rate, Totals.zero(torch.device("cpu"))) == rate
+        torch.testing.assert_close(net[1].weight.detach(), weight)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precision_keeps_weights_and_statistics_in_fp32(make_suite: Any, precision: str) -> None:
+    (folder,) = train_all(make_suite("residual18-A", precision=precision))
+    weights = load_checkpoint(folder.weights)
+    assert weights
+    assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
+    assert records.read_json(folder.run)["configuration"]["precision"] == precision
+
+
+def test_errors_are_taken_evenly_and_at_the_end() -> None:
+    assert evaluation_points(64_000, 20) == list(range(3200, 64_001, 3200))
+    assert evaluation_points(449, 10)[-1] == 449
+    assert evaluation_points(3, 20) == [1, 2, 3]
+
+
+def test_totals_read_as_mean_loss_and_percent() -> None:
+    totals = Totals.zero(torch.device("cpu"))
+    logits = torch.eye(10)[:4]
+    totals.add(logits, torch.tensor([0, 1, 9, 9]), torch.tensor(2.0), top5=True)
+    loss, error, top5_error = totals.read()
+    assert (loss, error) == (2.0, 50.0)
+    assert 0 <= top5_error <= 50
+
+
+def test_imagenet_runs_end_to_end_on_a_generated_folder(make_suite: Any, image_folder: Path) -> None:
+    setting = IMAGENET.with_changes(
+        {"image_size": 28, "batch_size": 8, "iterations": 9, "epochs": 0, "evaluations": 3, "stem_width": 4}
+    )
+    dataset = load_dataset(setting, image_folder)
+    suite = make_suite("residual18-A", "plain18", setting=setting, dataset=dataset)
+    experiment = suite.experiments[0]
+    object.__setattr__(experiment, "networks", {"imagenet": ("plain18", "residual18-A")})
+    folders = train_all(suite)
+    for folder in folders:
+        final = records.read_json(folder.final)
+        assert final["outcome"] == "finished"
+        assert set(final["consumed"]) == {"indices", "crops", "flips", "sides", "colours", "pixels"}
+        assert [rate for _, rate in final["learning_rates"]] == pytest.approx([0.1, 0.01, 0.001])
+    assert records.read_json(folders[0].final)["consumed"] == records.read_json(folders[1].final)["consumed"]
+
+
+def batches(num: int = 40) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    images = 3 * torch.randn(num, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + 1
+    return [(images[: num // 2], torch.zeros(0)), (images[num // 2 :], torch.zeros(0))]
+
+
+def test_layer_responses_are_the_standard_deviation_after_bn() -> None:
+    net = build(
+        Network.parse("cifar-residual8-A"), in_channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0
+    )
+    net = with_estimated_statistics(net, batches())
+    kept: dict[str, list[torch.Tensor]] = {"bn1": [], "layer2.0.bn2": [], "layer2.0.shortcut": []}
+    for name, values in kept.items():
+        net.get_submodule(name).register_forward_hook(
+            lambda _m, _i, out, values=values: values.append(out.detach())
+        )
+    rows = layer_responses(net, batches())
+    pooled = {name: torch.cat(values) for name, values in kept.items()}
+    found = {(row["kind"], row["layer"]): float(str(row["value"])) for row in rows}
+    assert found["response_std", "conv1"] == pytest.approx(pooled["bn1"].std(unbiased=False).item(), rel=1e-4)
+    assert found["response_std", "layer2.0.conv2"] == pytest.approx(
+        pooled["layer2.0.bn2"].std(unbiased=False).item(), rel=1e-4
+    )
+    rms = {name: values.square().mean().sqrt().item() for name, values in pooled.items()}
+    assert found["ratio", "layer2.0"] == pytest.approx(rms["layer2.0.bn2"] / rms["layer2.0.shortcut"], rel=1e-4)
+    assert len([row for row in rows if row["kind"] == "response_std"]) == 7
+    assert len([row for row in rows if row["kind"] == "ratio"]) == 3
+
+
+def test_measuring_leaves_the_network_as_it_was() -> None:
+    net = build(
+        Network.parse("cifar-residual8-A"), in_channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0
+    )
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    layer_responses(net, batches())
+    with_estimated_statistics(net, batches())
+    assert net.training
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_an_untrained_network_responds_with_one_in_every_layer() -> None:
+    net = build(Network.parse("cifar-plain20"), in_channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0)
+    rows = layer_responses(with_estimated_statistics(net, batches()), batches())
+    assert all(float(str(row["value"])) == pytest.approx(1, abs=0.1) for row in rows)
+
+
+def test_the_monitor_hears_of_every_iteration(make_suite: Any) -> None:
+    heard: list[int] = []
+
+    class Listens(Silent):
+        def advanced(self, iteration: int, iterations: int) -> None:
+            heard.append(iteration)
+
+    suite = make_suite("plain18")
+    suite.train(suite.plan(), Listens())
+    assert heard == list(range(1, 13))
+
+
+def test_nothing_is_written_before_the_network_is_built(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> Iterator[Any]:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(loop, "build", fails)
+    suite = make_suite("plain18")
+    (run,) = suite.plan()
+    with pytest.raises(RuntimeError, match="no network"):
+        suite.train([run], Silent())
+    assert not run.folder.run.exists()
