@@ -1,6 +1,6 @@
 """Records to tables. Reads files alone and imports no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from plain_vs_residual.experiment import Experiment
-from plain_vs_residual.records import Record, RunFolder, read_records, run_name
+from plain_vs_residual.records import METRICS, RESPONSES, Record, RunFolder, read_records, run_name
+
+WORDS = ("consumed", "moment", "kind", "layer")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Edition:
         study = self.study(experiment)
         there = {record.identity for record in self.records if record.final}
         return [
-            run_name(network, (study,), seed)
+            run_name(network, (study, self.variant), seed)
             for seed in self.seeds
             for network in experiment.networks.get(self.setting, ())
             if (network, study, seed) not in there
@@ -85,22 +87,24 @@ class Edition:
             row |= {name: record.run.get(name) for name in ("parameters", "multiply_adds")}
             row["diverged"] = record.final["outcome"] == "diverged"
             if row["diverged"]:
-                chance = 100 * (1 - 1 / len(record.run["dataset"]["classes"]))
+                num_classes = len(record.run["dataset"]["classes"])
+                chance = 100 * (1 - 1 / num_classes)
                 row |= {"training_error": chance, "validation_error": chance}
+                row["validation_top5_error"] = max(0.0, 100 * (1 - 5 / num_classes))
             rows.append(row)
         return pd.DataFrame(rows)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """A row an evaluation of every run, with its identity."""
-        return self._tables(lambda folder: folder.metrics)
+        return self._tables(lambda folder: folder.metrics, METRICS)
 
     @cached_property
     def responses(self) -> pd.DataFrame:
         """A row a layer and moment of every run, with its identity."""
-        return self._tables(lambda folder: folder.responses)
+        return self._tables(lambda folder: folder.responses, RESPONSES)
 
-    def _tables(self, path_in: Callable[[RunFolder], Path]) -> pd.DataFrame:
+    def _tables(self, path_in: Callable[[RunFolder], Path], columns: Sequence[str]) -> pd.DataFrame:
         tables = []
         for record in self.records:
             path = path_in(record.folder)
@@ -110,6 +114,11 @@ class Edition:
                 table = pd.read_csv(path)
             except (ValueError, UnicodeDecodeError) as error:
                 raise ValueError(f"{path}: not a table this suite wrote ({error})") from error
+            for column in columns:
+                if column not in table:
+                    raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+                if column not in WORDS and not pd.api.types.is_numeric_dtype(table[column]):
+                    raise ValueError(f"{path}: not a table this suite wrote (column '{column}' is not numbers)")
             network, study, seed = record.identity
             tables.append(table.assign(network=network, label=record.run["label"], study=study, seed=seed))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -136,6 +145,11 @@ def load_editions(results: Path, setting: str | None = None) -> list[Edition]:
         read = read_records(folder)
         for variant in sorted({record.run["dataset"]["variant"] for record in read}):
             chosen = tuple(record for record in read if record.run["dataset"]["variant"] == variant)
+            first: dict[tuple[str, str, int], Record] = {}
+            for record in chosen:
+                same = first.setdefault(record.identity, record)
+                if same is not record:
+                    raise ValueError(f"{same.folder.path} and {record.folder.path} are the same run; keep one")
             editions.append(Edition(folder.name, variant, chosen))
     if not editions:
         wanted = f" of setting '{setting}'" if setting else ""

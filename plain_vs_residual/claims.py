@@ -61,13 +61,19 @@ def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
     finals = edition.select(edition.finals, experiment)
     if finals.empty:
         return Verdict(experiment.name, claim, {})
+    if claim.column not in finals:
+        accepted = ", ".join(finals.select_dtypes("number").columns)
+        raise ValueError(f"claim '{claim.statement}': no column '{claim.column}' is recorded; there are {accepted}")
     finals = finals[finals["network"].isin(list(claim.contrast))]
     table = finals.pivot(index="seed", columns="network", values=claim.column)
     complete = table.reindex(columns=list(claim.contrast)).astype(float).dropna()
     numbers = complete.to_numpy() @ np.array(list(claim.contrast.values()))
     values = dict(zip(complete.index.to_list(), numbers.tolist(), strict=True))
+    # Errors of a diverged run count as chance; a layer response has no such value.
+    lost = finals[finals["diverged"] & finals[claim.column].isna()]
+    reason = f"{len(lost)} diverged runs have no {claim.column.replace('_', ' ')}" if len(lost) else ""
     diverged = int(finals[finals["seed"].isin(list(values))]["diverged"].sum())
-    verdict = Verdict(experiment.name, claim, values, diverged=diverged)
+    verdict = Verdict(experiment.name, claim, values, diverged=diverged, reason=reason)
     if len(values) < 2:
         return replace(verdict, mean=float(np.mean(list(values.values())))) if values else verdict
     low, high, p = interval(list(values.values()), claim.margin, _floor(edition, claim))
@@ -111,8 +117,10 @@ def _decide(verdict: Verdict, setting: str) -> Verdict:
     claim = verdict.claim
     if setting in claim.undecidable:
         return replace(verdict, reason=claim.undecidable[setting])
+    if verdict.reason:
+        return verdict
     if len(verdict.values) < MIN_SEEDS:
-        return replace(verdict, reason=f"{len(verdict.values)} complete seeds, {MIN_SEEDS} needed")
+        return replace(verdict, reason=f"complete seeds: {len(verdict.values)}, needed: {MIN_SEEDS}")
     if not verdict.p < 1 - LEVEL:
         return replace(verdict, reason="the interval, corrected where primary, reaches across the margin")
     holds = verdict.mean > claim.margin if claim.above is not None else verdict.mean < claim.margin

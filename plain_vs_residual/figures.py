@@ -234,8 +234,8 @@ def layer_responses(edition: Edition, experiment: Experiment) -> Drawn:
     panels[1].set(title="layer responses, sorted by size", xlabel="layer, sorted")
     for axes in panels[:2]:
         axes.set_ylabel("standard deviation\nafter BN")
-        # Where one network responds a hundred times as strongly as another, a linear axis shows only it.
-        wide = any(table["value"].max() > 100 * table["value"].median() for table in drawn)
+        # Where one network responds ten times as strongly as another, a linear axis shows only it.
+        wide = any(table["value"].max() > 10 * table["value"].median() for table in drawn)
         axes.set_yscale("log" if wide else "linear")
         if not wide:
             axes.set_ylim(bottom=0)
@@ -302,7 +302,7 @@ def final_errors(edition: Edition, experiment: Experiment) -> Drawn:
         axes.set(title=f"{title} at the end", xlabel="depth (layers)")
         axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
         axes.set_xlim(-0.4, len(depths) - 0.6)
-        axes.legend()
+        axes.legend(loc="upper left")
     panels[0].set_ylabel("error (%)")
     panels[0].set_ylim(bottom=0)
     columns = ["network", "seed", "training_error", "validation_error"]

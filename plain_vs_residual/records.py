@@ -166,15 +166,26 @@ class Record:
         return self.run["network"], self.run["study"], self.run["seed"]
 
 
-REQUIRED_IN_RUN = ("network", "label", "setting", "study", "seed", "dataset", "configuration", "sources")
-REQUIRED_IN_FINAL = (
-    "outcome",
-    "iteration",
-    "training_error",
-    "validation_error",
-    "consumed",
-    "learning_rates",
-)
+TEXT, WHOLE, NUMBER = (str,), (int,), (int, float)
+Fields = Mapping[str, tuple[type, ...]]
+FIELDS_OF_RUN: Fields = {
+    **dict.fromkeys(("network", "label", "setting", "study", "caveat"), TEXT),
+    "seed": WHOLE,
+    **dict.fromkeys(("dataset", "configuration", "sources", "environment", "initial_parameters"), (dict,)),
+    **dict.fromkeys(("dataset.name", "dataset.caveat", "dataset.variant"), TEXT),
+    **dict.fromkeys(("dataset.classes", "departures"), (list,)),
+    **dict.fromkeys(("configuration.num_training", "configuration.num_validation"), WHOLE),
+}
+FIELDS_OF_FINAL: Fields = {
+    "outcome": TEXT,
+    "iteration": WHOLE,
+    **dict.fromkeys(("training_error", "validation_error", "validation_top5_error", "images_per_second"), NUMBER),
+    **dict.fromkeys(("training_seconds", "evaluation_seconds", "peak_memory_mib"), NUMBER),
+    **dict.fromkeys(("mean_response", "mean_ratio"), (*NUMBER, type(None))),
+    "responses_on": TEXT,
+    "consumed": (dict,),
+    "learning_rates": (list,),
+}
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -185,16 +196,22 @@ def read_records(folder: Path) -> list[Record]:
     """
     found = []
     for run_folder in run_folders(folder):
-        run = read_json(run_folder.run)
-        final = read_json(run_folder.final) if run_folder.finished else None
-        for path, values, required in (
-            (run_folder.run, run, REQUIRED_IN_RUN),
-            (run_folder.final, final, REQUIRED_IN_FINAL),
-        ):
-            missing = [name for name in required if values is not None and name not in values]
-            if missing:
-                raise ValueError(
-                    f"{path}: field '{missing[0]}' is missing; delete its folder to train this run anew"
-                )
+        run = _checked(run_folder.run, FIELDS_OF_RUN)
+        final = _checked(run_folder.final, FIELDS_OF_FINAL) if run_folder.finished else None
         found.append(Record(run_folder, run, final))
     return found
+
+
+def _checked(path: Path, fields: Fields) -> Json:
+    values = read_json(path)
+    for field, kinds in fields.items():
+        value: Any = values
+        for part in field.split("."):
+            if part not in value:
+                raise ValueError(f"{path}: field '{field}' is missing; delete its folder to train this run anew")
+            value = value[part]
+        if not isinstance(value, kinds):
+            raise ValueError(
+                f"{path}: field '{field}' cannot be {value!r}; delete its folder to train this run anew"
+            )
+    return values

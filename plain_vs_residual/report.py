@@ -92,7 +92,7 @@ def _paragraph(experiment: Experiment) -> str:
     """The notebook page without its title line and its commands."""
     paragraphs = re.split(r"\n\s*\n", experiment.notebook)[1:]
     kept = [text for text in paragraphs if not text.startswith(("    ", "Cost:"))]
-    return escape("\n\n".join(" ".join(text.split()) for text in kept))
+    return "\n\n".join(" ".join(text.split()) for text in kept)
 
 
 def _error_table(edition: Edition, experiment: Experiment) -> str:
