@@ -1,11 +1,32 @@
-"""The building blocks (He et al., Sec. 3.2, Fig. 2 and Fig. 5): plain and residual differ in one line."""
+"""The building blocks (He et al., Sec. 3.2 and Fig. 5): plain and residual differ in one line."""
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 
-class BasicBlock(nn.Module):
-    """F(x): two 3x3 convolutions, batch normalisation after each (He et al., Fig. 5 left).
+class PlainBlock(nn.Module):
+    """A block of a plain network."""
+
+    residual_function: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.residual_function(x))
+
+
+class ResidualBlock(nn.Module):
+    """A block of a residual network (He et al., Eq. 1 and 2); ``shortcut`` carries x around F."""
+
+    residual_function: Callable[[Tensor], Tensor]
+    shortcut: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return relu(self.residual_function(x) + self.shortcut(x))
+
+
+class BasicLayers(nn.Module):
+    """F(x) of 18 and 34 layers and of the CIFAR family: two 3x3 convolutions (He et al., Fig. 5 left).
 
     Shapes: (N, in_channels, H, W) to (N, width, H / stride, W / stride).
     """
@@ -21,23 +42,49 @@ class BasicBlock(nn.Module):
 
     def residual_function(self, x: Tensor) -> Tensor:
         """F(x), before the addition and before the last ReLU."""
-        out: Tensor = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
-        return out
+        out = relu(self.bn1(self.conv1(x)))
+        normalised: Tensor = self.bn2(self.conv2(out))
+        return normalised
 
 
-class PlainBlock(BasicBlock):
-    """A block of a plain network: relu(F(x))."""
+class BottleneckLayers(nn.Module):
+    """F(x) of 50, 101 and 152 layers: 1x1, 3x3 and 1x1 convolutions (He et al., Fig. 5 right).
 
-    def forward(self, x: Tensor) -> Tensor:
-        return relu(self.residual_function(x))
+    Shapes: (N, in_channels, H, W) to (N, 4 * width, H / stride, W / stride). The stride is in the 3x3
+    convolution (torchvision's "V1.5") or, with ``stride_in_1x1``, in the first 1x1 (the paper's).
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, width: int, stride: int, *, stride_in_1x1: bool = False) -> None:
+        super().__init__()
+        first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, second, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+
+    def residual_function(self, x: Tensor) -> Tensor:
+        """F(x), before the addition and before the last ReLU."""
+        out = relu(self.bn1(self.conv1(x)))
+        out = relu(self.bn2(self.conv2(out)))
+        normalised: Tensor = self.bn3(self.conv3(out))
+        return normalised
 
 
-class ResidualBlock(BasicBlock):
-    """A block of a residual network: relu(F(x) + x), x through the shortcut (He et al., Eq. 1 and 2)."""
+class PlainBasicBlock(PlainBlock, BasicLayers):
+    """Two 3x3 layers without a shortcut."""
 
-    def __init__(self, in_channels: int, width: int, stride: int, shortcut: nn.Module) -> None:
-        super().__init__(in_channels, width, stride)
-        self.shortcut = shortcut
 
-    def forward(self, x: Tensor) -> Tensor:
-        return relu(self.residual_function(x) + self.shortcut(x))
+class ResidualBasicBlock(ResidualBlock, BasicLayers):
+    """Two 3x3 layers and a shortcut."""
+
+
+class PlainBottleneckBlock(PlainBlock, BottleneckLayers):
+    """1x1, 3x3 and 1x1 layers without a shortcut."""
+
+
+class ResidualBottleneckBlock(ResidualBlock, BottleneckLayers):
+    """1x1, 3x3 and 1x1 layers and a shortcut."""

@@ -63,7 +63,9 @@ def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
         return Verdict(experiment.name, claim, {})
     if claim.column not in finals:
         accepted = ", ".join(finals.select_dtypes("number").columns)
-        raise ValueError(f"claim '{claim.statement}': no column '{claim.column}' is recorded; there are {accepted}")
+        raise ValueError(
+            f"claim '{claim.statement}': no column '{claim.column}' is recorded; there are {accepted}"
+        )
     finals = finals[finals["network"].isin(list(claim.contrast))]
     table = finals.pivot(index="seed", columns="network", values=claim.column)
     complete = table.reindex(columns=list(claim.contrast)).astype(float).dropna()

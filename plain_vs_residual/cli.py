@@ -61,7 +61,8 @@ def list_() -> None:
             f"  {setting.name:22} {setting.image_size} px, batch {setting.batch_size}, {length}, {seeds}; "
             f"{setting.expected}"
         )
-    print(f"\nNetworks\n  {FAMILY_HINT};\n  residual18 without an option means residual18-A")
+    print(f"\nNetworks\n  {FAMILY_HINT};")
+    print("  without an option, 18 and 34 layers and the CIFAR family mean A, deeper networks B")
 
 
 @app.command()
@@ -267,9 +268,10 @@ def _announce(suite: "Suite") -> None:
     from plain_vs_residual.machine import environment
 
     device = environment(suite.device)
+    seeds = f"{len(suite.seeds)} {'seed' if len(suite.seeds) == 1 else 'seeds'}"
     print(
         f"{suite.setting.name} on {suite.dataset.name}: {len(suite.dataset.training):,} training and "
-        f"{len(suite.dataset.validation):,} validation images; {len(suite.seeds)} seeds; "
+        f"{len(suite.dataset.validation):,} validation images; {seeds}; "
         f"{device['device_name']} ({suite.precision}); records in {suite.results / suite.setting.name}"
     )
     for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):

@@ -14,9 +14,10 @@ Kind = Literal["plain", "residual"]
 Family = Literal["imagenet", "cifar"]
 Option = Literal["A", "B", "C"]
 
-IMAGENET_DEPTHS = (18, 34)
+BASIC_DEPTHS, BOTTLENECK_DEPTHS = (18, 34), (50, 101, 152)
 FAMILY_HINT = (
-    f"accepted are plainD and residualD-A, -B or -C with D in {', '.join(map(str, IMAGENET_DEPTHS))}, "
+    "accepted are plainD and residualD-A, -B or -C with D in 18, 34, 50, 101, 152 (-1x1 behind it puts the "
+    "stride of a bottleneck into its first 1x1), "
     "and cifar-plainD and cifar-residualD-A, -B or -C with D = 6n+2 (20, 32, 44, 56, 110, 1202)"
 )
 
@@ -30,49 +31,60 @@ class Network:
         depth: number of weighted layers (He et al., Table 1; 6n+2 in Sec. 4.2).
         option: shortcut option of a residual network, None for a plain one.
         family: the ImageNet family of Table 1 or the CIFAR family of Sec. 4.2.
+        stride_in_1x1: for 50, 101 and 152 layers: stride in the first 1x1 of a bottleneck, as in the paper,
+            instead of in its 3x3, as in torchvision.
     """
 
     kind: Kind
     depth: int
     option: Option | None
     family: Family
+    stride_in_1x1: bool = False
 
     def __post_init__(self) -> None:
-        if self.family == "imagenet" and self.depth not in IMAGENET_DEPTHS:
+        if self.family == "imagenet" and self.depth not in BASIC_DEPTHS + BOTTLENECK_DEPTHS:
             raise ValueError(f"network '{self.name}': no depth {self.depth} in this family; {FAMILY_HINT}")
         if self.family == "cifar" and (self.depth < 8 or self.depth % 6 != 2):
             raise ValueError(f"network '{self.name}': depth {self.depth} is not 6n+2; {FAMILY_HINT}")
+        if self.stride_in_1x1 and not self.bottleneck:
+            raise ValueError(f"network '{self.name}': no bottlenecks at this depth, so no -1x1; {FAMILY_HINT}")
         if (self.option is None) != (self.kind == "plain"):
             raise ValueError(f"network '{self.name}': a residual network has a shortcut option, a plain one none")
+
+    @property
+    def bottleneck(self) -> bool:
+        """Whether the blocks are bottlenecks (He et al., Table 1)."""
+        return self.family == "imagenet" and self.depth in BOTTLENECK_DEPTHS
 
     @property
     def name(self) -> str:
         """The name by which the command line and the records know the network, such as ``residual34-B``."""
         family = "cifar-" if self.family == "cifar" else ""
         option = f"-{self.option}" if self.option else ""
-        return f"{family}{self.kind}{self.depth}{option}"
+        return f"{family}{self.kind}{self.depth}{option}{'-1x1' if self.stride_in_1x1 else ''}"
 
     @property
     def label(self) -> str:
         """The paper's name for figures, such as ``plain-34`` or ``ResNet-34 B``."""
-        return f"plain-{self.depth}" if self.kind == "plain" else f"ResNet-{self.depth} {self.option}"
+        label = f"plain-{self.depth}" if self.kind == "plain" else f"ResNet-{self.depth} {self.option}"
+        return f"{label} (1x1 stride)" if self.stride_in_1x1 else label
 
     @classmethod
     def parse(cls, name: str) -> "Network":
-        """Reads a name; ``residual18`` without an option means A, the option of Table 2.
+        """Reads a name; without an option, 18 and 34 layers and the CIFAR family mean A, deeper ones B (Table 3).
 
         Raises:
             ValueError: if no network has that name.
         """
-        match = re.fullmatch(r"(cifar-)?(plain|residual)(\d{1,4})(?:-([ABC]))?", name)
+        match = re.fullmatch(r"(cifar-)?(plain|residual)([1-9]\d{0,3})(?:-([ABC]))?(-1x1)?", name)
         if not match:
             raise ValueError(f"unknown network '{name}'; {FAMILY_HINT}")
-        cifar, kind, depth, option = match.groups()
+        cifar, kind, depth, option, stride_in_1x1 = match.groups()
         if kind == "plain" and option:
             raise ValueError(f"network '{name}': a plain network has no shortcuts, so no option {option}")
         if kind == "residual":
-            option = option or "A"
-        return cls(kind, int(depth), option, "cifar" if cifar else "imagenet")  # type: ignore[arg-type]
+            option = option or ("B" if not cifar and int(depth) in BOTTLENECK_DEPTHS else "A")
+        return cls(kind, int(depth), option, "cifar" if cifar else "imagenet", bool(stride_in_1x1))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from plain_vs_residual.blocks import PlainBlock, ResidualBlock
+from plain_vs_residual.blocks import (
+    PlainBasicBlock,
+    PlainBottleneckBlock,
+    ResidualBasicBlock,
+    ResidualBlock,
+    ResidualBottleneckBlock,
+)
 from plain_vs_residual.experiment import Network
 from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.settings import Stem
 from plain_vs_residual.shortcuts import shortcut
 
-BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+BLOCKS_PER_STAGE = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 CIFAR_STEM_WIDTH = 16
 
 
@@ -50,12 +56,8 @@ class StackedNetwork(nn.Module):
             blocks: list[nn.Module] = []
             for index in range(num_blocks):
                 stride = 2 if stage > 0 and index == 0 else 1
-                if network.option is None:
-                    blocks.append(PlainBlock(channels, width, stride))
-                else:
-                    through = shortcut(network.option, channels, width, stride)
-                    blocks.append(ResidualBlock(channels, width, stride, through))
-                channels = width
+                blocks.append(_block(network, channels, width, stride))
+                channels = width * (4 if network.bottleneck else 1)
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.fc = nn.Linear(channels, num_classes)
 
@@ -65,6 +67,18 @@ class StackedNetwork(nn.Module):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         logits: Tensor = self.fc(x.mean(dim=(2, 3)))
         return logits
+
+
+def _block(network: Network, in_channels: int, width: int, stride: int) -> nn.Module:
+    block: PlainBasicBlock | PlainBottleneckBlock | ResidualBasicBlock | ResidualBottleneckBlock
+    if network.bottleneck:
+        bottleneck = PlainBottleneckBlock if network.option is None else ResidualBottleneckBlock
+        block = bottleneck(in_channels, width, stride, stride_in_1x1=network.stride_in_1x1)
+    else:
+        block = (PlainBasicBlock if network.option is None else ResidualBasicBlock)(in_channels, width, stride)
+    if network.option is not None and isinstance(block, ResidualBlock):
+        block.shortcut = shortcut(network.option, in_channels, width * block.expansion, stride)
+    return block
 
 
 def build(

@@ -55,13 +55,16 @@ def test_the_1202_layer_network_has_19_4_million_parameters() -> None:
     assert round(num_parameters(stacked) / 1e6, 1) == 19.4
 
 
-@pytest.mark.parametrize("depth", [18, 34])
+PARAMETERS = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
+
+
+@pytest.mark.parametrize("depth", PARAMETERS)
 def test_option_b_is_torchvisions_resnet_parameter_by_parameter(depth: int) -> None:
     ours = imagenet(f"residual{depth}-B")
     theirs = getattr(torchvision.models, f"resnet{depth}")()
     renamed = {name.replace("shortcut", "downsample"): value.shape for name, value in ours.named_parameters()}
     assert renamed == {name: value.shape for name, value in theirs.named_parameters()}
-    assert num_parameters(ours) == {18: 11_689_512, 34: 21_797_672}[depth]
+    assert num_parameters(ours) == PARAMETERS[depth]
 
 
 def test_option_b_computes_what_torchvision_computes() -> None:
@@ -75,7 +78,10 @@ def test_option_b_computes_what_torchvision_computes() -> None:
 
 @pytest.mark.parametrize(
     ("name", "billions"),
-    [("plain18", 1.8), ("residual18-A", 1.8), ("plain34", 3.6), ("residual34-A", 3.6)],
+    [
+        *(("plain18", 1.8), ("residual18-A", 1.8), ("plain34", 3.6), ("residual34-A", 3.6)),
+        *(("residual101-B-1x1", 7.6), ("residual152-B-1x1", 11.3)),
+    ],
 )
 def test_multiply_adds_are_the_papers_within_its_rounding(name: str, billions: float) -> None:
     assert round(multiply_adds(imagenet(name), (3, 224, 224)) / 1e9, 1) == billions
@@ -85,6 +91,11 @@ def test_multiply_adds_are_the_papers_within_its_rounding(name: str, billions: f
 def test_projections_cost_multiply_adds(option: str, billions: float) -> None:
     counted = multiply_adds(imagenet(f"residual34-{option}"), (3, 224, 224)) / 1e9
     assert counted == pytest.approx(billions, abs=0.02)
+
+
+@pytest.mark.parametrize(("name", "billions"), [("residual50-B", 4.09), ("residual50-B-1x1", 3.86)])
+def test_the_stride_of_a_bottleneck_decides_its_multiply_adds(name: str, billions: float) -> None:
+    assert multiply_adds(imagenet(name), (3, 224, 224)) / 1e9 == pytest.approx(billions, abs=0.005)
 
 
 def test_option_c_adds_thirteen_projections_to_option_b() -> None:

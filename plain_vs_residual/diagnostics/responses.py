@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from plain_vs_residual.blocks import BasicBlock, ResidualBlock
+from plain_vs_residual.blocks import BottleneckLayers, ResidualBlock
 
 NUM_IMAGES = 1000
 Rows = list[dict[str, object]]
@@ -79,9 +79,9 @@ def layer_responses(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
     return rows
 
 
-def last_normalisation(block: BasicBlock) -> nn.Module:
+def last_normalisation(block: ResidualBlock) -> nn.Module:
     """The BN whose output is F(x)."""
-    return block.bn2
+    return block.get_submodule("bn3" if isinstance(block, BottleneckLayers) else "bn2")
 
 
 def with_estimated_statistics(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
