@@ -7,5 +7,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" runtime
 
 root=$PWD
 cd "$called_from" # where relative paths among the options start
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} PYTHONSAFEPATH=1
 exec "$python" -m plain_vs_residual train "$@"

@@ -31,10 +31,12 @@ EXPERIMENT = Experiment(
         "imagenet": ("plain18", "plain34", "residual18-A", "residual34-A"),
     },
     studies={
-        "digits": Study(
-            "long",
-            changes={"learning_rate": 0.1, "epochs": 30, "evaluations": 6},
-            reason="learning rate 0.1 and 30 epochs: in ten epochs at 0.02 BN scales hardly move",
+        "digits": (
+            Study(
+                "long",
+                changes={"learning_rate": 0.1, "epochs": 30, "evaluations": 6},
+                reason="learning rate 0.1 and 30 epochs: in ten epochs at 0.02 BN scales hardly move",
+            ),
         )
     },
     claims=(

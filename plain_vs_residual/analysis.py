@@ -8,7 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from plain_vs_residual.experiment import Experiment
-from plain_vs_residual.records import METRICS, RESPONSES, Record, RunFolder, read_records, run_name
+from plain_vs_residual.records import (
+    FIRST_ITERATIONS,
+    METRICS,
+    RESPONSES,
+    Record,
+    RunFolder,
+    read_records,
+    run_name,
+)
 
 WORDS = ("consumed", "moment", "kind", "layer")
 
@@ -48,27 +56,35 @@ class Edition:
         """Every seed of which there is a run."""
         return sorted({record.run["seed"] for record in self.records})
 
-    def study(self, experiment: Experiment) -> str:
-        """The name of the experiment's study in this setting, empty if it has none."""
-        study = experiment.studies.get(self.setting)
-        return study.name if study else ""
+    def needed(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """Network and study of every run that an experiment needs for one seed."""
+        return [(network, study.name) for network, study in experiment.runs_in(self.setting)]
 
     def of(self, experiment: Experiment) -> list[Record]:
         """The runs that belong to an experiment."""
-        networks = experiment.networks.get(self.setting, ())
-        study = self.study(experiment)
-        return [
-            record for record in self.records if record.run["network"] in networks and record.run["study"] == study
-        ]
+        needed = self.needed(experiment)
+        return [record for record in self.records if record.identity[:2] in needed]
+
+    def shows(self, experiment: Experiment) -> bool:
+        """Whether a report shows the experiment: it has runs, and if it waits to be named, a complete seed.
+
+        An experiment that waits shares runs with others; those alone do not make it one that was asked for.
+        """
+        if self.setting not in experiment.on_request:
+            return bool(self.of(experiment))
+        there = {record.identity for record in self.records if record.final}
+        return any(
+            all((network, study, seed) in there for network, study in self.needed(experiment))
+            for seed in self.seeds
+        )
 
     def missing(self, experiment: Experiment) -> list[str]:
         """Runs that the experiment needs for the seeds there are, but that are not finished."""
-        study = self.study(experiment)
         there = {record.identity for record in self.records if record.final}
         return [
             run_name(network, (study, self.variant), seed)
             for seed in self.seeds
-            for network in experiment.networks.get(self.setting, ())
+            for network, study in self.needed(experiment)
             if (network, study, seed) not in there
         ]
 
@@ -89,7 +105,8 @@ class Edition:
             if row["diverged"]:
                 num_classes = len(record.run["dataset"]["classes"])
                 chance = 100 * (1 - 1 / num_classes)
-                row |= {"training_error": chance, "validation_error": chance}
+                errors = {"training_error", "validation_error", "test_error"} & row.keys()
+                row |= dict.fromkeys(errors, chance)
                 row["validation_top5_error"] = max(0.0, 100 * (1 - 5 / num_classes))
             rows.append(row)
         return pd.DataFrame(rows)
@@ -98,6 +115,11 @@ class Edition:
     def curves(self) -> pd.DataFrame:
         """A row an evaluation of every run, with its identity."""
         return self._tables(lambda folder: folder.metrics, METRICS)
+
+    @cached_property
+    def first_iterations(self) -> pd.DataFrame:
+        """A row an early iteration of every run whose study asks for it, with its identity."""
+        return self._tables(lambda folder: folder.first_iterations, FIRST_ITERATIONS)
 
     @cached_property
     def responses(self) -> pd.DataFrame:
@@ -127,8 +149,9 @@ class Edition:
         """The rows of ``finals``, ``curves`` or ``responses`` that belong to an experiment."""
         if table.empty:
             return table
-        networks = experiment.networks.get(self.setting, ())
-        return table[table["network"].isin(networks) & (table["study"] == self.study(experiment))]
+        needed = set(self.needed(experiment))
+        pairs = zip(table["network"], table["study"], strict=True)
+        return table[[pair in needed for pair in pairs]]
 
 
 def load_editions(results: Path, setting: str | None = None) -> list[Edition]:
@@ -158,20 +181,23 @@ def load_editions(results: Path, setting: str | None = None) -> list[Edition]:
 
 
 def summary(edition: Edition, experiment: Experiment) -> pd.DataFrame:
-    """A row a network of the experiment, in its order: mean, standard deviation and number of seeds.
+    """A row a network and study of the experiment, in its order: mean, standard deviation, number of seeds.
 
-    Columns: network, label, n, diverged, then ``<column>_mean`` and ``<column>_sd`` of the errors (percent),
-    parameters, multiply_adds and ``images_per_second`` (median).
+    Columns: network, study, label, n, diverged, then ``<column>_mean`` and ``<column>_sd`` of the errors
+    (percent), parameters, multiply_adds and ``images_per_second`` (median).
     """
     chosen = edition.select(edition.finals, experiment)
     rows = []
-    for network in experiment.networks.get(edition.setting, ()):
-        runs = chosen[chosen["network"] == network] if not chosen.empty else chosen
+    for network, study in edition.needed(experiment):
+        runs = chosen
+        if not chosen.empty:
+            runs = chosen[(chosen["network"] == network) & (chosen["study"] == study)]
         if runs.empty:
-            rows.append({"network": network, "label": None, "n": 0, "diverged": 0})
+            rows.append({"network": network, "study": study, "label": None, "n": 0, "diverged": 0})
             continue
         row = {
             "network": network,
+            "study": study,
             "label": runs["label"].iloc[0],
             "n": len(runs),
             "diverged": int(runs["diverged"].sum()),

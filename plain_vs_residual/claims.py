@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from plain_vs_residual.analysis import Edition
@@ -66,9 +67,11 @@ def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
         raise ValueError(
             f"claim '{claim.statement}': no column '{claim.column}' is recorded; there are {accepted}"
         )
-    finals = finals[finals["network"].isin(list(claim.contrast))]
-    table = finals.pivot(index="seed", columns="network", values=claim.column)
-    complete = table.reindex(columns=list(claim.contrast)).astype(float).dropna()
+    members = [experiment.member(key, edition.setting) for key in claim.contrast]
+    pairs = list(zip(finals["network"], finals["study"], strict=True))
+    finals = finals.assign(member=pd.Series(pairs, index=finals.index))[[pair in members for pair in pairs]]
+    table = finals.pivot(index="seed", columns="member", values=claim.column)
+    complete = table.reindex(columns=pd.Index(members, tupleize_cols=False)).astype(float).dropna()
     numbers = complete.to_numpy() @ np.array(list(claim.contrast.values()))
     values = dict(zip(complete.index.to_list(), numbers.tolist(), strict=True))
     # Errors of a diverged run count as chance; a layer response has no such value.

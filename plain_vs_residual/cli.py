@@ -14,6 +14,8 @@ from plain_vs_residual.settings import SETTINGS, Setting, find_setting
 if TYPE_CHECKING:
     import torch
 
+    from plain_vs_residual.analysis import Edition
+    from plain_vs_residual.diagnostics.foreign import Subject
     from plain_vs_residual.suite import PlannedRun, Suite
 
 app = typer.Typer(
@@ -52,7 +54,7 @@ def list_() -> None:
     """Shows experiments, settings and networks."""
     print("Experiments (experiments/<name>.py)")
     for name, experiment in load_experiments().items():
-        print(f"  {name:22} {experiment.title} ({experiment.paper}); {', '.join(experiment.networks)}")
+        print(f"  {name:22} {experiment.title} ({experiment.paper}); {_settings_of(experiment)}")
     print("\nSettings")
     for setting in SETTINGS.values():
         length = f"{setting.iterations:,} iterations" if setting.iterations else f"{setting.epochs} epochs"
@@ -63,6 +65,35 @@ def list_() -> None:
         )
     print(f"\nNetworks\n  {FAMILY_HINT};")
     print("  without an option, 18 and 34 layers and the CIFAR family mean A, deeper networks B")
+
+
+@app.command()
+def describe(
+    network: Annotated[str, typer.Argument(help="Such as plain34, residual50-B or cifar-residual56-A.")],
+    image_size: Annotated[
+        int | None, typer.Option("--input", help="Side of the images in pixels; the setting's if left out.")
+    ] = None,
+    setting: Annotated[
+        str | None,
+        typer.Option(help=f"{', '.join(SETTINGS)}; if left out, imagenet, or cifar10 for the CIFAR family."),
+    ] = None,
+    compare: Annotated[str | None, typer.Option(help="Another network, to be put beside it.")] = None,
+) -> None:
+    """Shows a network layer by layer: sizes, parameters, multiply-adds, and how they come about."""
+    networks = [Network.parse(name) for name in (network, compare) if name is not None]
+    chosen = find_setting(setting) if setting is not None else None
+
+    from rich.console import Console
+
+    from plain_vs_residual.diagnostics.description import describe as measure
+    from plain_vs_residual.diagnostics.layer_table import print_comparison, print_description
+
+    console = Console(highlight=False, markup=False)
+    first, *second = (measure(one, chosen, image_size) for one in networks)
+    if second:
+        print_comparison(console, first, *second)
+    else:
+        print_description(console, first)
 
 
 @app.command()
@@ -94,6 +125,9 @@ def train(
     ] = None,
     results: ResultsFolder = RESULTS,
     plots: PlotsFolder = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at once; if left out, one a core (at most 4) on a CPU, one on a GPU.")
+    ] = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
     report: Annotated[bool, typer.Option(help="Keep the report up to date after every run.")] = True,
 ) -> None:
@@ -103,6 +137,7 @@ def train(
         ("--first-seed", first_seed, 0),
         ("--iterations", iterations, 1),
         ("--evaluations", evaluations, 1),
+        ("--jobs", jobs, 1),
     ):
         if number is not None and number < least:
             raise ValueError(f"{option} {number}: a whole number from {least} on is needed")
@@ -116,7 +151,7 @@ def train(
     _writable(results)
 
     from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.machine import choose_device
+    from plain_vs_residual.machine import choose_device, share_cores
     from plain_vs_residual.progress import SuiteProgress
     from plain_vs_residual.suite import Suite
 
@@ -125,7 +160,11 @@ def train(
     for field, number in (("iterations", iterations), ("evaluations", evaluations)):
         if number:
             chosen = chosen.with_changes({field: number})
-    experiments = [experiment for experiment in all_experiments if chosen.name in experiment.networks]
+    experiments = [
+        experiment
+        for experiment in all_experiments
+        if chosen.name in experiment.networks and (names or chosen.name not in experiment.on_request)
+    ]
     if not experiments:
         able = sorted({name for experiment in all_experiments for name in experiment.networks})
         raise ValueError(
@@ -134,6 +173,7 @@ def train(
     only = _only(network or [], experiments, chosen.name)
     dataset = load_dataset(chosen, data)
     num_seeds = seeds or chosen.seeds
+    jobs = share_cores(jobs, chosen_device)
     suite = Suite(
         experiments=tuple(experiments),
         setting=chosen,
@@ -145,7 +185,7 @@ def train(
         only=only,
     )
     refresh = _refresher(results, plots, suite, all_experiments) if report else None
-    monitor = SuiteProgress(after_run=refresh)
+    monitor = SuiteProgress(after_run=refresh, bars=jobs == 1)
     _announce(suite)
     runs = suite.plan()
     for aside in suite.check(runs, rerun=rerun):
@@ -153,7 +193,7 @@ def train(
     finished = sum(run.folder.finished for run in runs)
     if finished:
         print(f"{finished} of {len(runs)} runs are finished already")
-    suite.train(runs, monitor)
+    suite.train(runs, monitor, jobs)
     if report:
         _report(results, plots, chosen.name, all_experiments)
 
@@ -163,11 +203,11 @@ def plot(
     names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
 ) -> None:
     """Draws the figures from the records."""
-    from plain_vs_residual.analysis import load_editions
     from plain_vs_residual.figures import draw_all
 
-    for edition in load_editions(_existing(results), _recorded(setting)):
-        for path in draw_all(edition, _experiments(names), _plots(results, plots) / edition.name):
+    experiments = _experiments(names)
+    for edition in _editions(results, _recorded(setting), experiments):
+        for path in draw_all(edition, experiments, _plots(results, plots) / edition.name):
             print(path)
 
 
@@ -182,13 +222,13 @@ def report(
 @app.command()
 def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
     """Compares the members of every pair: data, schedule, initial weights, precision, versions, code."""
-    from plain_vs_residual.analysis import load_editions
     from plain_vs_residual.verify import summary_line
     from plain_vs_residual.verify import verify as check
 
     differing = 0
-    for edition in load_editions(_existing(results), _recorded(setting)):
-        for experiment in _experiments(names):
+    experiments = _experiments(names)
+    for edition in _editions(results, _recorded(setting), experiments):
+        for experiment in experiments:
             if edition.setting not in experiment.networks:
                 continue
             checks = check(edition, experiment)
@@ -201,13 +241,92 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
         raise SystemExit(1)
 
 
+Checkpoint = Annotated[Path, typer.Argument(help="A state dict as torch.save writes it, bare or wrapped.")]
+ForeignNetwork = Annotated[str, typer.Option("--network", help="Its network, such as cifar-residual20-A.")]
+Normalise = Annotated[
+    str,
+    typer.Option(
+        help="As trained (needed): ours, imagenet, cifar10, or MEAN/STD such as 0.49,0.48,0.45/0.25,0.24,0.26."
+    ),
+]
+ForeignSetting = Annotated[
+    str | None,
+    typer.Option("--setting", help="Kind of images; if left out, cifar10 for cifar- networks, imagenet else."),
+]
+ForeignData = Annotated[
+    Path | None, typer.Option(help="CIFAR-10's batches, or train/ and val/ (or test/), a folder a class.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps.")]
+ForeignPrecision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+
+
+@app.command()
+def evaluate(
+    checkpoint: Checkpoint,
+    network: ForeignNetwork,
+    normalise: Normalise = "",
+    data: ForeignData = None,
+    setting: ForeignSetting = None,
+    part: Annotated[str, typer.Option(help="validation or training images.")] = "validation",
+    device: Device = None,
+    precision: ForeignPrecision = "fp32",
+) -> None:
+    """Error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
+    from plain_vs_residual.diagnostics.foreign import evaluation_text
+
+    print(evaluation_text(_subject(checkpoint, network, setting, data, normalise, part, device, precision)))
+
+
+@app.command()
+def responses(
+    checkpoint: Checkpoint,
+    network: ForeignNetwork,
+    normalise: Normalise = "",
+    data: ForeignData = None,
+    setting: ForeignSetting = None,
+    part: Annotated[str, typer.Option(help="training or validation images.")] = "training",
+    device: Device = None,
+    precision: ForeignPrecision = "fp32",
+    out: Annotated[
+        Path | None, typer.Option(help="Where table and figure go; plots/responses/<checkpoint> if left out.")
+    ] = None,
+) -> None:
+    """Layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
+    from plain_vs_residual.diagnostics.foreign import measure_responses
+
+    subject = _subject(checkpoint, network, setting, data, normalise, part, device, precision)
+    print(measure_responses(subject, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
+
+
+@app.command()
+def inspect(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run: results/<setting>/<run>.")],
+    data: Annotated[Path | None, typer.Option(help="Its images, unless they are the setting's own.")] = None,
+    device: Device = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where tables and figure go; <plots>/<setting>/inspect/<run> if left out."),
+    ] = None,
+) -> None:
+    """What a finished run predicts: its error recomputed, errors by class, the confusion matrix."""
+    from plain_vs_residual.diagnostics.predictions import inspect_run
+    from plain_vs_residual.machine import choose_device
+
+    inspection = inspect_run(run, data, choose_device(device))
+    home = inspection.home
+    written = inspection.write(out or _plots(home.parent, None) / home.name / "inspect" / run.resolve().name)
+    print("\n".join([inspection.text(), "", *map(str, written)]))
+
+
 def main() -> None:
     """Runs a command; users' mistakes are one line and exit code 2."""
     try:
-        app(standalone_mode=False)
+        # What typer ends of its own accord comes back as an exit code: 0 after --help, 130 after Ctrl-C.
+        if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
+            raise KeyboardInterrupt
     except UsageError as error:
         _fail(error.format_message())
-    except (ValueError, FileNotFoundError, PermissionError) as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("PLAIN_VS_RESIDUAL_TRACEBACK"):
             raise
         _fail(str(error))
@@ -219,6 +338,11 @@ def main() -> None:
 def _fail(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
+
+
+def _settings_of(experiment: Experiment) -> str:
+    marks = {name: " (when named)" if name in experiment.on_request else "" for name in experiment.networks}
+    return ", ".join(f"{name}{mark}" for name, mark in marks.items())
 
 
 def _experiments(names: list[str] | None) -> list[Experiment]:
@@ -264,18 +388,59 @@ def _precision(name: str | None, device: "torch.device") -> Any:
     return name or best_precision(device)
 
 
+def _subject(
+    checkpoint: Path,
+    network: str,
+    setting: str | None,
+    data: Path | None,
+    normalise: str,
+    part: str,
+    device: str | None,
+    precision: str,
+) -> "Subject":
+    from plain_vs_residual.diagnostics.foreign import open_subject
+    from plain_vs_residual.machine import choose_device
+
+    where = choose_device(device)
+    return open_subject(
+        checkpoint,
+        network=network,
+        setting=setting,
+        data=data,
+        normalise=normalise,
+        part=part,
+        device=where,
+        precision=_precision(precision, where),
+    )
+
+
 def _announce(suite: "Suite") -> None:
+    from plain_vs_residual.data.datasets import split
     from plain_vs_residual.machine import environment
 
     device = environment(suite.device)
+    dataset = split(suite.dataset, suite.setting.split)
     seeds = f"{len(suite.seeds)} {'seed' if len(suite.seeds) == 1 else 'seeds'}"
     print(
-        f"{suite.setting.name} on {suite.dataset.name}: {len(suite.dataset.training):,} training and "
-        f"{len(suite.dataset.validation):,} validation images; {seeds}; "
+        f"{suite.setting.name} on {suite.dataset.name}: {len(dataset.training):,} training and "
+        f"{len(dataset.validation):,} validation images; {seeds}; "
         f"{device['device_name']} ({suite.precision}); records in {suite.results / suite.setting.name}"
     )
     for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):
         print(f"note: {caveat}")
+
+
+def _editions(results: Path, setting: str | None, experiments: list[Experiment]) -> "list[Edition]":
+    """The recorded editions that hold a run of the experiments."""
+    from plain_vs_residual.analysis import load_editions
+
+    editions = load_editions(_existing(results), setting)
+    chosen = [edition for edition in editions if any(edition.of(experiment) for experiment in experiments)]
+    if not chosen:
+        names = ", ".join(experiment.name for experiment in experiments)
+        there = ", ".join(edition.name for edition in editions)
+        raise ValueError(f"no runs of {names} in {results}, only others of {there}; train some first")
+    return chosen
 
 
 def _existing(results: Path) -> Path:
@@ -324,9 +489,8 @@ def _refresher(
 
 
 def _report(results: Path, plots: Path | None, setting: str | None, experiments: list[Experiment]) -> None:
-    from plain_vs_residual.analysis import load_editions
     from plain_vs_residual.report import write_report
 
-    for edition in load_editions(_existing(results), setting):
+    for edition in _editions(results, setting, experiments):
         for path in write_report(edition, experiments, _plots(results, plots) / edition.name):
             print(f"report: {path}")

@@ -76,7 +76,7 @@ class Network:
         Raises:
             ValueError: if no network has that name.
         """
-        match = re.fullmatch(r"(cifar-)?(plain|residual)([1-9]\d{0,3})(?:-([ABC]))?(-1x1)?", name)
+        match = re.fullmatch(r"(cifar-)?(plain|residual)([1-9][0-9]{0,3})(?:-([ABC]))?(-1x1)?", name)
         if not match:
             raise ValueError(f"unknown network '{name}'; {FAMILY_HINT}")
         cifar, kind, depth, option, stride_in_1x1 = match.groups()
@@ -96,7 +96,7 @@ class Claim:
 
     Attributes:
         statement: the sentence, as the report prints it.
-        contrast: weight of each network by name.
+        contrast: weight of each network by name; ``network@study`` where the experiment has several studies.
         column: a column of the final record, such as ``training_error`` (percent).
         above: margin the number must exceed, in the column's unit.
         below: margin the number must stay under, in the column's unit.
@@ -115,7 +115,7 @@ class Claim:
     def __post_init__(self) -> None:
         if (self.above is None) == (self.below is None):
             raise ValueError(f"claim '{self.statement}': give exactly one of above and below")
-        names = {Network.parse(name).name: weight for name, weight in self.contrast.items()}
+        names = {_canonical(name): weight for name, weight in self.contrast.items()}
         object.__setattr__(self, "contrast", MappingProxyType(names))
 
     @property
@@ -123,18 +123,27 @@ class Claim:
         """The value that separates a claim that holds from one that does not."""
         return self.above if self.above is not None else self.below  # type: ignore[return-value]
 
-    def networks_in(self, trained: tuple[str, ...]) -> bool:
-        """Whether all networks of the claim are among ``trained``."""
-        return all(name in trained for name in self.contrast)
+
+def _canonical(name: str) -> str:
+    network, at, study = name.partition("@")
+    return f"{Network.parse(network).name}{at}{study}"
 
 
 @dataclass(frozen=True)
 class Study:
-    """The same setting with some fields changed, under a name that sets its runs apart."""
+    """The same setting with some fields changed, under a name that sets its runs apart.
 
-    name: str
-    changes: Mapping[str, object]
-    reason: str
+    Attributes:
+        name: part of the runs' names; empty for the setting as it is.
+        changes: fields of the setting and their values.
+        reason: why, as the report prints it.
+        leader: the network whose learning rates the others replay, where the schedule watches its own run.
+    """
+
+    name: str = ""
+    changes: Mapping[str, object] = field(default_factory=dict)
+    reason: str = ""
+    leader: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,8 @@ class Experiment:
         figures: names of the functions in ``figures.py`` that draw it.
         networks: names by setting; a setting that is absent does not run this experiment.
         claims: the first primary one is the headline.
-        studies: a changed setting, by setting name.
+        studies: changed settings, by setting name; each network is trained in every one of them.
+        on_request: settings in which the experiment is trained only when it is named.
         paper_errors: the paper's own top-1 or test error by network (percent), with its data set.
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
         name: name of the file, filled in by :func:`load_experiments`.
@@ -159,7 +169,8 @@ class Experiment:
     figures: tuple[str, ...]
     networks: Mapping[str, tuple[str, ...]]
     claims: tuple[Claim, ...]
-    studies: Mapping[str, Study] = field(default_factory=dict)
+    studies: Mapping[str, tuple[Study, ...]] = field(default_factory=dict)
+    on_request: tuple[str, ...] = ()
     paper_errors: Mapping[str, float] = field(default_factory=dict)
     paper_data: str = ""
     name: str = ""
@@ -174,9 +185,30 @@ class Experiment:
         if sum(claim.primary for claim in self.claims) > 1:
             raise ValueError(f"experiment '{self.title}': one primary claim at the most")
 
+    def studies_in(self, setting: str) -> tuple[Study, ...]:
+        """The studies of a setting; the setting as it is where none is declared."""
+        return self.studies.get(setting, (Study(),))
+
+    def runs_in(self, setting: str) -> list[tuple[str, Study]]:
+        """Every network with every study that the experiment needs in a setting, leaders first."""
+        names = self.networks.get(setting, ())
+        return [
+            (name, study)
+            for study in self.studies_in(setting)
+            for name in sorted(names, key=lambda name: name != study.leader)
+        ]
+
+    def member(self, key: str, setting: str) -> tuple[str, str]:
+        """Network and study that a key of a contrast stands for."""
+        network, at, study = key.partition("@")
+        return network, study if at else self.studies_in(setting)[0].name
+
     def claims_in(self, setting: str) -> tuple[Claim, ...]:
-        """The claims whose networks this setting trains."""
-        return tuple(claim for claim in self.claims if claim.networks_in(self.networks[setting]))
+        """The claims whose runs this setting has."""
+        runs = {(name, study.name) for name, study in self.runs_in(setting)}
+        return tuple(
+            claim for claim in self.claims if all(self.member(key, setting) in runs for key in claim.contrast)
+        )
 
 
 def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:

@@ -43,7 +43,7 @@ def draw_all(edition: Edition, experiments: Iterable[Experiment], folder: Path) 
     return [
         draw(edition, experiment, name, folder)
         for experiment in experiments
-        if edition.of(experiment)
+        if edition.shows(experiment)
         for name in experiment.figures
     ]
 
@@ -54,13 +54,26 @@ def draw(edition: Edition, experiment: Experiment, name: str, folder: Path) -> P
     Raises:
         ValueError: if there is no figure of that name.
     """
-    if name not in FIGURES:
-        raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = figure_stem(experiment, name)
+    known = figure_functions()
+    if name not in known:
+        raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(known)}")
+    make = partial(known[name], edition, experiment)
+    return write_figure(make, _caption(edition, experiment), folder, figure_stem(experiment, name))
+
+
+def write_figure(make: Callable[[], "Drawn"], caption: str, folder: Path, stem: str) -> Path:
+    """Draws in this suite's style and writes PNG, SVG and the CSV of what is drawn; returns the PNG's path.
+
+    Raises:
+        ValueError: if the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be made ({error.strerror}); name another folder") from error
     with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
-        figure, data = FIGURES[name](edition, experiment)
-        figure.suptitle(_caption(edition, experiment), fontsize=15)
+        figure, data = make()
+        figure.suptitle(caption, fontsize=15, parse_math=False)
         for suffix in ("png", "svg"):
             save = partial(figure.savefig, format=suffix, dpi=130, metadata=METADATA[suffix])
             atomically(folder / f"{stem}.{suffix}", save)
@@ -88,15 +101,15 @@ STYLE: Any = {
 
 
 def _caption(edition: Edition, experiment: Experiment) -> str:
-    counts = {len(group) for _, group in edition.select(edition.finals, experiment).groupby("network")} or {0}
+    finals = edition.select(edition.finals, experiment)
+    counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
     seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     plural = "s" if counts != {1} else ""
     parts = [f"{edition.dataset}, setting {edition.setting}", f"{seeds} seed{plural}"]
-    study = experiment.studies.get(edition.setting)
-    if study:
-        parts.append(study.reason.split(":")[0])
-    parts += [caveat.split(":")[0] for caveat in edition.caveats if not study]
-    return "; ".join(parts)
+    run, study = edition.records[0].run, experiment.studies_in(edition.setting)[0]
+    # A study has another budget than the one of which the setting warns.
+    caveats = (study.reason or run["caveat"], run["dataset"]["caveat"])
+    return "; ".join([*parts, *(caveat.split(":")[0] for caveat in caveats if caveat)])
 
 
 def depth_curves(edition: Edition, experiment: Experiment) -> Drawn:
@@ -158,6 +171,9 @@ def shortcut_options(edition: Edition, experiment: Experiment) -> Drawn:
             continue
         for column, shift, filled in (("training_error", -0.16, False), ("validation_error", 0.16, True)):
             colour = _option_colour(network)
+            dots = pd.DataFrame({"iteration": runs["iteration"], "count": 1, "network": name, "column": column})
+            dots = dots.assign(seed=runs["seed"].astype("Int64"))
+            drawn.append(dots.assign(**dict.fromkeys(("mean", "min", "max"), runs[column])))
             right.scatter(
                 np.full(len(runs), place + shift),
                 runs[column],
@@ -187,69 +203,86 @@ def layer_responses(edition: Edition, experiment: Experiment) -> Drawn:
     figure, panels = plt.subplots(3, 1, figsize=(13, 14))
     responses = edition.select(edition.responses, experiment)
     names = list(experiment.networks[edition.setting])
+    diverged = _diverged(edition, experiment)
     drawn = []
     for name in names:
         network = Network.parse(name)
-        runs = responses[responses["network"] == name] if not responses.empty else responses
-        style = {
-            "color": _depth_colour(network),
-            "linestyle": "--" if network.kind == "plain" else "-",
-            "linewidth": THIN + 0.5 if network.kind == "plain" else BOLD - 0.5,
-        }
+        runs = responses[responses["network"] == name].dropna() if not responses.empty else responses
         if runs.empty:
             for axes in panels[: 2 if network.kind == "plain" else 3]:
-                axes.plot([], [], label=f"{network.label}: not run", **style)
+                axes.plot([], [], label=f"{network.label}: not run", **_response_style(network))
             continue
-        final = runs[(runs["kind"] == "response_std") & (runs["moment"] == "final")]
-        in_order = final.groupby("order")["value"].agg(["mean", "min", "max"])
-        by_rank = final.assign(
-            order=final.groupby("seed")["value"].rank(ascending=False, method="first").astype(int)
-        )
-        in_rank = by_rank.groupby("order")["value"].agg(["mean", "min", "max"])
-        for axes, table in ((panels[0], in_order), (panels[1], in_rank)):
-            axes.plot(table.index, table["mean"], label=network.label, **style)
-            axes.fill_between(
-                table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0
-            )
-        for moment, line in (("initial", ":"), ("final", "-")):
-            ratios = runs[(runs["kind"] == "ratio") & (runs["moment"] == moment)]
-            if ratios.empty:
-                continue
-            table = ratios.groupby("order")["value"].agg(["mean", "min", "max"])
-            label = f"{network.label}, {'trained' if moment == 'final' else 'at initialisation'}"
-            panels[2].plot(
-                table.index,
-                table["mean"],
-                line,
-                color=style["color"],
-                linewidth=BOLD - 0.5,
-                marker="o",
-                label=label,
-            )
-            panels[2].fill_between(
-                table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0
-            )
+        draw_responses(panels, network, runs, network.label + diverged.get(name, ""))
         drawn.append(runs[["network", "seed", "moment", "kind", "order", "layer", "value"]])
+    # Where one network responds ten times as strongly as another, a linear axis shows only it.
+    label_responses(panels, wide=any(table["value"].max() > 10 * table["value"].median() for table in drawn))
+    return figure, _table(drawn)
+
+
+def draw_responses(panels: Sequence[Axes], network: Network, runs: pd.DataFrame, label: str) -> None:
+    """Draws one network's layer responses into the first two panels, F(x) over x, if it has any, into the third.
+
+    Args:
+        panels: in order, sorted by size, F(x) over x; a plain network needs the first two only.
+        network: decides colour and line.
+        runs: columns ``seed``, ``moment``, ``kind``, ``order`` and ``value``; the mean over seeds is drawn.
+        label: of the network's line.
+    """
+    style = _response_style(network)
+    final = runs[(runs["kind"] == "response_std") & (runs["moment"] == "final")]
+    in_order = final.groupby("order")["value"].agg(["mean", "min", "max"])
+    by_rank = final.assign(order=final.groupby("seed")["value"].rank(ascending=False, method="first").astype(int))
+    in_rank = by_rank.groupby("order")["value"].agg(["mean", "min", "max"])
+    for axes, table in ((panels[0], in_order), (panels[1], in_rank)):
+        axes.plot(table.index, table["mean"], label=label, **style)
+        axes.fill_between(table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0)
+    for moment, line in (("initial", ":"), ("final", "-")):
+        ratios = runs[(runs["kind"] == "ratio") & (runs["moment"] == moment)]
+        if ratios.empty:
+            continue
+        table = ratios.groupby("order")["value"].agg(["mean", "min", "max"])
+        panels[2].plot(
+            table.index,
+            table["mean"],
+            line,
+            color=style["color"],
+            linewidth=BOLD - 0.5,
+            marker="o",
+            label=f"{network.label}, {'trained' if moment == 'final' else 'at initialisation'}",
+        )
+        panels[2].fill_between(
+            table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0
+        )
+
+
+def _response_style(network: Network) -> dict[str, Any]:
+    plain = network.kind == "plain"
+    return {
+        "color": _depth_colour(network),
+        "linestyle": "--" if plain else "-",
+        "linewidth": THIN + 0.5 if plain else BOLD - 0.5,
+    }
+
+
+def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
+    """Titles, axes and legends of the panels of :func:`draw_responses`; ``wide`` for a logarithmic axis."""
     panels[0].set(title="layer responses, in order", xlabel="layer (3x3 convolutions, from the input)")
     panels[1].set(title="layer responses, sorted by size", xlabel="layer, sorted")
     for axes in panels[:2]:
         axes.set_ylabel("standard deviation\nafter BN")
-        # Where one network responds ten times as strongly as another, a linear axis shows only it.
-        wide = any(table["value"].max() > 10 * table["value"].median() for table in drawn)
         axes.set_yscale("log" if wide else "linear")
         if not wide:
             axes.set_ylim(bottom=0)
-        axes.legend(ncols=2)
-    panels[2].set(
-        title="size of F(x) against x",
-        xlabel="residual block, from the input",
-        ylabel="RMS of F(x)\nover RMS of x",
-    )
-    panels[2].set_ylim(bottom=0)
-    panels[2].legend(ncols=2)
+    for axes in panels[2:]:
+        axes.set(
+            title="size of F(x) against x",
+            xlabel="residual block, from the input",
+            ylabel="RMS of F(x)\nover RMS of x",
+        )
+        axes.set_ylim(bottom=0)
     for axes in panels:
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    return figure, _table(drawn)
+        axes.legend(ncols=2)
+        axes.locator_params("x", integer=True)
 
 
 def final_errors(edition: Edition, experiment: Experiment) -> Drawn:
@@ -280,6 +313,13 @@ def final_errors(edition: Edition, experiment: Experiment) -> Drawn:
                     )
                     continue
                 means[depths.index(network.depth)] = runs[column].mean()
+                if runs["diverged"].any():
+                    axes.annotate(
+                        f"{runs['diverged'].sum()} diverged",
+                        (depths.index(network.depth) + 0.1, runs[column].max()),
+                        color=colour,
+                        fontsize=12,
+                    )
                 jitter = np.linspace(-0.06, 0.06, len(runs)) if len(runs) > 1 else np.zeros(1)
                 axes.scatter(
                     depths.index(network.depth) + jitter,
@@ -305,7 +345,7 @@ def final_errors(edition: Edition, experiment: Experiment) -> Drawn:
         axes.legend(loc="upper left")
     panels[0].set_ylabel("error (%)")
     panels[0].set_ylim(bottom=0)
-    columns = ["network", "seed", "training_error", "validation_error"]
+    columns = ["network", "seed", "training_error", "validation_error", "diverged"]
     return figure, finals[columns] if not finals.empty else pd.DataFrame(columns=columns)
 
 
@@ -317,6 +357,14 @@ FIGURES: dict[str, Callable[[Edition, Experiment], Drawn]] = {
     "layer_responses": layer_responses,
     "final_errors": final_errors,
 }
+
+
+def figure_functions() -> dict[str, Callable[[Edition, Experiment], Drawn]]:
+    """Every figure by name: the paper's here, those of the studies in ``study_figures.py``."""
+    from plain_vs_residual import study_figures
+
+    studies = ("error_and_loss", "confusion", "input_scaling_grid", "first_iterations")
+    return FIGURES | {name: getattr(study_figures, name) for name in studies}
 
 
 def _depth_colour(network: Network) -> Any:
@@ -347,7 +395,7 @@ def _curves(
             continue
         for column, (line, width) in lines.items():
             table = runs.groupby("iteration")[column].agg(["mean", "min", "max", "count"])
-            label = network.label + (f" ({diverged[name]} diverged)" if name in diverged else "")
+            label = network.label + diverged.get(name, "")
             bold = width == max(width for _, width in lines.values())
             axes.plot(
                 table.index,
@@ -368,12 +416,13 @@ def _curves(
     return drawn
 
 
-def _diverged(edition: Edition, experiment: Experiment) -> dict[str, int]:
+def _diverged(edition: Edition, experiment: Experiment) -> dict[str, str]:
+    """What the label of a network says of its diverged runs."""
     finals = edition.select(edition.finals, experiment)
     if finals.empty:
         return {}
     counts = finals[finals["diverged"]].groupby("network").size()
-    return {str(name): int(count) for name, count in counts.items()}
+    return {str(name): f" ({count} diverged)" for name, count in counts.items()}
 
 
 def _limit(axes: Axes, drawn: Sequence[pd.DataFrame]) -> None:

@@ -17,7 +17,7 @@ def minutes(seconds: float) -> str:
         return f"{seconds:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+    return "{} h {} min".format(*divmod(round(seconds / 60), 60))
 
 
 class RunProgress:
@@ -25,14 +25,14 @@ class RunProgress:
 
     LINE_SECONDS = 10.0
 
-    def __init__(self, console: Console, title: str, suite_left: str) -> None:
+    def __init__(self, console: Console, title: str, suite_left: str, *, bar: bool = True) -> None:
         self.console = console
         self.title = title
         self.suite_left = suite_left
         self.started = self.last_line = time.perf_counter()
         self.first_iteration: int | None = None
         self.bar: Progress | None = None
-        if console.is_terminal:
+        if bar and console.is_terminal:
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
@@ -80,7 +80,8 @@ class RunProgress:
 class SuiteProgress:
     """Progress of the whole suite on standard output."""
 
-    def __init__(self, after_run: Callable[[PlannedRun], None] | None = None) -> None:
+    def __init__(self, after_run: Callable[[PlannedRun], None] | None = None, *, bars: bool = True) -> None:
+        self.bars = bars  # several runs at once have lines instead
         self.console = Console(file=sys.stdout, soft_wrap=True)
         self.after_run = after_run
         self.current: RunProgress | None = None
@@ -88,7 +89,7 @@ class SuiteProgress:
     def begins(self, run: PlannedRun, number: int, total: int, seconds_left: float | None) -> RunProgress:
         """Opens the progress of one run."""
         left = f"(suite: {minutes(seconds_left)} left)" if seconds_left is not None else ""
-        self.current = RunProgress(self.console, f"{number}/{total} {run.name}", left)
+        self.current = RunProgress(self.console, f"{number}/{total} {run.name}", left, bar=self.bars)
         return self.current
 
     def ended(self, run: PlannedRun, final: dict[str, Any]) -> None:

@@ -31,6 +31,10 @@ METRICS = (
     "consumed",
 )
 RESPONSES = ("moment", "kind", "order", "layer", "value")
+FIRST_ITERATIONS = (
+    *("iteration", "loss", "input", "conv1", "bn1", "logits"),
+    *("conv1_gradient", "conv1_weight", "gradient_norm"),
+)
 SET_ASIDE = "set-aside"
 Json = dict[str, Any]
 
@@ -55,6 +59,11 @@ class RunFolder:
     def responses(self) -> Path:
         """Layer responses and F(x) to x, columns ``RESPONSES``."""
         return self.path / "responses.csv"
+
+    @property
+    def first_iterations(self) -> Path:
+        """Scale of activations and gradients in the first iterations, where a study asks for it."""
+        return self.path / "first_iterations.csv"
 
     @property
     def final(self) -> Path:

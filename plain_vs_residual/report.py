@@ -1,6 +1,7 @@
 """Pages that tell what came out: report.md and a self-contained report.html. Imports no torch."""
 
 import base64
+import html
 import math
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -12,7 +13,7 @@ from markdown_it import MarkdownIt
 from plain_vs_residual.analysis import Edition, summary
 from plain_vs_residual.claims import Verdict, judge
 from plain_vs_residual.experiment import Claim, Experiment, Network
-from plain_vs_residual.figures import FIGURES, draw, figure_stem
+from plain_vs_residual.figures import draw, figure_functions, figure_stem
 from plain_vs_residual.records import write_text
 from plain_vs_residual.verify import summary_line, verify
 
@@ -40,7 +41,7 @@ def write_report(
         The two paths, HTML last.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [experiment for experiment in experiments if edition.of(experiment)]
+    shown = [experiment for experiment in experiments if edition.shows(experiment)]
     for experiment in shown:
         for name in experiment.figures:
             kept = (folder / f"{figure_stem(experiment, name)}.png").exists()
@@ -68,12 +69,12 @@ def _page(edition: Edition, experiments: Sequence[Experiment], verdicts: Sequenc
     for experiment in experiments:
         yield f"## {escape(experiment.title)} ({experiment.paper})\n"
         yield f"{_paragraph(experiment)}\n\nFile: `experiments/{experiment.name}.py`\n"
-        study = experiment.studies.get(edition.setting)
-        if study:
-            yield f"In setting {edition.setting} with a study of its own: {study.reason}.\n"
+        for reason in dict.fromkeys(study.reason for study in experiment.studies_in(edition.setting)):
+            if reason:
+                yield f"In setting {edition.setting} with a study of its own: {reason}.\n"
         for name in experiment.figures:
             stem = figure_stem(experiment, name)
-            alternative = (FIGURES[name].__doc__ or "").split("\n")[0]
+            alternative = (figure_functions()[name].__doc__ or "").split("\n")[0]
             yield f"![{alternative}]({stem}.png)\n"
             yield f"{alternative} Also as [{stem}.svg]({stem}.svg); drawn from [{stem}.csv]({stem}.csv).\n"
         yield "### Errors\n"
@@ -110,7 +111,8 @@ def _error_table(edition: Edition, experiment: Experiment) -> str:
     if costs:
         heads += ["parameters", "multiply-adds (M)", "training images a second", "time against plain"]
     rows = []
-    baseline = table["images_per_second"].dropna().iloc[0] if "images_per_second" in table else math.nan
+    plain = [row for _, row in table.iterrows() if row["n"] and Network.parse(row["network"]).kind == "plain"]
+    baseline = plain[0]["images_per_second"] if plain else math.nan
     for _, row in table.iterrows():
         if not row["n"]:
             rows.append([Network.parse(row["network"]).label, "not run", "not run", "0"] + [""] * (len(heads) - 4))
@@ -133,7 +135,7 @@ def _error_table(edition: Edition, experiment: Experiment) -> str:
                 f"{row['parameters']:,.0f}",
                 f"{row['multiply_adds'] / 1e6:,.1f}",
                 f"{speed:,.0f}",
-                f"{baseline / speed:.2f}x",
+                "" if math.isnan(baseline) else f"{baseline / speed:.2f}x",
             ]
         rows.append(cells)
     note = "Mean ± standard deviation over seeds.\n\n"
@@ -159,8 +161,8 @@ def _paper(edition: Edition, experiment: Experiment) -> Iterator[str]:
             f"{Network.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items()
         )
         yield (
-            f"For orientation only, on other data ({experiment.paper_data}), {experiment.paper} of the paper "
-            f"gives: {numbers} %.\n"
+            f"For orientation only, not measured as here ({experiment.paper_data}), {experiment.paper} of the "
+            f"paper gives: {numbers} %.\n"
         )
 
 
@@ -207,11 +209,12 @@ def _method(edition: Edition, experiments: Sequence[Experiment]) -> Iterator[str
     )
     run = edition.records[0].run
     yield "## Where this departs from the paper\n"
-    studies = [
-        f"{experiment.title}: {experiment.studies[edition.setting].reason}."
+    studies = dict.fromkeys(
+        f"{experiment.title}: {study.reason}."
         for experiment in experiments
-        if edition.setting in experiment.studies
-    ]
+        for study in experiment.studies_in(edition.setting)
+        if study.reason
+    )
     departures = [*run["departures"], *studies]
     yield "\n".join(f"{number}. {escape(text)}" for number, text in enumerate(departures, start=1)) + "\n"
     yield "## Machine and time\n"
@@ -282,6 +285,6 @@ def _html(markdown: str, title: str, folder: Path) -> str:
 
     body = re.sub(r'src="([\w.-]+\.png)"', embedded, body)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style></head><body>\n{body}</body></html>\n"
     )

@@ -21,14 +21,21 @@ class Setting:
         epochs: budget in passes over the training set; used where ``iterations`` is 0.
         iterations: budget in steps.
         learning_rate: at the start.
-        schedule: ``step`` divides by 10 at ``drops``; ``linear`` falls to 0 at the end.
+        schedule: ``step`` divides by 10 at ``drops``; ``linear`` falls to 0 at the end; ``plateau`` divides
+            by 10 when the validation loss has not fallen for ten evaluations (one member of a pair alone may
+            watch itself), ``replay`` applies the rates that its pair's leader applied.
         drops: where the learning rate drops, as fractions of the budget.
-        warm_up_iterations: steps at a tenth of the learning rate for networks of 110 layers and more,
-            plain and residual alike (He et al., Sec. 4.2).
+        warm_up_iterations: steps at a tenth of the learning rate for networks of ``warm_up_depth`` layers
+            and more, plain and residual alike (He et al., Sec. 4.2).
+        warm_up_depth: least depth that is warmed up.
         momentum: of SGD, no Nesterov.
         weight_decay: on every parameter, BN included.
         crop_padding: zero pixels on each side before the random crop.
         flip: whether images are mirrored at random.
+        pixel_range: values of the pixels before the mean is subtracted.
+        subtract_mean: whether the per-pixel mean of the training images is subtracted.
+        enlarge_to: side in pixels to which the device enlarges images (bilinear) after that; 0 for not at all.
+        probe_iterations: first iterations whose activation and gradient scale are recorded.
         split: ``test`` trains on all training images and evaluates on the test set; ``45k/5k`` holds a
             tenth of the training images out (fixed, stratified, independent of the seed).
         evaluations: how often clean training and validation error are taken, the last iteration included.
@@ -45,13 +52,18 @@ class Setting:
     stem_width: int
     batch_size: int
     learning_rate: float
-    schedule: Literal["step", "linear"]
+    schedule: Literal["step", "linear", "plateau", "replay"]
     crop_padding: int
     flip: bool
     epochs: int = 0
     iterations: int = 0
     drops: tuple[float, ...] = ()
     warm_up_iterations: int = 0
+    warm_up_depth: int = 110
+    pixel_range: Literal["0..1", "0..255"] = "0..1"
+    subtract_mean: bool = True
+    enlarge_to: int = 0
+    probe_iterations: int = 0
     momentum: float = 0.9
     weight_decay: float = 1e-4
     split: str = "test"

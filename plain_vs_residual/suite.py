@@ -1,7 +1,10 @@
 """Which runs an experiment needs: skips the finished, resumes the partial, refuses the changed."""
 
+import multiprocessing
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from plain_vs_residual import records
-from plain_vs_residual.data.datasets import Dataset
+from plain_vs_residual.data.datasets import Dataset, split
 from plain_vs_residual.diagnostics.cost import multiply_adds
 from plain_vs_residual.experiment import Experiment, Network, Study
 from plain_vs_residual.fingerprint import differences, source_hashes
@@ -33,6 +36,7 @@ class PlannedRun:
     folder: records.RunFolder
     study: str
     experiments: tuple[str, ...]
+    leader: records.RunFolder | None = None
 
     @property
     def name(self) -> str:
@@ -79,8 +83,7 @@ class Suite:
         planned: dict[Path, PlannedRun] = {}
         for seed in self.seeds:
             for experiment in self.experiments:
-                study = experiment.studies.get(self.setting.name)
-                for name in experiment.networks.get(self.setting.name, ()):
+                for name, study in experiment.runs_in(self.setting.name):
                     if self.only and name not in self.only:
                         continue
                     run = self._planned(Network.parse(name), seed, study, experiment.name)
@@ -90,12 +93,39 @@ class Suite:
                     planned[run.folder.path] = run
         return list(planned.values())
 
-    def _planned(self, network: Network, seed: int, study: Study | None, experiment: str) -> PlannedRun:
-        setting = self.setting.with_changes(study.changes) if study else self.setting
-        variants = (study.name if study else "", self.variant)
-        folder = self.results / self.setting.name / records.run_name(network.name, variants, seed)
+    def _planned(self, network: Network, seed: int, study: Study, experiment: str) -> PlannedRun:
+        setting = self.setting.with_changes(study.changes)
+        leader = None
+        if study.leader and network.name != Network.parse(study.leader).name:
+            setting = setting.with_changes({"schedule": "replay"})
+            leader = self._folder(Network.parse(study.leader), seed, study)
         job = Job(network, setting, seed, self.precision, self.device)
-        return PlannedRun(job, records.RunFolder(folder), study.name if study else "", (experiment,))
+        return PlannedRun(job, self._folder(network, seed, study), study.name, (experiment,), leader)
+
+    def _folder(self, network: Network, seed: int, study: Study) -> records.RunFolder:
+        name = records.run_name(network.name, (study.name, self.variant), seed)
+        return records.RunFolder(self.results / self.setting.name / name)
+
+    def dataset_of(self, run: PlannedRun) -> Dataset:
+        """The images of a run, split as its setting says."""
+        how = run.job.setting.split
+        if how not in self._splits:
+            self._splits[how] = split(self.dataset, how)
+        return self._splits[how]
+
+    @cached_property
+    def _splits(self) -> dict[str, Dataset]:
+        return {}
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        return {}
+
+    def _fingerprint(self, run: PlannedRun) -> str:
+        how = run.job.setting.split
+        if how not in self._fingerprints:
+            self._fingerprints[how] = self.dataset_of(run).fingerprint()
+        return self._fingerprints[how]
 
     def check(self, runs: Iterable[PlannedRun], *, rerun: bool) -> list[Path]:
         """Compares recorded runs with what would be trained now.
@@ -138,48 +168,112 @@ class Suite:
             },
             "caveat": job.setting.caveat,
             "departures": list(job.setting.departures),
-            "configuration": self._configuration(job),
+            "configuration": self._configuration(run),
             "sources": source_hashes(),
             "environment": environment(job.device),
             "started": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
 
-    def _configuration(self, job: Job) -> dict[str, Any]:
+    def _configuration(self, run: PlannedRun) -> dict[str, Any]:
+        job, dataset = run.job, self.dataset_of(run)
         return {
             "network": job.network.name,
             "seed": job.seed,
             **job.setting.recipe(),
-            "iterations": schedule_of(job.setting, job.network.depth, len(self.dataset.training)).iterations,
-            "num_training": len(self.dataset.training),
-            "num_validation": len(self.dataset.validation),
-            "data_fingerprint": self.fingerprint,
+            "iterations": schedule_of(job.setting, job.network.depth, len(dataset.training)).iterations,
+            "num_training": len(dataset.training),
+            "num_validation": len(dataset.validation),
+            "data_fingerprint": self._fingerprint(run),
             "precision": job.precision,
             "execution": "eager",
         }
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of the data set."""
-        return self.dataset.fingerprint()
-
-    def train(self, runs: list[PlannedRun], monitor: SuiteMonitor) -> None:
-        """Trains what is not finished, one run after the other."""
+    def train(self, runs: list[PlannedRun], monitor: SuiteMonitor, jobs: int = 1) -> None:
+        """Trains what is not finished: one run after the other, or ``jobs`` at once in processes of their own."""
         pending = [run for run in runs if not run.folder.finished]
         work = {run.name: self._work(run) for run in pending}
         done, started = 0.0, time.perf_counter()
-        for number, run in enumerate(pending, start=1):
-            left = sum(work[later.name] for later in pending[number - 1 :])
+
+        def begins(run: PlannedRun) -> Monitor:
+            left = sum(work.values()) - done
             seconds_left = left * (time.perf_counter() - started) / done if done else None
-            run_monitor = monitor.begins(run, number, len(pending), seconds_left)
-            train(run.job, self.dataset, run.folder, self.describe(run), run_monitor)
+            return monitor.begins(run, pending.index(run) + 1, len(pending), seconds_left)
+
+        for run in self._in_processes(pending, begins, jobs) if jobs > 1 else self._one_by_one(pending, begins):
             done += work[run.name]
             monitor.ended(run, records.read_json(run.folder.final))
+
+    def _one_by_one(
+        self, pending: list[PlannedRun], begins: Callable[[PlannedRun], Monitor]
+    ) -> Iterator[PlannedRun]:
+        for run in pending:
+            rates = self._rates_of_leader(run)
+            train(run.job, self.dataset_of(run), run.folder, self.describe(run), begins(run), rates)
+            yield run
+
+    def _in_processes(
+        self, pending: list[PlannedRun], begins: Callable[[PlannedRun], Monitor], jobs: int
+    ) -> Iterator[PlannedRun]:
+        waiting, running = list(pending), dict[Future[None], PlannedRun]()
+        datasets = {run.job.setting.split: self.dataset_of(run) for run in pending}
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(jobs, context, _prepare_worker, (datasets, torch.get_num_threads()))
+        try:
+            while waiting or running:
+                leaders = {run.folder.path for run in (*waiting, *running.values())}
+                ready = [run for run in waiting if run.leader is None or run.leader.path not in leaders]
+                for run in ready[: jobs - len(running)]:
+                    waiting.remove(run)
+                    begins(run)
+                    rates = self._rates_of_leader(run)
+                    running[pool.submit(_train_in_worker, run.job, run.folder, self.describe(run), rates)] = run
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    yield running.pop(future)
+        finally:
+            # Their checkpoints are whole at every moment; waiting for them would take minutes.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+    @staticmethod
+    def _rates_of_leader(run: PlannedRun) -> list[list[float]]:
+        if run.leader is None:
+            return []
+        if not run.leader.finished:
+            raise ValueError(
+                f"{run.name} replays the learning rates of {run.leader.path.name}, which is not finished; "
+                "train that one first (do not leave it out with --network)"
+            )
+        rates: list[list[float]] = records.read_json(run.leader.final)["learning_rates"]
+        return rates
 
     def _work(self, run: PlannedRun) -> float:
         """Relative cost of a run, for the estimate of the time left."""
         network = build_for(run.job, self.dataset)
-        size = run.job.setting.image_size
-        schedule = schedule_of(run.job.setting, run.job.network.depth, len(self.dataset.training))
+        size = run.job.setting.enlarge_to or run.job.setting.image_size
+        schedule = schedule_of(run.job.setting, run.job.network.depth, len(self.dataset_of(run).training))
         per_image = multiply_adds(network, (self.dataset.channels, size, size))
         # Thin networks spend their time starting operations, wide ones computing: count some of each.
         return schedule.iterations * (per_image * run.job.setting.batch_size / 1e9 + run.job.network.depth)
+
+
+class _Unwatched:
+    def advanced(self, iteration: int, iterations: int) -> None:
+        pass
+
+    def evaluated(self, row: dict[str, Any], iterations: int) -> None:
+        pass
+
+
+_worker_datasets: dict[str, Dataset] = {}
+
+
+def _prepare_worker(datasets: dict[str, Dataset], threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the suite's own process ends its workers
+    torch.set_num_threads(threads)
+    _worker_datasets.update(datasets)
+
+
+def _train_in_worker(job: Job, folder: records.RunFolder, run: dict[str, Any], rates: list[list[float]]) -> None:
+    train(job, _worker_datasets[job.setting.split], folder, run, _Unwatched(), rates)

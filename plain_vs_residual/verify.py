@@ -1,6 +1,6 @@
 """Whether the members of a pair saw the same data, schedule and initial weights. Imports no torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Experiment, Network
 from plain_vs_residual.records import Record
-from plain_vs_residual.training.schedule import WARM_UP_DEPTH
 
 OWN = ("network", "seed")
 SAME_MACHINE = ("torch", "torchvision", "numpy", "python", "device", "device_name", "threads")
@@ -27,25 +26,39 @@ class PairCheck:
 def verify(edition: Edition, experiment: Experiment) -> list[PairCheck]:
     """Checks every two finished runs of one seed that a claim of the experiment compares."""
     wanted = {
-        frozenset(pair)
+        frozenset(experiment.member(key, edition.setting) for key in pair)
         for claim in experiment.claims_in(edition.setting)
         for pair in combinations(claim.contrast, 2)
     }
     finished = [record for record in edition.of(experiment) if record.final]
+    changes = {study.name: set(study.changes) for study in experiment.studies_in(edition.setting)}
     return [
-        PairCheck(a.name, b.name, tuple(differences(a, b)), len(_shared(a, b)))
+        PairCheck(a.name, b.name, tuple(differences(a, b, _studied(a, b, changes))), len(_shared(a, b)))
         for a, b in combinations(finished, 2)
-        if a.run["seed"] == b.run["seed"] and frozenset((a.run["network"], b.run["network"])) in wanted
+        if a.run["seed"] == b.run["seed"] and frozenset((a.identity[:2], b.identity[:2])) in wanted
     ]
 
 
-def differences(a: Record, b: Record) -> Iterator[str]:
-    """Names everything that differs between two members of a pair and should not."""
+def _studied(a: Record, b: Record, changes: Mapping[str, set[str]]) -> set[str]:
+    """Fields in which two studies differ on purpose; none within one study."""
+    first, second = a.run["study"], b.run["study"]
+    return set() if first == second else changes[first] | changes[second]
+
+
+def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator[str]:
+    """Names everything that differs between two members of a pair and should not.
+
+    Args:
+        a: one member.
+        b: the other.
+        studied: fields of the configuration whose influence is what is being compared.
+    """
     assert a.final
     assert b.final
-    for field in sorted({*a.run["configuration"], *b.run["configuration"]} - set(OWN)):
+    for field in sorted({*a.run["configuration"], *b.run["configuration"]} - {*OWN, *studied}):
         old, new = a.run["configuration"].get(field), b.run["configuration"].get(field)
-        if old != new:
+        led = field == "schedule" and {old, new} == {"plateau", "replay"}
+        if old != new and not led:
             yield f"{field}: {old} against {new}"
     for path in sorted({*a.run["sources"], *b.run["sources"]}):
         if a.run["sources"].get(path) != b.run["sources"].get(path):
@@ -61,7 +74,8 @@ def differences(a: Record, b: Record) -> Iterator[str]:
         yield from _consumption(a, b)
     elif "diverged" not in (a.final["outcome"], b.final["outcome"]):
         yield f"iterations: {a.final['iteration']} against {b.final['iteration']}"
-    yield from _rates(a, b)
+    if not {"learning_rate", "warm_up_iterations", "schedule", "drops"} & set(studied):
+        yield from _rates(a, b)
 
 
 def _shared(a: Record, b: Record) -> list[str]:
@@ -100,7 +114,8 @@ def _rates(a: Record, b: Record) -> Iterator[str]:
     """Compares the applied learning rates; a warm-up that depth alone decides is left out of both."""
     assert a.final
     assert b.final
-    deep = [Network.parse(record.run["network"]).depth >= WARM_UP_DEPTH for record in (a, b)]
+    least = a.run["configuration"].get("warm_up_depth", 110)
+    deep = [Network.parse(record.run["network"]).depth >= least for record in (a, b)]
     start = a.run["configuration"]["warm_up_iterations"] if deep[0] != deep[1] else 0
     stop = min(a.final["iteration"], b.final["iteration"])
     first, second = a.final["learning_rates"], b.final["learning_rates"]

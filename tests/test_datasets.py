@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from plain_vs_residual.data.datasets import CIFAR10_CLASSES, Dataset, Images, load_dataset
+from plain_vs_residual.data.datasets import CIFAR10_CLASSES, Dataset, Images, load_dataset, split
 from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET
 
 
@@ -31,13 +31,16 @@ def test_the_fingerprint_changes_with_one_pixel(tiny_dataset: Dataset) -> None:
 
 
 def test_the_papers_split_holds_a_tenth_out_of_the_training_images() -> None:
-    whole, split = load_dataset(DIGITS), load_dataset(replace(DIGITS, split="45k/5k"))
-    assert (len(split.training), len(split.validation)) == (1437 - 143, 143)
+    whole = load_dataset(DIGITS)
+    held_out = split(whole, "45k/5k")
+    assert (len(held_out.training), len(held_out.validation)) == (1437 - 143, 143)
     assert isinstance(whole.training, Images)
-    assert isinstance(split.training, Images)
-    assert isinstance(split.validation, Images)
-    joined = torch.cat([split.training.labels, split.validation.labels])
+    assert isinstance(held_out.training, Images)
+    assert isinstance(held_out.validation, Images)
+    joined = torch.cat([held_out.training.labels, held_out.validation.labels])
     assert torch.equal(joined.bincount(), whole.training.labels.bincount())
+    assert held_out.test is whole.validation
+    assert split(whole, "test") is whole
 
 
 def test_a_folder_of_images_is_read_and_resized(image_folder: Path) -> None:

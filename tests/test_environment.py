@@ -157,7 +157,7 @@ def test_asking_what_is_missing_imports_no_torch() -> None:
 def test_an_active_python_that_has_everything_is_used_as_it_is(copy: Copy) -> None:
     copy.require({"torch": "1.0"}, {"pytest": "1.0"})
     done = copy.run("run_all.sh", "--setting", "a b", "")
-    assert done.stdout == f"{sys.prefix} {['run', '--setting', 'a b', '']}\n"
+    assert done.stdout == f"{sys.prefix} {['train', '--setting', 'a b', '']}\n"
     assert done.stderr == ""
     assert not copy.venv.exists()
 

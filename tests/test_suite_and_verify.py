@@ -241,7 +241,7 @@ def test_every_module_that_trains_is_in_the_fingerprint() -> None:
 
 def test_a_study_changes_the_setting_and_sets_its_runs_apart(make_suite: Any) -> None:
     study = Study("long", changes={"iterations": 20}, reason="longer")
-    suite = make_suite(experiments=(experiment_of("plain18", "residual18-A", studies={"digits": study}),))
+    suite = make_suite(experiments=(experiment_of("plain18", "residual18-A", studies={"digits": (study,)}),))
     run = suite.plan()[0]
     assert run.name.startswith("plain18-long-")
     assert run.job.setting.iterations == 20
@@ -262,3 +262,31 @@ def test_every_experiment_can_be_planned_in_its_settings(make_suite: Any, name: 
     assert runs
     for experiment in experiments:
         assert experiment.claims_in(name)
+
+
+def test_several_jobs_give_the_results_of_one(make_suite: Any, tmp_path: Any) -> None:
+    networks = ("plain18", "residual18-A", "residual18-B")
+    one, many = (make_suite(*networks, results=tmp_path / name) for name in ("one", "many"))
+    heard: list[str] = []
+
+    class Listens(Silent):
+        def ended(self, run: Any, final: Any) -> None:
+            heard.append(run.name)
+
+    one.train(one.plan(), Silent())
+    many.train(many.plan(), Listens(), jobs=2)
+    assert sorted(heard) == sorted(run.name for run in many.plan())
+    for alone, beside in zip(one.plan(), many.plan(), strict=True):
+        first, second = (records.read_json(run.folder.final) for run in (alone, beside))
+        for name in ("training_loss", "validation_loss", "consumed", "learning_rates", "mean_response"):
+            assert first[name] == second[name]
+        assert alone.folder.responses.read_bytes() == beside.folder.responses.read_bytes()
+
+
+def test_a_failing_job_ends_the_suite_with_its_error(make_suite: Any, tmp_path: Any) -> None:
+    suite = make_suite("plain18", "residual18-A")
+    for run in suite.plan():
+        run.folder.path.mkdir(parents=True)
+        run.folder.checkpoint.write_bytes(b"broken")
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        suite.train(suite.plan(), Silent(), jobs=2)

@@ -59,6 +59,7 @@ class Dataset:
         validation: what is evaluated on beside it.
         variant: sets the runs apart where this is not the setting's own data set.
         caveat: what a reader must know about it.
+        test: images that are looked at once, at the end, where validation images are held out of training.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Dataset:
     validation: Images | ImageFiles
     variant: str = ""
     caveat: str = ""
+    test: Images | None = None
 
     @property
     def channels(self) -> int:
@@ -108,7 +110,7 @@ def load_dataset(setting: Setting, path: Path | None = None) -> Dataset:
         dataset = image_folder(path, setting, in_memory=True)
     else:
         dataset = digits(setting.image_size)
-    return _hold_out(dataset) if setting.split == "45k/5k" else dataset
+    return dataset
 
 
 def digits(image_size: int) -> Dataset:
@@ -223,11 +225,19 @@ def _image_files(folder: Path) -> tuple[ImageFiles, tuple[str, ...]]:
     return ImageFiles(tuple(paths), torch.tensor(labels)), classes
 
 
-def _hold_out(dataset: Dataset) -> Dataset:
+def split(dataset: Dataset, how: str) -> Dataset:
+    """The data set as ``test`` leaves it, or with a tenth of the training images held out (``45k/5k``).
+
+    Raises:
+        ValueError: if images on disk are to be split.
+    """
+    if how == "test":
+        return dataset
     if not isinstance(dataset.training, Images):
         raise ValueError("--split 45k/5k: only for images held in memory (cifar10, digits)")
     training, validation = _stratified(dataset.training, len(dataset.training) // 10)
-    return replace(dataset, training=training, validation=validation)
+    test = dataset.validation if isinstance(dataset.validation, Images) else None
+    return replace(dataset, training=training, validation=validation, test=test)
 
 
 def _stratified(images: Images, num_validation: int) -> tuple[Images, Images]:

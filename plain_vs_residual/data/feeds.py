@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -17,7 +17,7 @@ from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.stream import DataStream, Draws, draws_of
 from plain_vs_residual.settings import Setting
 
-Part = Literal["training", "validation"]
+Part = Literal["training", "validation", "test"]
 Batch = tuple[Tensor, Tensor]
 
 # torchvision's, of the ImageNet training set; eigenvalues and -vectors from Krizhevsky et al. (2012).
@@ -52,12 +52,12 @@ def make_feed(dataset: Dataset, setting: Setting, seed: int, device: torch.devic
 class ResidentFeed:
     """Images as uint8 tensors on the device; a batch is one gather."""
 
-    EVALUATION_BATCH = 1000
-
     def __init__(self, dataset: Dataset, setting: Setting, seed: int, device: torch.device) -> None:
         assert isinstance(dataset.training, Images)
         assert isinstance(dataset.validation, Images)
         self.image_size = setting.image_size
+        # Enlarged images take much memory: as many at a time as in training.
+        self.evaluation_batch = setting.batch_size if setting.enlarge_to else 1000
         self.padding = setting.crop_padding
         self.device = device
         self.num_training = len(dataset.training)
@@ -66,15 +66,14 @@ class ResidentFeed:
         border = (0, 0, self.padding, self.padding, self.padding, self.padding)
         # In float64 and on the CPU: the mean is equal wherever the run takes place.
         mean = torch.from_numpy(dataset.training.pixels.numpy().mean(axis=0, dtype=np.float64)).float()
+        mean *= float(setting.subtract_mean)
+        self.divisor = 255 if setting.pixel_range == "0..1" else 1
+        self.enlarge_to = setting.enlarge_to
         self.mean = pad(mean, border).to(device)
-        self.pixels = {
-            "training": pad(dataset.training.pixels, border).to(device),
-            "validation": pad(dataset.validation.pixels, border).to(device),
-        }
-        self.labels = {
-            "training": dataset.training.labels.to(device),
-            "validation": dataset.validation.labels.to(device),
-        }
+        parts = {"training": dataset.training, "validation": dataset.validation, "test": dataset.test}
+        held = {name: part for name, part in parts.items() if isinstance(part, Images)}
+        self.pixels = {name: pad(part.pixels, border).to(device) for name, part in held.items()}
+        self.labels = {name: part.labels.to(device) for name, part in held.items()}
 
     def training_batches(self, start: int, stop: int) -> Iterator[Batch]:
         drawn = self.stream.segment(start, stop)
@@ -91,25 +90,27 @@ class ResidentFeed:
             )
             labels = self.labels["training"][indices]
             self.digest.add({name: values[step] for name, values in drawn.items()}, pixels, labels)
-            yield subtract_mean(pixels, mean), labels
+            yield self._prepare(pixels, mean), labels
 
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         inner = slice(self.padding, self.padding + self.image_size)
         wanted = evenly_spaced(len(self.labels[part]), limit).to(self.device)
-        for chosen in torch.split(wanted, self.EVALUATION_BATCH):
+        for chosen in torch.split(wanted, self.evaluation_batch):
             pixels = self.pixels[part][chosen, inner, inner]
-            yield subtract_mean(pixels, self.mean[inner, inner]), self.labels[part][chosen]
+            yield self._prepare(pixels, self.mean[inner, inner]), self.labels[part][chosen]
+
+    def _prepare(self, pixels: Tensor, mean: Tensor) -> Tensor:
+        images = ((pixels.float() - mean) / self.divisor).permute(0, 3, 1, 2)
+        if not self.enlarge_to:
+            return images
+        enlarged = interpolate(images, (self.enlarge_to, self.enlarge_to), mode="bilinear", antialias=False)
+        return enlarged.contiguous(memory_format=torch.channels_last)
 
 
 def evenly_spaced(num: int, limit: int | None) -> Tensor:
     """Indices of ``limit`` among ``num`` images, or of all: evenly spaced, because folders come class by class."""
     wanted = min(limit or num, num)
     return torch.arange(wanted) * num // wanted
-
-
-def subtract_mean(pixels: Tensor, mean: Tensor) -> Tensor:
-    """(N, H, W, C) uint8 to float (N, C, H, W) in channels-last order: (pixels - mean) / 255."""
-    return ((pixels.float() - mean) / 255).permute(0, 3, 1, 2)
 
 
 class LoaderFeed:

@@ -9,8 +9,9 @@ import torch
 
 from plain_vs_residual import records
 from plain_vs_residual.data.datasets import Dataset
-from plain_vs_residual.data.feeds import Feed, make_feed
+from plain_vs_residual.data.feeds import Feed, Part, make_feed
 from plain_vs_residual.diagnostics.cost import multiply_adds
+from plain_vs_residual.diagnostics.first_iterations import FirstIterations
 from plain_vs_residual.diagnostics.responses import (
     NUM_IMAGES,
     Rows,
@@ -21,6 +22,7 @@ from plain_vs_residual.experiment import Network
 from plain_vs_residual.networks import StackedNetwork, build, num_parameters, parameter_hashes
 from plain_vs_residual.settings import Setting
 from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
+from plain_vs_residual.training.plateau import Plateau
 from plain_vs_residual.training.schedule import schedule_of
 from plain_vs_residual.training.step import Precision, Totals, Trainer, autocast
 
@@ -65,7 +67,14 @@ def evaluation_points(iterations: int, evaluations: int) -> list[int]:
     return sorted({max(1, round(k * iterations / evaluations)) for k in range(1, evaluations + 1)})
 
 
-def train(job: Job, dataset: Dataset, folder: records.RunFolder, run: dict[str, Any], monitor: Monitor) -> None:
+def train(
+    job: Job,
+    dataset: Dataset,
+    folder: records.RunFolder,
+    run: dict[str, Any],
+    monitor: Monitor,
+    replayed: list[list[float]] | None = None,
+) -> None:
     """Trains to the end of the budget, or until the loss is no longer finite, and writes every record.
 
     Args:
@@ -74,13 +83,17 @@ def train(job: Job, dataset: Dataset, folder: records.RunFolder, run: dict[str, 
         folder: where the records go; a checkpoint there is resumed.
         run: content of ``run.json``, completed here by what is known only once the network is built.
         monitor: is told about progress.
+        replayed: learning rates of the pair's leader, for the schedule ``replay``.
     """
     started = time.perf_counter()
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     network = build_for(job, dataset)
-    schedule = schedule_of(job.setting, job.network.depth, len(dataset.training))
-    image_shape = (dataset.channels, job.setting.image_size, job.setting.image_size)
+    schedule = schedule_of(job.setting, job.network.depth, len(dataset.training), replayed or ())
+    plateau = Plateau(job.setting.learning_rate) if job.setting.schedule == "plateau" else None
+    rate_of = plateau or schedule
+    image_size = job.setting.enlarge_to or job.setting.image_size
+    image_shape = (dataset.channels, image_size, image_size)
     folder.path.mkdir(parents=True, exist_ok=True)
     checkpoint = load_checkpoint(folder.checkpoint)
     if checkpoint is None:
@@ -99,6 +112,9 @@ def train(job: Job, dataset: Dataset, folder: records.RunFolder, run: dict[str, 
     )
     feed = make_feed(dataset, job.setting, job.seed, job.device)
     state = _State.resume(checkpoint, trainer, feed) if checkpoint else _State.begin(trainer, feed)
+    if checkpoint and plateau:
+        plateau.restore(checkpoint["plateau"])
+    probe = FirstIterations(network) if state.iteration < job.setting.probe_iterations else None
 
     for stop in evaluation_points(schedule.iterations, job.setting.evaluations):
         if stop <= state.iteration:
@@ -106,8 +122,13 @@ def train(job: Job, dataset: Dataset, folder: records.RunFolder, run: dict[str, 
         totals = Totals.zero(job.device)
         clock = time.perf_counter()
         for images, labels in feed.training_batches(state.iteration, stop):
-            rate = trainer.step(images, labels, schedule(state.iteration), totals)
+            rate = trainer.step(images, labels, rate_of(state.iteration), totals)
             state.note_rate(rate)
+            if probe:
+                state.first_iterations.append(probe.row(state.iteration, totals.last_loss()))
+                if state.iteration + 1 >= job.setting.probe_iterations:
+                    probe.close()
+                    probe = None
             state.iteration += 1
             monitor.advanced(state.iteration, schedule.iterations)
         running_loss, running_error, _ = totals.read()
@@ -138,7 +159,10 @@ def train(job: Job, dataset: Dataset, folder: records.RunFolder, run: dict[str, 
         if state.diverged:
             monitor.evaluated(row, schedule.iterations)
             break
-        save_checkpoint(folder.checkpoint, state.checkpoint(trainer, feed))
+        if plateau:
+            plateau.evaluated(validation_loss)
+        extra = {"plateau": plateau.state()} if plateau else {}
+        save_checkpoint(folder.checkpoint, state.checkpoint(trainer, feed) | extra)
         monitor.evaluated(row, schedule.iterations)
 
     _finish(job, dataset, folder, trainer, feed, state, time.perf_counter() - started)
@@ -147,12 +171,18 @@ def train(job: Job, dataset: Dataset, folder: records.RunFolder, run: dict[str, 
 class _State:
     """What changes in the course of a run beside weights, optimizer and digest."""
 
+    KEPT = (
+        *("iteration", "rows", "learning_rates", "first_iterations"),
+        *("training_seconds", "evaluation_seconds"),
+    )
+
     def __init__(self, initial_responses: Rows) -> None:
         self.iteration = 0
         self.rows: list[dict[str, Any]] = []
         self.learning_rates: list[list[float]] = []
         self.training_seconds = 0.0
         self.evaluation_seconds = 0.0
+        self.first_iterations: list[dict[str, object]] = []
         self.diverged = False
         self.initial_responses = initial_responses
 
@@ -168,7 +198,7 @@ class _State:
     @classmethod
     def resume(cls, checkpoint: dict[str, Any], trainer: Trainer, feed: Feed) -> "_State":
         state = cls(checkpoint["initial_responses"])
-        for name in ("iteration", "rows", "learning_rates", "training_seconds", "evaluation_seconds"):
+        for name in cls.KEPT:
             setattr(state, name, checkpoint[name])
         trainer.network.load_state_dict(checkpoint["network"])
         trainer.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -178,11 +208,7 @@ class _State:
 
     def checkpoint(self, trainer: Trainer, feed: Feed) -> dict[str, Any]:
         return {
-            "iteration": self.iteration,
-            "rows": self.rows,
-            "learning_rates": self.learning_rates,
-            "training_seconds": self.training_seconds,
-            "evaluation_seconds": self.evaluation_seconds,
+            **{name: getattr(self, name) for name in self.KEPT},
             "initial_responses": self.initial_responses,
             "network": trainer.network.state_dict(),
             "optimizer": trainer.optimizer.state_dict(),
@@ -210,6 +236,10 @@ def _finish(
     rows = [{"moment": "initial", **row} for row in state.initial_responses]
     rows += [{"moment": "final", **row} for row in final_responses]
     records.write_rows(folder.responses, records.RESPONSES, rows)
+    if state.first_iterations:
+        records.write_rows(folder.first_iterations, records.FIRST_ITERATIONS, state.first_iterations)
+    looked_at: Part = "test" if dataset.test else "validation"
+    confusion = trainer.confusion(feed.evaluation_batches(looked_at), len(dataset.classes))
     weights = {name: value.cpu() for name, value in trainer.network.state_dict().items()}
     save_checkpoint(folder.weights, weights)
     last = state.rows[-1]
@@ -220,6 +250,8 @@ def _finish(
             "outcome": "diverged" if state.diverged else "finished",
             "iteration": state.iteration,
             **{name: last[name] for name in (*columns, "training_loss", "validation_loss")},
+            f"{looked_at}_confusion": confusion,
+            **({"test_error": _error(confusion)} if dataset.test else {}),
             "mean_response": _mean(final_responses, "response_std"),
             "mean_ratio": _mean(final_responses, "ratio"),
             "responses_on": f"{min(NUM_IMAGES, len(dataset.training)):,} training images, evenly spaced, "
@@ -234,6 +266,12 @@ def _finish(
         },
     )
     folder.checkpoint.unlink(missing_ok=True)
+
+
+def _error(confusion: list[list[int]]) -> float:
+    """Percent of the images off the diagonal."""
+    total = sum(map(sum, confusion))
+    return 100 * (1 - sum(row[label] for label, row in enumerate(confusion)) / total)
 
 
 def _mean(rows: Rows, kind: str) -> float | None:

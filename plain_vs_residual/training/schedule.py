@@ -1,10 +1,9 @@
 """The learning rate as a function of the iteration, fixed before the run (He et al., Sec. 4.2)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plain_vs_residual.settings import Setting
-
-WARM_UP_DEPTH = 110
 
 
 @dataclass(frozen=True)
@@ -17,6 +16,7 @@ class Schedule:
         drops: iterations from which the rate is divided by 10, once more at each.
         linear: whether the rate falls in a straight line to 0 at ``iterations`` instead.
         warm_up: number of first iterations at a tenth of the rate.
+        replayed: rates that another run applied, [first iteration, rate] an entry; they replace all of the above.
     """
 
     base: float
@@ -24,8 +24,11 @@ class Schedule:
     drops: tuple[int, ...] = ()
     linear: bool = False
     warm_up: int = 0
+    replayed: Sequence[Sequence[float]] = ()
 
     def __call__(self, iteration: int) -> float:
+        if self.replayed:
+            return [rate for since, rate in self.replayed if since <= iteration][-1]
         rate = self.base
         if self.linear:
             rate *= 1 - iteration / self.iterations
@@ -33,7 +36,9 @@ class Schedule:
         return rate / 10 if iteration < self.warm_up else rate
 
 
-def schedule_of(setting: Setting, depth: int, num_images: int) -> Schedule:
+def schedule_of(
+    setting: Setting, depth: int, num_images: int, replayed: Sequence[Sequence[float]] = ()
+) -> Schedule:
     """The schedule of a setting for networks of one depth, plain and residual alike."""
     iterations = setting.num_iterations(num_images)
     return Schedule(
@@ -41,5 +46,6 @@ def schedule_of(setting: Setting, depth: int, num_images: int) -> Schedule:
         iterations=iterations,
         drops=tuple(round(fraction * iterations) for fraction in setting.drops),
         linear=setting.schedule == "linear",
-        warm_up=setting.warm_up_iterations if depth >= WARM_UP_DEPTH else 0,
+        warm_up=setting.warm_up_iterations if depth >= setting.warm_up_depth else 0,
+        replayed=replayed,
     )

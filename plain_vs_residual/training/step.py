@@ -1,5 +1,6 @@
 """One step of SGD and one evaluation, in a chosen precision, without waiting for the device."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -37,6 +38,7 @@ class Totals:
     errors: Tensor
     top5_errors: Tensor
     num: int = 0
+    last: Tensor | None = None
 
     @classmethod
     def zero(cls, device: torch.device) -> "Totals":
@@ -50,12 +52,17 @@ class Totals:
 
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor, *, top5: bool = False) -> None:
         """Adds a batch by its logits (N, num_classes), labels (N) and mean loss."""
-        self.loss += loss.detach() * len(labels)
+        self.last = loss.detach()
+        self.loss += self.last * len(labels)
         self.errors += (logits.argmax(dim=1) != labels).sum()
         if top5:
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices
             self.top5_errors += (best != labels[:, None]).all(dim=1).sum()
         self.num += len(labels)
+
+    def last_loss(self) -> float:
+        """Mean loss of the last batch (nats)."""
+        return math.nan if self.last is None else float(self.last.item())
 
     def read(self) -> tuple[float, float, float]:
         """Mean loss (nats), error and top-5 error (percent)."""
@@ -109,3 +116,15 @@ class Trainer:
                 totals.add(logits, labels, cross_entropy(logits, labels), top5=True)
         self.network.train()
         return totals.read()
+
+    def confusion(self, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> list[list[int]]:
+        """Number of images by label (row) and prediction (column), in evaluation mode."""
+        counts = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=self.device)
+        self.network.eval()
+        with torch.inference_mode():
+            for images, labels in batches:
+                pairs = labels * num_classes + self.forward(images).argmax(dim=1)
+                counts += torch.bincount(pairs, minlength=num_classes * num_classes)
+        self.network.train()
+        table: list[list[int]] = counts.reshape(num_classes, num_classes).tolist()
+        return table

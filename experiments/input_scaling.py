@@ -1,0 +1,86 @@
+"""Why did it not converge? Input scale, mean subtraction, learning rate and warm-up, in every combination.
+
+An article on ResNet-50 could not train with per-pixel mean subtraction or with learning rate 0.1 (NaN or no
+convergence) and did not find out why. This grid asks which of the four decides.
+
+What to expect before looking: BN behind the first convolution divides the scale of the input out again, in the
+forward pass and, because the gradient of conv1 then falls as its input grows, in the backward pass too. What
+is left to decide is the learning rate.
+
+What to look for: the error at the end of each combination, and in the first iterations the scale of conv1's
+output (which follows the input), of BN's output (which should not), and of the gradients.
+
+    python -m plain_vs_residual train input_scaling
+
+Cost: about 2 minutes a seed on 2 cores (`digits`, 3 epochs). Trained only when this page is named.
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment, Study
+
+NETWORK = "residual50-B"
+
+
+def studies(warm_up_iterations: int, **budget: object) -> tuple[Study, ...]:
+    """All sixteen combinations, named such as ``0..255-mean-lr0.1-warm``."""
+    return tuple(
+        Study(
+            f"{pixels}-{'mean' if mean else 'raw'}-lr{rate:g}-{'warm' if warm else 'cold'}",
+            changes={
+                "pixel_range": pixels,
+                "subtract_mean": mean,
+                "learning_rate": rate,
+                "warm_up_depth": 0,
+                "warm_up_iterations": warm_up_iterations if warm else 0,
+                "probe_iterations": 20,
+                "evaluations": 6,
+                **budget,
+            },
+            reason="sixteen combinations of pixel range, mean subtraction, learning rate and warm-up",
+        )
+        for pixels in ("0..1", "0..255")
+        for mean in (True, False)
+        for rate in (0.01, 0.1)
+        for warm in (False, True)
+    )
+
+
+EXPERIMENT = Experiment(
+    title="Input scaling, mean subtraction, learning rate and warm-up",
+    paper="an open question of an article, not the paper",
+    figures=("input_scaling_grid", "first_iterations"),
+    networks=dict.fromkeys(("digits", "cifar10", "cifar10-short"), (NETWORK,)),
+    studies={
+        "digits": studies(15, epochs=3),
+        "cifar10": studies(400),
+        "cifar10-short": studies(400),
+    },
+    on_request=("digits", "cifar10", "cifar10-short"),
+    claims=(
+        Claim(
+            "The range of the pixels does not matter: 0..255 is not worse than 0..1 (by five points or more)",
+            contrast={f"{NETWORK}@0..255-mean-lr0.01-cold": 1, f"{NETWORK}@0..1-mean-lr0.01-cold": -1},
+            below=5.0,
+            primary=True,
+        ),
+        Claim(
+            "Subtracting the mean does no harm: not worse than raw pixels (by five points or more)",
+            contrast={f"{NETWORK}@0..1-mean-lr0.01-cold": 1, f"{NETWORK}@0..1-raw-lr0.01-cold": -1},
+            below=5.0,
+        ),
+        Claim(
+            "Learning rate 0.1 ends worse than 0.01 in this budget, whatever the input",
+            contrast={
+                f"{NETWORK}@{pixels}-{mean}-lr{rate}-cold": sign / 4
+                for pixels in ("0..1", "0..255")
+                for mean in ("mean", "raw")
+                for rate, sign in (("0.1", 1), ("0.01", -1))
+            },
+            above=0.0,
+        ),
+        Claim(
+            "A warm-up repairs learning rate 0.1",
+            contrast={f"{NETWORK}@0..1-mean-lr0.1-cold": 1, f"{NETWORK}@0..1-mean-lr0.1-warm": -1},
+            above=0.0,
+        ),
+    ),
+)

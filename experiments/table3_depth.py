@@ -1,0 +1,57 @@
+"""Depth 18 to 152, plain against residual (He et al., Table 3 and Sec. 4.1, "Deeper Bottleneck Architectures").
+
+The paper: 50, 101 and 152 layers of bottlenecks (1x1, 3x3, 1x1) cost no more than 34 and 19 layers of others
+and keep getting better with depth. It trains no plain networks of these depths; here they stand beside.
+
+What to look for: the residual line falls, or at least does not rise, from 34 layers on; the plain line rises.
+
+    python -m plain_vs_residual train table3_depth
+
+Cost: about 90 s a seed on 2 cores (`digits`: 34 and 50 layers, trained only when this page is named).
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+DEPTHS = (18, 34, 50, 101, 152)
+FAMILY = tuple(name for depth in DEPTHS for name in (f"plain{depth}", f"residual{depth}-B"))
+
+EXPERIMENT = Experiment(
+    title="Depth 18 to 152, plain vs residual",
+    paper="Table 3",
+    figures=("final_errors", "depth_curves"),
+    networks={
+        "digits": ("plain34", "plain50", "residual34-B", "residual50-B"),
+        "cifar10": FAMILY,
+        "cifar10-short": FAMILY,
+        "imagenet": FAMILY,
+    },
+    on_request=("digits", "cifar10", "cifar10-short"),
+    claims=(
+        Claim(
+            "Depth raises the training error of plain networks more than that of residual ones "
+            "(50 against 34 layers)",
+            contrast={"plain50": 1, "plain34": -1, "residual50-B": -1, "residual34-B": 1},
+            above=0.5,
+            primary=True,
+        ),
+        Claim(
+            "The training error of ResNet-50 does not rise above that of ResNet-34 "
+            "(by half a percentage point or more)",
+            contrast={"residual50-B": 1, "residual34-B": -1},
+            below=0.5,
+        ),
+        Claim(
+            "ResNet-152 has a lower validation error than ResNet-34",
+            contrast={"residual34-B": 1, "residual152-B": -1},
+            column="validation_error",
+            above=0.0,
+        ),
+    ),
+    paper_errors={
+        "residual34-B": 24.52,
+        "residual50-B": 22.85,
+        "residual101-B": 21.75,
+        "residual152-B": 21.43,
+    },
+    paper_data="ImageNet, top-1, 10-crop",
+)

@@ -1,0 +1,165 @@
+"""Figures of the studies beside the paper's own: grids, losses, confusion. Imports no torch."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from plain_vs_residual.analysis import Edition
+from plain_vs_residual.experiment import Experiment, Network
+from plain_vs_residual.figures import BOLD, COLOURS, THIN, Drawn
+
+RANGES, MEANS = ("0..1", "0..255"), ("mean", "raw")
+RATES, STARTS = ("lr0.01", "lr0.1"), ("cold", "warm")
+
+
+def error_and_loss(edition: Edition, experiment: Experiment) -> Drawn:
+    """Error and loss against epochs: thin = training, bold = validation; dotted: the learning rate's drops."""
+    figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
+    curves = edition.select(edition.curves, experiment)
+    drawn = []
+    for axes, quantity, unit in ((panels[0], "error", "%"), (panels[1], "loss", "nats")):
+        for name, colour in zip(experiment.networks[edition.setting], COLOURS, strict=False):
+            label = Network.parse(name).label
+            runs = curves[curves["network"] == name] if not curves.empty else curves
+            if runs.empty:
+                axes.plot([], [], color=colour, label=f"{label}: not run")
+                continue
+            for part, width in (("training", THIN), ("validation", BOLD)):
+                column = f"{part}_{quantity}"
+                table = runs.groupby("epoch")[column].agg(["mean", "min", "max", "count"])
+                axes.plot(table.index, table["mean"], color=colour, linewidth=width, label=f"{label}, {part}")
+                axes.fill_between(table.index, table["min"], table["max"], color=colour, alpha=0.12, linewidth=0)
+                drawn.append(table.reset_index().assign(network=name, column=column))
+            rates = runs[runs["seed"] == runs["seed"].min()]
+            for epoch in rates["epoch"][rates["learning_rate"].diff() < 0]:
+                axes.axvline(epoch, color=colour, linestyle=":", linewidth=1)
+        axes.set(xlabel="epoch", ylabel=f"{quantity} ({unit})", title=quantity)
+        axes.set_ylim(bottom=0)
+        axes.legend()
+    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+
+
+def confusion(edition: Edition, experiment: Experiment) -> Drawn:
+    """Confusion matrices at the end, all seeds together: row = label, column = prediction, percent of the row."""
+    names = experiment.networks[edition.setting]
+    figure, panels = plt.subplots(1, len(names), figsize=(9 * len(names), 8), squeeze=False)
+    drawn = []
+    for axes, name in zip(panels[0], names, strict=True):
+        matrix, classes, part = confusion_matrix(edition, experiment, name)
+        label = Network.parse(name).label
+        if matrix is None:
+            axes.text(0.5, 0.5, f"{label}: not run", ha="center", transform=axes.transAxes)
+            axes.set_axis_off()
+            continue
+        percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        sns.heatmap(
+            percent,
+            ax=axes,
+            annot=len(classes) <= 20,
+            fmt=".0f",
+            cmap="cividis",
+            vmin=0,
+            vmax=100,
+            xticklabels=classes,
+            yticklabels=classes,
+            cbar_kws={"label": "% of the class"},
+            annot_kws={"fontsize": 13},
+        )
+        axes.set(title=f"{label}, {part} images", xlabel="predicted class", ylabel="true class")
+        axes.tick_params(axis="x", rotation=60)
+        axes.tick_params(axis="y", rotation=0)
+        for row, counts in zip(classes, matrix, strict=True):
+            drawn.append(pd.DataFrame({"network": name, "label": row, "predicted": classes, "images": counts}))
+    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+
+
+def confusion_matrix(
+    edition: Edition, experiment: Experiment, network: str
+) -> tuple["np.ndarray | None", list[str], str]:
+    """Counts by label (row) and prediction (column) over all seeds, the classes, and which images they are."""
+    finals = [r for r in edition.of(experiment) if r.final and r.run["network"] == network]
+    if not finals:
+        return None, [], ""
+    part = "test" if "test_confusion" in (finals[0].final or {}) else "validation"
+    matrices = [np.array((record.final or {})[f"{part}_confusion"]) for record in finals]
+    return np.sum(matrices, axis=0), finals[0].run["dataset"]["classes"], part
+
+
+def input_scaling_grid(edition: Edition, experiment: Experiment) -> Drawn:
+    """Training error at the end of every combination, mean over seeds; D marks runs that diverged."""
+    figure, axes = plt.subplots(figsize=(11, 7))
+    finals = edition.select(edition.finals, experiment)
+    rows, columns = _pairs(RANGES, MEANS), _pairs(RATES, STARTS)
+    values = np.full((len(rows), len(columns)), np.nan)
+    words = np.full(values.shape, "not run", dtype=object)
+    drawn = []
+    for row, first in enumerate(rows):
+        for column, second in enumerate(columns):
+            study = f"{first}-{second}"
+            runs = finals[finals["study"] == study] if not finals.empty else finals
+            if runs.empty:
+                continue
+            values[row, column] = runs["training_error"].mean()
+            diverged = int(runs["diverged"].sum())
+            words[row, column] = f"{values[row, column]:.1f}" + (f"\nD x {diverged}" if diverged else "")
+            drawn.append(runs[["network", "study", "seed", "training_error", "validation_error", "diverged"]])
+    sns.heatmap(
+        values,
+        ax=axes,
+        annot=words,
+        fmt="",
+        cmap="cividis_r",
+        vmin=0,
+        linewidths=2,
+        xticklabels=[
+            f"{r.removeprefix('lr')}\n{'warm-up' if s == 'warm' else 'no warm-up'}" for r, s in _split(columns)
+        ],
+        yticklabels=[f"{r}\n{'mean subtracted' if m == 'mean' else 'raw'}" for r, m in _split(rows)],
+        cbar_kws={"label": "training error at the end (%)"},
+        annot_kws={"fontsize": 17},
+    )
+    for row, column in np.argwhere(np.isnan(values)):
+        axes.text(column + 0.5, row + 0.5, "not run", ha="center", va="center")
+    axes.set(xlabel="learning rate", ylabel="pixels", title="training error (%)")
+    axes.tick_params(axis="y", rotation=0)
+    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+
+
+def first_iterations(edition: Edition, experiment: Experiment) -> Drawn:
+    """Scale (RMS) in the first iterations, without warm-up: what BN takes out again, and what is left."""
+    quantities = {
+        "conv1": "output of conv1 (RMS)",
+        "bn1": "the same after BN (RMS)",
+        "conv1_gradient": "gradient of conv1 (RMS)",
+        "gradient_norm": "norm of the whole gradient",
+        "logits": "logits (RMS)",
+        "loss": "loss (nats)",
+    }
+    figure, panels = plt.subplots(2, 3, figsize=(17, 10), sharex=True)
+    table = edition.select(edition.first_iterations, experiment)
+    drawn = []
+    for axes, (column, title) in zip(panels.flat, quantities.items(), strict=True):
+        for colour, (pixels, mean) in zip(COLOURS, _split(_pairs(RANGES, MEANS)), strict=False):
+            for rate, line in zip(RATES, ("--", "-"), strict=True):
+                study = f"{pixels}-{mean}-{rate}-cold"
+                words = f"{pixels}, {'mean subtracted' if mean == 'mean' else 'raw'}, {rate.removeprefix('lr')}"
+                runs = table[table["study"] == study] if not table.empty else table
+                if runs.empty:
+                    axes.plot([], [], line, color=colour, label=f"{words}: not run")
+                    continue
+                means = runs.groupby("iteration")[column].mean()
+                axes.plot(means.index, means, line, color=colour, linewidth=2, label=words)
+                drawn.append(means.rename("value").reset_index().assign(study=study, quantity=column))
+        axes.set(title=title, xlabel="iteration", yscale="log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+
+
+def _pairs(first: tuple[str, ...], second: tuple[str, ...]) -> list[str]:
+    return [f"{a}-{b}" for a in first for b in second]
+
+
+def _split(names: list[str]) -> list[list[str]]:
+    return [name.split("-") for name in names]

@@ -1,0 +1,35 @@
+"""A learning rate that falls when the validation loss stops falling (torch's ReduceLROnPlateau)."""
+
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+FACTOR, PATIENCE = 0.1, 10
+
+
+class Plateau:
+    """The rate of the iterations until the next evaluation.
+
+    Only one member of a pair, its leader, may watch itself; the others replay what it applied.
+    """
+
+    def __init__(self, base: float) -> None:
+        self._optimizer = torch.optim.SGD([torch.zeros(1)], lr=base)
+        self._scheduler = ReduceLROnPlateau(self._optimizer, factor=FACTOR, patience=PATIENCE)
+
+    def __call__(self, iteration: int) -> float:
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def evaluated(self, validation_loss: float) -> None:
+        """Takes notice of an evaluation."""
+        self._scheduler.step(validation_loss)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"rate": self(0), "scheduler": self._scheduler.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from an earlier :meth:`state`."""
+        self._optimizer.param_groups[0]["lr"] = state["rate"]
+        self._scheduler.load_state_dict(state["scheduler"])

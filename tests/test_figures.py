@@ -1,0 +1,325 @@
+"""Figures: the paper's line conventions, and that what is drawn is what the CSV beside it holds."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_records import read_edition, write_results, write_run
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from plain_vs_residual.analysis import Edition
+from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.figures import BOLD, FIGURES, THIN, draw, draw_all, figure_functions
+
+EXPERIMENTS = load_experiments()
+FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
+FIG7, TABLE3 = EXPERIMENTS["fig7_layer_responses"], EXPERIMENTS["table3_shortcuts"]
+EVERY_FIGURE = [(experiment, name) for experiment in (FIG4, FIG6, FIG7, TABLE3) for name in experiment.figures]
+IDS = [f"{experiment.name}-{name}" for experiment, name in EVERY_FIGURE]
+
+Point = tuple[float, float]
+Lines = list[list[Point]]
+
+
+@pytest.fixture(scope="module")
+def editions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Edition]:
+    """Two seeds of everything that a setting runs, written once."""
+    results = tmp_path_factory.mktemp("results")
+    written: dict[str, Edition] = {}
+
+    def of(setting: str) -> Edition:
+        if setting not in written:
+            written[setting] = write_results(results, EXPERIMENTS.values(), setting, seeds=range(2))
+        return written[setting]
+
+    return of
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def drawn(edition: Edition, experiment: Experiment, name: str) -> tuple[Figure, list[Axes], pd.DataFrame]:
+    figure, table = FIGURES[name](edition, experiment)
+    return figure, figure.axes, table
+
+
+def lines_in(axes: Axes) -> Lines:
+    """The points of every line; those that only make an entry in the legend have none."""
+    points = [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in axes.get_lines()]
+    return sorted([(float(x), float(y)) for x, y in line] for line in points if line)
+
+
+def lines_of(table: pd.DataFrame, by: list[str], x: str, y: str) -> Lines:
+    groups = table.groupby(by, dropna=False)
+    return sorted([(float(a), float(b)) for a, b in group[[x, y]].to_numpy()] for _, group in groups)
+
+
+def legend_of(axes: Axes) -> list[str]:
+    legend = axes.get_legend()
+    assert legend is not None
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def words_in(axes: Axes) -> str:
+    return " / ".join([*(legend_of(axes) if axes.get_legend() else ()), *(text.get_text() for text in axes.texts)])
+
+
+def test_every_figure_is_drawn_as_png_svg_and_csv(editions: Callable[[str], Edition], tmp_path: Path) -> None:
+    pictures = draw_all(editions("digits"), EXPERIMENTS.values(), tmp_path)
+    expected = [
+        experiment.name if place == 0 else f"{experiment.name}-{name}"
+        for experiment in EXPERIMENTS.values()
+        if "digits" in experiment.networks
+        for place, name in enumerate(experiment.figures)
+    ]
+    assert [picture.stem for picture in pictures] == expected
+    assert len(list(tmp_path.iterdir())) == 3 * len(expected)
+    for picture in pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        text = " ".join(ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext())
+        assert "digits (scikit-learn), setting digits; 2 seeds" in text
+        assert "not run" not in text
+        assert not pd.read_csv(picture.with_suffix(".csv")).empty
+
+
+@pytest.mark.parametrize("setting", ["cifar10", "imagenet"])
+def test_every_figure_shows_every_network_of_the_larger_settings(
+    editions: Callable[[str], Edition], setting: str
+) -> None:
+    edition = editions(setting)
+    for experiment in EXPERIMENTS.values():
+        networks = experiment.networks.get(setting)
+        for name in experiment.figures if networks else ():
+            figure, table = figure_functions()[name](edition, experiment)
+            assert not any("not run" in words_in(axes) for axes in figure.axes)
+            shown = ("cifar-plain20", "cifar-plain56") if name == "training_and_test" else networks
+            assert "network" not in table or set(table["network"]) == set(shown or ())
+            plt.close(figure)
+
+
+def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
+    editions: Callable[[str], Edition], tmp_path: Path
+) -> None:
+    for setting, experiment, words in (
+        ("cifar10-short", FIG4, "1 seed; short"),
+        ("digits", FIG4, "1 seed; ten epochs show slow optimisation"),
+        ("digits", FIG7, "1 seed; learning rate 0.1 and 30 epochs"),
+    ):
+        folder = tmp_path / setting / experiment.name
+        edition = write_results(folder, [experiment], setting, seeds=[0], caveat="blurred: by hand")
+        picture = draw(edition, experiment, experiment.figures[0], folder / "plots")
+        text = picture.with_suffix(".svg").read_text()
+        assert words in text
+        assert "blurred" in text
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$x_{$", "50% & more_or_less", "a\\frac$b$c$\\no$"])
+def test_the_name_of_a_data_set_is_drawn_as_it_is(tmp_path: Path, name: str) -> None:
+    edition = write_results(tmp_path, [FIG4], "digits", seeds=[0], dataset=name, variant="other")
+    picture = draw(edition, FIG4, "final_errors", tmp_path)
+    texts = ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext()
+    assert any(text.startswith(f"{name}, setting digits") for text in texts)
+
+
+def test_an_unknown_figure_is_refused_with_the_known_ones(
+    editions: Callable[[str], Edition], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="no figure 'pie'; accepted are depth_curves"):
+        draw(editions("digits"), FIG4, "pie", tmp_path)
+
+
+def test_the_same_records_give_the_same_bytes(editions: Callable[[str], Edition], tmp_path: Path) -> None:
+    first, second = (draw(editions("digits"), FIG4, "final_errors", tmp_path / name) for name in "ab")
+    for suffix in (".png", ".svg", ".csv"):
+        assert first.with_suffix(suffix).read_bytes() == second.with_suffix(suffix).read_bytes()
+
+
+def test_the_csv_on_disk_is_the_table_that_was_drawn(editions: Callable[[str], Edition], tmp_path: Path) -> None:
+    _, _, table = drawn(editions("digits"), FIG4, "depth_curves")
+    path = draw(editions("digits"), FIG4, "depth_curves", tmp_path).with_suffix(".csv")
+    pd.testing.assert_frame_equal(pd.read_csv(path), table, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name"), [(FIG4, "depth_curves"), (FIG6, "cifar_curves"), (FIG6, "training_and_test")]
+)
+def test_curves_are_those_of_the_csv_and_the_means_of_the_records(
+    editions: Callable[[str], Edition], experiment: Experiment, name: str
+) -> None:
+    edition = editions("cifar10")
+    _, panels, table = drawn(edition, experiment, name)
+    assert sorted(lines_in(panels[0]) + lines_in(panels[1])) == lines_of(
+        table, ["network", "column"], "iteration", "mean"
+    )
+    assert set(table["count"]) == {2}
+    records = edition.select(edition.curves, experiment)
+    for _, row in table.iloc[::17].iterrows():
+        values = records[(records["network"] == row["network"]) & (records["iteration"] == row["iteration"])]
+        values = values[row["column"]]
+        assert row[["mean", "min", "max"]].to_list() == pytest.approx([values.mean(), values.min(), values.max()])
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "training_line"), [(FIG4, "depth_curves", "-"), (FIG6, "cifar_curves", "--")]
+)
+def test_figs_4_and_6_keep_the_conventions_of_the_paper(
+    editions: Callable[[str], Edition], experiment: Experiment, name: str, training_line: str
+) -> None:
+    """Fig. 4: thin training, bold validation. Fig. 6: dashed training, bold test. Plain left, residual right."""
+    _, (left, right), table = drawn(editions("digits"), experiment, name)
+    whose = {
+        tuple(group["mean"]): (network, column)
+        for (network, column), group in table.groupby(["network", "column"])
+    }
+    colours: dict[str, set[tuple[float, ...]]] = {}
+    for axes, kind in ((left, "plain"), (right, "residual")):
+        assert axes.get_title().startswith(kind)
+        lines = [line for line in axes.get_lines() if len(line.get_xdata())]
+        assert len(lines) == 4
+        for line in lines:
+            network, column = whose[tuple(line.get_ydata())]
+            assert kind in network
+            training = column == "training_error"
+            assert line.get_linewidth() == (THIN if training else BOLD)
+            assert line.get_linestyle() == (training_line if training else "-")
+            depth = "".join(filter(str.isdigit, network.removesuffix("-A")))
+            colours.setdefault(depth, set()).add(to_rgb(line.get_color()))
+        assert {"training", "validation"} <= set(legend_of(axes))
+    assert THIN < BOLD
+    assert left.get_shared_x_axes().joined(left, right)
+    assert left.get_shared_y_axes().joined(left, right)
+    assert (left.get_xlim(), left.get_ylim()) == (right.get_xlim(), right.get_ylim())
+    one_each = [seen for seen in colours.values() if len(seen) == 1]
+    assert len(one_each) == len(colours) == len(set.union(*one_each)) == 2
+
+
+def test_fig_1_has_training_error_left_and_test_error_right(editions: Callable[[str], Edition]) -> None:
+    _, (left, right), table = drawn(editions("cifar10"), FIG6, "training_and_test")
+    assert (left.get_title(), right.get_title()) == ("training error", "test error")
+    for axes, column in ((left, "training_error"), (right, "validation_error")):
+        assert lines_in(axes) == lines_of(table[table["column"] == column], ["network"], "iteration", "mean")
+        assert legend_of(axes) == ["plain-20", "plain-56"]
+
+
+def test_the_limit_of_the_errors_leaves_the_end_of_every_curve_inside(editions: Callable[[str], Edition]) -> None:
+    _, (left, _), table = drawn(editions("cifar10"), FIG6, "cifar_curves")
+    last = table[table["iteration"] == table["iteration"].max()]["max"]
+    low, high = left.get_ylim()
+    assert low == 0
+    assert last.max() < high <= 100
+
+
+def test_final_errors_are_a_dot_a_seed_and_a_line_of_means(editions: Callable[[str], Edition]) -> None:
+    edition = editions("digits")
+    _, panels, table = drawn(edition, FIG4, "final_errors")
+    for axes, column in zip(panels, ("training_error", "validation_error"), strict=True):
+        dots = np.concatenate([np.asarray(dots.get_offsets())[:, 1] for dots in axes.collections])
+        assert sorted(dots) == pytest.approx(sorted(table[column]))
+        means = table.groupby("network")[column].mean()
+        plain, residual = axes.get_lines()
+        assert list(plain.get_ydata()) == pytest.approx([means["plain18"], means["plain34"]])
+        assert list(residual.get_ydata()) == pytest.approx([means["residual18-A"], means["residual34-A"]])
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["18", "34"]
+        assert legend_of(axes) == ["plain", "residual"]
+
+
+def test_shortcut_options_put_the_final_errors_into_the_csv_too(editions: Callable[[str], Edition]) -> None:
+    _, (left, right), table = drawn(editions("digits"), TABLE3, "shortcut_options")
+    at_the_end = table["seed"].notna()
+    assert lines_in(left) == lines_of(table[~at_the_end], ["network", "column"], "iteration", "mean")
+    dots = [np.asarray(c.get_offsets())[:, 1] for c in right.collections if len(c.get_offsets()) == 2]
+    assert sorted(np.concatenate(dots)) == pytest.approx(sorted(table[at_the_end]["mean"]))
+    assert at_the_end.sum() == 2 * 2 * 4
+    assert [tick.get_text() for tick in right.get_xticklabels()] == ["plain", "A", "B", "C"]
+
+
+def test_layer_responses_are_in_order_then_sorted_then_against_x(editions: Callable[[str], Edition]) -> None:
+    _, (in_order, in_rank, ratio), table = drawn(editions("digits"), FIG7, "layer_responses")
+    final = table[(table["kind"] == "response_std") & (table["moment"] == "final")]
+    means = final.groupby(["network", "order"], as_index=False)["value"].mean()
+    assert np.allclose(
+        np.concatenate(lines_in(in_order)), np.concatenate(lines_of(means, ["network"], "order", "value"))
+    )
+    for line in (line for line in in_rank.get_lines() if len(line.get_xdata())):
+        assert list(line.get_ydata()) == sorted(line.get_ydata(), reverse=True)
+    assert sorted(y for line in lines_in(in_rank) for _, y in line) == pytest.approx(sorted(means["value"]))
+    ratios = table[table["kind"] == "ratio"]
+    means = ratios.groupby(["network", "moment", "order"], as_index=False)["value"].mean()
+    expected = lines_of(means, ["network", "moment"], "order", "value")
+    assert len(expected) == 4
+    assert np.allclose(np.concatenate(lines_in(ratio)), np.concatenate(expected))
+    assert sum("at initialisation" in text for text in legend_of(ratio)) == 2
+    assert {line.get_linestyle() for line in in_order.get_lines()} == {"-", "--"}
+
+
+@pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)
+def test_axes_say_what_they_show_and_in_which_unit(
+    editions: Callable[[str], Edition], experiment: Experiment, name: str
+) -> None:
+    _, panels, _ = drawn(editions("digits"), experiment, name)
+    assert all(axes.get_xlabel() and axes.get_title() for axes in panels)
+    if name == "layer_responses":
+        assert all(axes.get_ylabel() for axes in panels)
+        assert [axes.get_ylabel().split()[0] for axes in panels] == ["standard", "standard", "RMS"]
+        return
+    assert panels[0].get_ylabel() == "error (%)"
+    assert panels[1].get_ylabel() == ("error (%)" if name == "shortcut_options" else "")
+    units = {"iteration", "depth (layers)", "shortcut option"}
+    assert {axes.get_xlabel() for axes in panels} <= units
+
+
+@pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)
+def test_a_missing_run_is_visible(tmp_path: Path, experiment: Experiment, name: str) -> None:
+    study = experiment.studies_in("digits")[0]
+    missing, *others = experiment.networks["digits"]
+    for network in others:
+        write_run(tmp_path, "digits", network, 0, study=study)
+    _, panels, table = drawn(read_edition(tmp_path, "digits"), experiment, name)
+    label = {"plain18": "plain-18", "cifar-plain20": "plain-20", "plain34": "plain-34"}[missing]
+    assert f"{label}: not run" in words_in(panels[0]) or f"{label}\nnot run" in words_in(panels[0])
+    assert missing not in set(table["network"])
+
+
+@pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)
+def test_a_figure_without_any_finished_run_is_drawn(tmp_path: Path, experiment: Experiment, name: str) -> None:
+    study = experiment.studies_in("digits")[0]
+    network = experiment.networks["digits"][0]
+    write_run(tmp_path, "digits", network, 0, study=study, finished=False)
+    _, panels, _ = drawn(read_edition(tmp_path, "digits"), experiment, name)
+    assert "not run" in words_in(panels[0])
+
+
+def test_the_caption_without_any_finished_run_says_so(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "plain18", 0, finished=False)
+    path = draw(read_edition(tmp_path, "digits"), FIG4, "depth_curves", tmp_path)
+    assert "0 seeds" in path.with_suffix(".svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name", "num_diverged"),
+    [*((experiment, name, 1) for experiment, name in EVERY_FIGURE), (FIG7, "layer_responses", 2)],
+    ids=[*IDS, "layer_responses-all"],
+)
+def test_a_diverged_run_is_marked(tmp_path: Path, experiment: Experiment, name: str, num_diverged: int) -> None:
+    study = experiment.studies_in("digits")[0]
+    failing = experiment.networks["digits"][0]
+    for network in experiment.networks["digits"]:
+        for seed in range(2):
+            outcome = "diverged" if network == failing and seed < num_diverged else "finished"
+            write_run(tmp_path, "digits", network, seed, study=study, outcome=outcome)
+    _, panels, table = drawn(read_edition(tmp_path, "digits"), experiment, name)
+    assert f"{num_diverged} diverged" in words_in(panels[0])
+    if name == "final_errors":
+        assert table[table["diverged"]]["training_error"].to_list() == [90.0]
+    if name == "layer_responses":
+        assert not table["value"].map(math.isnan).any()

@@ -1,0 +1,291 @@
+"""The report: what stands in it, that the HTML needs nothing beside it, and that it is written without torch."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from made_up_records import read_edition, write_results, write_run
+
+from plain_vs_residual.analysis import Edition
+from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
+from plain_vs_residual.figures import figure_stem
+from plain_vs_residual.report import escape, formula, write_report
+from plain_vs_residual.settings import DIGITS
+
+EXPERIMENTS = load_experiments()
+FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
+FIG7, TABLE3 = EXPERIMENTS["fig7_layer_responses"], EXPERIMENTS["table3_shortcuts"]
+
+
+class Page(HTMLParser):
+    """What a browser would see: text, sources of pictures and the like, links, and tags by name."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.sources: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "srcset", "data")]
+        if tag == "link":
+            self.sources += [value or "" for name, value in attrs if name == "href"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def report_on(edition: Edition, *experiments: Experiment, folder: Path) -> tuple[str, Page]:
+    """Markdown and HTML, around pictures that are not drawn: those are tested by themselves."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for experiment in experiments:
+        for name in experiment.figures:
+            (folder / f"{figure_stem(experiment, name)}.png").write_bytes(b"made-up picture")
+    markdown, html = write_report(edition, experiments, folder, redraw=())
+    return markdown.read_text(encoding="utf-8"), Page(html.read_text(encoding="utf-8"))
+
+
+def section(markdown: str, title: str) -> str:
+    """Text under the first heading of that title, up to the next heading."""
+    return re.split(r"\n##+ ", markdown.split(f"{title}\n", maxsplit=1)[1], maxsplit=1)[0]
+
+
+def test_the_report_stands_on_its_own_and_draws_its_figures(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, html = write_report(edition, [FIG4], tmp_path / "plots")
+    assert (markdown.name, html.name) == ("report.md", "report.html")
+    page = Page(html.read_text(encoding="utf-8"))
+    assert len(page.sources) == len(FIG4.figures)
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.sources)
+    assert not page.tags & {"script", "link", "iframe", "object"}
+    assert {"table", "img", "h1", "h2"} <= page.tags
+    assert "url(" not in html.read_text(encoding="utf-8")
+    for file in re.findall(r"\]\(([^)]+)\)", markdown.read_text(encoding="utf-8")):
+        assert (tmp_path / "plots" / file).exists()
+
+
+@pytest.mark.parametrize("variant", ["", "other"])
+def test_names_from_outside_are_shown_and_not_obeyed(tmp_path: Path, variant: str) -> None:
+    name = "<script>alert('x')</script> & [a](b) *c* | `d` _e_"
+    edition = write_results(
+        tmp_path / "results", [FIG4], "digits", dataset=name, variant=variant, caveat="<b>bold</b>"
+    )
+    _, page = report_on(edition, FIG4, folder=tmp_path / "plots")
+    assert f"on {name}" in page.text
+    assert "<b>bold</b>" in page.text
+    assert not page.tags & {"script", "b"}
+
+
+def test_a_variant_cannot_write_html_into_the_title(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    hostile = replace(edition, variant="</title><script>")
+    _, page = report_on(hostile, FIG4, folder=tmp_path / "plots")
+    assert "script" not in page.tags
+
+
+def test_escaped_text_says_the_same(tmp_path: Path) -> None:
+    assert escape("plain text, 1.5 (a)") == "plain text, 1.5 (a)"
+    assert escape("a_b*c|d") == r"a\_b\*c\|d"
+
+
+def test_departures_are_numbered_with_the_studies_behind_them(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4, FIG7], "digits")
+    markdown, page = report_on(edition, FIG4, FIG7, folder=tmp_path / "plots")
+    lines = section(markdown, "## Where this departs from the paper").strip().splitlines()
+    assert [line.split()[0] for line in lines] == [f"{number}." for number in range(1, len(lines) + 1)]
+    assert len(lines) == len(DIGITS.departures) + 1
+    assert "30 epochs" in lines[-1]
+    assert all(departure in page.text for departure in DIGITS.departures)
+
+
+def test_the_verdict_table_has_every_claim_with_its_numbers(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    rows = [line for line in section(markdown, "### Claims").splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + len(FIG4.claims)
+    # By made_up_records: depth costs 16/5 = 3.2 points in plain networks, 16/50 = 0.32 in residual ones.
+    headline, degradation, residual, _ = rows[1:]
+    assert "plain-34 - plain-18 - ResNet-34 A + ResNet-18 A > 0.5 points" in headline
+    assert "| +2.88 |" in headline
+    assert "| 3 | **reproduced** |" in headline
+    assert ", primary" in headline
+    assert "| +3.20 |" in degradation
+    assert "ResNet-34 A - ResNet-18 A < 0.5 points | +0.32 |" in residual
+    primary = section(markdown, "## Verdicts on the primary claims")
+    assert headline in primary
+    assert degradation not in primary
+
+
+def test_too_few_seeds_are_undecided_in_the_table_with_the_reason(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits", seeds=range(2))
+    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    assert section(markdown, "### Claims").count("**undecided** (complete seeds: 2, needed: 3)") == 4
+    assert "reproduced**" not in markdown
+
+
+def test_the_error_table_has_mean_deviation_and_seeds(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    # 1 + 18/5 + 0.05 * seed, and 2 more in validation
+    assert "| plain-18 | 4.65 ± 0.05 | 6.65 ± 0.05 | 3 |" in markdown
+
+
+def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
+    for seed in range(3):
+        for network in ("plain18", "plain34", "residual18-A"):
+            outcome = "diverged" if (network, seed) == ("plain34", 1) else "finished"
+            write_run(tmp_path, "digits", network, seed, outcome=outcome)
+    write_run(tmp_path, "digits", "residual34-A", 2, finished=False)
+    markdown, _ = report_on(read_edition(tmp_path, "digits"), FIG4, folder=tmp_path / "plots")
+    assert "**Not finished:** residual34-A-s0, residual34-A-s1, residual34-A-s2." in markdown
+    assert "| ResNet-34 A | not run | not run | 0 |" in markdown
+    (row,) = re.findall(r"\| plain-34 \|.*", markdown)
+    assert "3 (1 diverged, counted as chance)" in row
+    assert "| 35.23 ± " in row  # of 90, 7.8 and 7.9; 7.85 without the diverged one
+
+
+def test_responses_and_costs_have_their_columns_where_they_are_the_subject(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG7, TABLE3, FIG4], "digits", seeds=range(2))
+    responses, _ = report_on(edition, FIG7, folder=tmp_path / "a")
+    assert "| mean response | mean F(x) / x |" in responses
+    assert "Responses and ratios on 1,000 training images" in responses
+    costs, _ = report_on(edition, TABLE3, folder=tmp_path / "b")
+    (row,) = re.findall(r"\| ResNet-34 C \|.*", costs)
+    assert "| 34,020 | 34.0 | 1,176 | 1.25x |" in row
+    plain, _ = report_on(edition, FIG4, folder=tmp_path / "c")
+    assert "mean response" not in plain
+    assert "time against plain" not in plain
+
+
+def test_time_against_plain_is_left_out_where_plain_was_not_run(tmp_path: Path) -> None:
+    for network in ("residual34-A", "residual34-C"):
+        write_run(tmp_path, "digits", network, 0)
+    markdown, _ = report_on(read_edition(tmp_path, "digits"), TABLE3, folder=tmp_path / "plots")
+    (row,) = re.findall(r"\| ResNet-34 C \|.*", markdown)
+    assert row.endswith("| 1,176 |  |")
+
+
+def test_the_pairing_line_says_that_pairs_agree(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    assert re.search(r"\*\*Pairing:\*\* all \d+ pairs agree", markdown)
+
+
+def test_the_pairing_line_names_what_differs(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits", seeds=[0])
+    edition.records[0].run["initial_parameters"]["fc.weight"] = "10x64:ffff"
+    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    assert "pairs DIFFER" in markdown
+    assert "initial values of fc.weight differ" in markdown
+
+
+def test_versions_and_machine_are_there(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    machine = section(markdown, "## Machine and time")
+    assert "| Abacus (cpu, 2 threads) | fp32, eager |" in machine
+    assert "Python 3.12.1, torch 2.99.0+made-up, torchvision 0.99.0 | 0123456789ab | 12 |" in machine
+    assert "All runs together: 2.2 minutes." in machine  # 12 runs of 10 + 1 seconds
+
+
+def test_the_numbers_of_the_paper_stand_beside_ours_on_cifar_10_alone(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG6], "cifar10", seeds=[0])
+    markdown, _ = report_on(edition, FIG6, folder=tmp_path / "plots")
+    assert "| paper (CIFAR-10, test error %) |" in markdown
+    (row,) = re.findall(r"\| ResNet-110 A \|.*", markdown)
+    assert row.endswith("| 6.43 |")
+    assert "For orientation only" not in markdown
+
+
+@pytest.mark.parametrize(
+    ("setting", "experiment", "changes", "data"),
+    [
+        ("digits", FIG6, {}, "CIFAR-10"),
+        ("cifar10-short", FIG6, {}, "CIFAR-10"),
+        ("cifar10", FIG6, {"variant": "45k-5k"}, "CIFAR-10"),
+        ("cifar10", FIG6, {"dataset": "CIFAR-10 (JPEG re-encoded)", "variant": "cifar-10-jpeg"}, "CIFAR-10"),
+        ("cifar10", FIG6, {"dataset": "my photographs"}, "CIFAR-10"),
+        ("cifar10", FIG4, {}, "ImageNet, top-1, 10-crop"),
+        ("imagenet", FIG4, {}, "ImageNet, top-1, 10-crop"),
+    ],
+)
+def test_elsewhere_the_numbers_of_the_paper_stand_apart_with_the_name_of_their_data(
+    tmp_path: Path, setting: str, experiment: Experiment, changes: dict[str, str], data: str
+) -> None:
+    edition = write_results(tmp_path / "results", [experiment], setting, seeds=[0], **changes)
+    markdown, _ = report_on(edition, experiment, folder=tmp_path / "plots")
+    assert "| paper (" not in markdown
+    (line,) = re.findall(r"For orientation only.*", markdown)
+    assert f"({data})" in line
+    first = next(iter(experiment.paper_errors.values()))
+    assert f"{first:.2f}" in line
+    assert f"{first:.2f}" not in markdown.replace(line, "")
+
+
+def test_an_experiment_without_runs_is_left_out(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(edition, FIG4, FIG6, folder=tmp_path / "plots")
+    assert FIG4.title in markdown
+    assert FIG6.title not in markdown
+
+
+def test_the_notebook_page_is_told_without_commands(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4], "digits")
+    _, page = report_on(edition, FIG4, folder=tmp_path / "plots")
+    assert "the deeper plain network has the higher training error" in page.text
+    assert "run_all.sh" not in page.text
+
+
+def test_a_study_gives_its_reason(tmp_path: Path) -> None:
+    study = Study("slow", {"epochs": 20}, "twenty epochs: ten are few")
+    experiment = Experiment(
+        "Slow", "none", ("final_errors",), {"digits": ("plain18",)}, (), {"digits": (study,)}, name="slow"
+    )
+    edition = write_results(tmp_path / "results", [experiment], "digits")
+    markdown, _ = report_on(edition, experiment, folder=tmp_path / "plots")
+    assert "study of its own: twenty epochs: ten are few." in markdown
+
+
+def test_a_figure_that_has_not_changed_is_kept(tmp_path: Path) -> None:
+    edition = write_results(tmp_path / "results", [FIG4, TABLE3], "digits", seeds=[0])
+    report_on(edition, FIG4, TABLE3, folder=tmp_path / "plots")
+    write_report(edition, [FIG4, TABLE3], tmp_path / "plots", redraw=[TABLE3.name])
+    pictures = {path.stem: path.read_bytes() for path in (tmp_path / "plots").glob("*.png")}
+    assert pictures["fig4_depth"] == b"made-up picture"
+    assert pictures["table3_shortcuts"].startswith(b"\x89PNG")
+
+
+def test_the_formula_of_a_claim_is_in_the_names_of_the_paper() -> None:
+    claim = Claim("c", {"plain34": 2, "residual34-A": -1, "cifar-plain20": -0.5}, above=0.0)
+    assert formula(claim) == "training error: 2 plain-34 - ResNet-34 A - 0.5 plain-20"
+
+
+def test_importing_and_writing_a_report_needs_no_torch(tmp_path: Path) -> None:
+    write_results(tmp_path / "results", [FIG4], "digits", seeds=[0])
+    program = f"""
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "torchvision"):
+            raise ImportError(f"{{name}} is not to be imported")
+
+sys.meta_path.insert(0, NoTorch())
+sys.argv = ["plain_vs_residual", "report", "fig4_depth",
+            "--results", {str(tmp_path / "results")!r}, "--plots", {str(tmp_path / "plots")!r}]
+from plain_vs_residual.cli import main
+main()
+assert "torch" not in sys.modules
+"""
+    folder = Path(__file__).parent.parent
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "plots" / "digits" / "report.html").exists()
+    assert "report.html" in done.stdout
