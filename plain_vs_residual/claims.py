@@ -46,11 +46,17 @@ class Verdict:
 
 
 def judge(edition: Edition, experiments: Sequence[Experiment]) -> list[Verdict]:
-    """The verdicts on every claim that the setting's networks allow, in the order of the experiments."""
+    """The verdicts on every claim that the setting's networks allow, in the order of the experiments.
+
+    Args:
+        edition: the runs.
+        experiments: all there are. Experiments that wait to be named count once they have been trained.
+    """
     verdicts = [
         _measure(edition, experiment, claim)
         for experiment in experiments
         if edition.setting in experiment.networks
+        and (edition.setting not in experiment.on_request or edition.shows(experiment))
         for claim in experiment.claims_in(edition.setting)
     ]
     corrected = iter(_holm([verdict.p for verdict in verdicts if verdict.claim.primary]))

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plain_vs_residual import cli_networks
 from plain_vs_residual.experiment import FAMILY_HINT, Experiment, Network, load_experiments
+from plain_vs_residual.records import RESULTS, plots_folder
 from plain_vs_residual.settings import SETTINGS, Setting, find_setting
 
 if TYPE_CHECKING:
     import torch
 
     from plain_vs_residual.analysis import Edition
-    from plain_vs_residual.diagnostics.foreign import Subject
     from plain_vs_residual.suite import PlannedRun, Suite
 
 app = typer.Typer(
@@ -28,9 +29,6 @@ app = typer.Typer(
 
 # click's, which typer brings along under changing names.
 UsageError: Any = typer.BadParameter.__base__
-
-REPOSITORY = Path(__file__).parent.parent
-RESULTS = REPOSITORY / "results"
 
 Names = Annotated[
     list[str] | None, typer.Argument(help="Experiments, by file name; all of the setting's if left out.")
@@ -65,35 +63,6 @@ def list_() -> None:
         )
     print(f"\nNetworks\n  {FAMILY_HINT};")
     print("  without an option, 18 and 34 layers and the CIFAR family mean A, deeper networks B")
-
-
-@app.command()
-def describe(
-    network: Annotated[str, typer.Argument(help="Such as plain34, residual50-B or cifar-residual56-A.")],
-    image_size: Annotated[
-        int | None, typer.Option("--input", help="Side of the images in pixels; the setting's if left out.")
-    ] = None,
-    setting: Annotated[
-        str | None,
-        typer.Option(help=f"{', '.join(SETTINGS)}; if left out, imagenet, or cifar10 for the CIFAR family."),
-    ] = None,
-    compare: Annotated[str | None, typer.Option(help="Another network, to be put beside it.")] = None,
-) -> None:
-    """Shows a network layer by layer: sizes, parameters, multiply-adds, and how they come about."""
-    networks = [Network.parse(name) for name in (network, compare) if name is not None]
-    chosen = find_setting(setting) if setting is not None else None
-
-    from rich.console import Console
-
-    from plain_vs_residual.diagnostics.description import describe as measure
-    from plain_vs_residual.diagnostics.layer_table import print_comparison, print_description
-
-    console = Console(highlight=False, markup=False)
-    first, *second = (measure(one, chosen, image_size) for one in networks)
-    if second:
-        print_comparison(console, first, *second)
-    else:
-        print_description(console, first)
 
 
 @app.command()
@@ -151,7 +120,7 @@ def train(
     _writable(results)
 
     from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.machine import choose_device, share_cores
+    from plain_vs_residual.machine import choose_device, choose_precision, share_cores
     from plain_vs_residual.progress import SuiteProgress
     from plain_vs_residual.suite import Suite
 
@@ -171,6 +140,7 @@ def train(
             f"{', '.join(names or [])}: not for setting {chosen.name}; accepted are {', '.join(able)}"
         )
     only = _only(network or [], experiments, chosen.name)
+    chosen_precision = choose_precision(precision, chosen_device)
     dataset = load_dataset(chosen, data)
     num_seeds = seeds or chosen.seeds
     jobs = share_cores(jobs, chosen_device)
@@ -180,11 +150,11 @@ def train(
         dataset=dataset,
         results=results,
         seeds=range(first_seed, first_seed + num_seeds),
-        precision=_precision(precision, chosen_device),
+        precision=chosen_precision,
         device=chosen_device,
         only=only,
     )
-    refresh = _refresher(results, plots, suite, all_experiments) if report else None
+    refresh = _refresher(results, plots, suite) if report else None
     monitor = SuiteProgress(after_run=refresh, bars=jobs == 1)
     _announce(suite)
     runs = suite.plan()
@@ -195,7 +165,7 @@ def train(
         print(f"{finished} of {len(runs)} runs are finished already")
     suite.train(runs, monitor, jobs)
     if report:
-        _report(results, plots, chosen.name, all_experiments)
+        _report(results, plots, chosen.name, None)
 
 
 @app.command()
@@ -207,7 +177,7 @@ def plot(
 
     experiments = _experiments(names)
     for edition in _editions(results, _recorded(setting), experiments):
-        for path in draw_all(edition, experiments, _plots(results, plots) / edition.name):
+        for path in draw_all(edition, experiments, plots_folder(results, plots) / edition.name):
             print(path)
 
 
@@ -216,7 +186,7 @@ def report(
     names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
 ) -> None:
     """Draws the figures and writes report.md and report.html."""
-    _report(results, plots, _recorded(setting), _experiments(names))
+    _report(results, plots, _recorded(setting), names)
 
 
 @app.command()
@@ -241,81 +211,8 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
         raise SystemExit(1)
 
 
-Checkpoint = Annotated[Path, typer.Argument(help="A state dict as torch.save writes it, bare or wrapped.")]
-ForeignNetwork = Annotated[str, typer.Option("--network", help="Its network, such as cifar-residual20-A.")]
-Normalise = Annotated[
-    str,
-    typer.Option(
-        help="As trained (needed): ours, imagenet, cifar10, or MEAN/STD such as 0.49,0.48,0.45/0.25,0.24,0.26."
-    ),
-]
-ForeignSetting = Annotated[
-    str | None,
-    typer.Option("--setting", help="Kind of images; if left out, cifar10 for cifar- networks, imagenet else."),
-]
-ForeignData = Annotated[
-    Path | None, typer.Option(help="CIFAR-10's batches, or train/ and val/ (or test/), a folder a class.")
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps.")]
-ForeignPrecision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
-
-
-@app.command()
-def evaluate(
-    checkpoint: Checkpoint,
-    network: ForeignNetwork,
-    normalise: Normalise = "",
-    data: ForeignData = None,
-    setting: ForeignSetting = None,
-    part: Annotated[str, typer.Option(help="validation or training images.")] = "validation",
-    device: Device = None,
-    precision: ForeignPrecision = "fp32",
-) -> None:
-    """Error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
-    from plain_vs_residual.diagnostics.foreign import evaluation_text
-
-    print(evaluation_text(_subject(checkpoint, network, setting, data, normalise, part, device, precision)))
-
-
-@app.command()
-def responses(
-    checkpoint: Checkpoint,
-    network: ForeignNetwork,
-    normalise: Normalise = "",
-    data: ForeignData = None,
-    setting: ForeignSetting = None,
-    part: Annotated[str, typer.Option(help="training or validation images.")] = "training",
-    device: Device = None,
-    precision: ForeignPrecision = "fp32",
-    out: Annotated[
-        Path | None, typer.Option(help="Where table and figure go; plots/responses/<checkpoint> if left out.")
-    ] = None,
-) -> None:
-    """Layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
-    from plain_vs_residual.diagnostics.foreign import measure_responses
-
-    subject = _subject(checkpoint, network, setting, data, normalise, part, device, precision)
-    print(measure_responses(subject, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
-
-
-@app.command()
-def inspect(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run: results/<setting>/<run>.")],
-    data: Annotated[Path | None, typer.Option(help="Its images, unless they are the setting's own.")] = None,
-    device: Device = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Where tables and figure go; <plots>/<setting>/inspect/<run> if left out."),
-    ] = None,
-) -> None:
-    """What a finished run predicts: its error recomputed, errors by class, the confusion matrix."""
-    from plain_vs_residual.diagnostics.predictions import inspect_run
-    from plain_vs_residual.machine import choose_device
-
-    inspection = inspect_run(run, data, choose_device(device))
-    home = inspection.home
-    written = inspection.write(out or _plots(home.parent, None) / home.name / "inspect" / run.resolve().name)
-    print("\n".join([inspection.text(), "", *map(str, written)]))
+for command in (cli_networks.describe, cli_networks.evaluate, cli_networks.responses, cli_networks.inspect):
+    app.command()(command)
 
 
 def main() -> None:
@@ -380,40 +277,6 @@ def _choose_setting(name: str | None, device: "torch.device") -> Setting:
     return find_setting(name)
 
 
-def _precision(name: str | None, device: "torch.device") -> Any:
-    from plain_vs_residual.training.step import PRECISIONS, best_precision
-
-    if name is not None and name not in PRECISIONS:
-        raise ValueError(f"--precision {name}: accepted are {', '.join(PRECISIONS)}")
-    return name or best_precision(device)
-
-
-def _subject(
-    checkpoint: Path,
-    network: str,
-    setting: str | None,
-    data: Path | None,
-    normalise: str,
-    part: str,
-    device: str | None,
-    precision: str,
-) -> "Subject":
-    from plain_vs_residual.diagnostics.foreign import open_subject
-    from plain_vs_residual.machine import choose_device
-
-    where = choose_device(device)
-    return open_subject(
-        checkpoint,
-        network=network,
-        setting=setting,
-        data=data,
-        normalise=normalise,
-        part=part,
-        device=where,
-        precision=_precision(precision, where),
-    )
-
-
 def _announce(suite: "Suite") -> None:
     from plain_vs_residual.data.datasets import split
     from plain_vs_residual.machine import environment
@@ -461,26 +324,17 @@ def _writable(folder: Path) -> None:
         ) from error
 
 
-def _plots(results: Path, plots: Path | None) -> Path:
-    """plots/ beside results/, and plots/reference/ for results/reference/."""
-    if plots:
-        return plots
-    if results.parent.name == "results":
-        return results.parent.parent / "plots" / results.name
-    return results.parent / ("plots" if results.name == "results" else f"{results.name}-plots")
-
-
-def _refresher(
-    results: Path, plots: Path | None, suite: "Suite", experiments: list[Experiment]
-) -> "Callable[[PlannedRun], None]":
+def _refresher(results: Path, plots: Path | None, suite: "Suite") -> "Callable[[PlannedRun], None]":
     from plain_vs_residual.analysis import load_editions
     from plain_vs_residual.report import write_report
+
+    experiments = _experiments(None)
 
     def refresh(run: "PlannedRun") -> None:
         try:
             for edition in load_editions(results, suite.setting.name):
                 if edition.variant == suite.variant:
-                    folder = _plots(results, plots) / edition.name
+                    folder = plots_folder(results, plots) / edition.name
                     write_report(edition, experiments, folder, redraw=run.experiments)
         except (ValueError, OSError) as error:
             print(f"note: the report could not be refreshed ({error}); training goes on")
@@ -488,9 +342,10 @@ def _refresher(
     return refresh
 
 
-def _report(results: Path, plots: Path | None, setting: str | None, experiments: list[Experiment]) -> None:
+def _report(results: Path, plots: Path | None, setting: str | None, names: list[str] | None) -> None:
     from plain_vs_residual.report import write_report
 
-    for edition in _editions(results, setting, experiments):
-        for path in write_report(edition, experiments, _plots(results, plots) / edition.name):
+    for edition in _editions(results, setting, _experiments(names)):
+        folder = plots_folder(results, plots) / edition.name
+        for path in write_report(edition, _experiments(None), folder, names=names):
             print(f"report: {path}")

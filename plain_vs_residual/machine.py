@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from plain_vs_residual.training.step import PRECISIONS, Precision, best_precision
+
 
 def choose_device(name: str | None) -> torch.device:
     """The device asked for, or CUDA where it can be used, else the CPU.
@@ -48,6 +50,17 @@ def share_cores(jobs: int | None, device: torch.device) -> int:
     if device.type == "cpu":
         torch.set_num_threads(max(1, cores // jobs))
     return jobs
+
+
+def choose_precision(name: str | None, device: torch.device) -> Precision:
+    """The precision asked for, or the best that the device computes in.
+
+    Raises:
+        ValueError: if there is no such precision.
+    """
+    if name is not None and name not in PRECISIONS:
+        raise ValueError(f"--precision {name}: accepted are {', '.join(PRECISIONS)}")
+    return next((known for known in PRECISIONS if known == name), best_precision(device))
 
 
 def unused_gpu() -> str | None:

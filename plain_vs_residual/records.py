@@ -35,6 +35,8 @@ FIRST_ITERATIONS = (
     *("iteration", "loss", "input", "conv1", "bn1", "logits"),
     *("conv1_gradient", "conv1_weight", "gradient_norm"),
 )
+REPOSITORY = Path(__file__).parent.parent
+RESULTS = REPOSITORY / "results"
 SET_ASIDE = "set-aside"
 Json = dict[str, Any]
 
@@ -96,6 +98,15 @@ class RunFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         self.path.rename(target)
         return target
+
+
+def plots_folder(results: Path, plots: Path | None) -> Path:
+    """plots/ beside results/, and plots/reference/ for results/reference/."""
+    if plots:
+        return plots
+    if results.parent.name == "results":
+        return results.parent.parent / "plots" / results.name
+    return results.parent / ("plots" if results.name == "results" else f"{results.name}-plots")
 
 
 def run_name(network: str, variants: Iterable[str], seed: int) -> str:

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from plain_vs_residual.analysis import Edition, summary
 from plain_vs_residual.claims import Verdict, judge
 from plain_vs_residual.experiment import Claim, Experiment, Network
-from plain_vs_residual.figures import draw, figure_functions, figure_stem
+from plain_vs_residual.figures import FIGURES, draw, figure_stem
 from plain_vs_residual.records import write_text
 from plain_vs_residual.verify import summary_line, verify
 
@@ -27,27 +27,35 @@ th { border-bottom: 2px solid #555 } code { background: #f2f2f2; padding: 0 .2re
 
 
 def write_report(
-    edition: Edition, experiments: Sequence[Experiment], folder: Path, redraw: Collection[str] | None = None
+    edition: Edition,
+    experiments: Sequence[Experiment],
+    folder: Path,
+    *,
+    names: Collection[str] | None = None,
+    redraw: Collection[str] | None = None,
 ) -> list[Path]:
     """Draws the figures of an edition and writes ``report.md`` and ``report.html`` beside them.
 
     Args:
         edition: the runs.
-        experiments: those of which there are runs are shown.
+        experiments: all there are: Holm's correction counts their primary claims, whatever the page shows.
         folder: where everything goes.
+        names: experiments to be shown; all of which there are runs if left out.
         redraw: experiments whose figures have changed; the others' are kept where they exist.
 
     Returns:
         The two paths, HTML last.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [experiment for experiment in experiments if edition.shows(experiment)]
+    shown = [one for one in experiments if edition.shows(one) and (not names or one.name in names)]
     for experiment in shown:
         for name in experiment.figures:
             kept = (folder / f"{figure_stem(experiment, name)}.png").exists()
             if redraw is None or experiment.name in redraw or not kept:
                 draw(edition, experiment, name, folder)
-    text = "\n".join(_page(edition, shown, judge(edition, shown)))
+    there = {experiment.name for experiment in shown}
+    verdicts = [verdict for verdict in judge(edition, experiments) if verdict.experiment in there]
+    text = "\n".join(_page(edition, shown, verdicts))
     write_text(folder / "report.md", text)
     write_text(folder / "report.html", _html(text, f"Plain vs residual: {edition.name}", folder))
     return [folder / "report.md", folder / "report.html"]
@@ -74,7 +82,7 @@ def _page(edition: Edition, experiments: Sequence[Experiment], verdicts: Sequenc
                 yield f"In setting {edition.setting} with a study of its own: {reason}.\n"
         for name in experiment.figures:
             stem = figure_stem(experiment, name)
-            alternative = (figure_functions()[name].__doc__ or "").split("\n")[0]
+            alternative = (FIGURES[name].__doc__ or "").split("\n")[0]
             yield f"![{alternative}]({stem}.png)\n"
             yield f"{alternative} Also as [{stem}.svg]({stem}.svg); drawn from [{stem}.csv]({stem}.csv).\n"
         yield "### Errors\n"

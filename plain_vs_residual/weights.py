@@ -152,8 +152,8 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], what: str) -> 
     ]
     if differing:
         raise ValueError(f"{what}: weights do not fit; {'; '.join(differing)}{_advice(missing, unexpected)}")
-    counters = {name: value for name, value in ours.items() if name.endswith(COUNTER)}
-    network.load_state_dict({**counters, **state}, strict=True)
+    # As a plain dictionary, without torch's version number: torch then adds counters that are missing.
+    network.load_state_dict(dict(state), strict=True)
 
 
 def _advice(missing: Iterable[str], unexpected: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from made_up_records import write_results, write_run
 from rich.console import Console
 
-from plain_vs_residual import cli, progress
+from plain_vs_residual import cli, progress, records
 from plain_vs_residual.data import datasets
 from plain_vs_residual.experiment import Network, load_experiments
 from plain_vs_residual.settings import SETTINGS
@@ -364,8 +364,8 @@ def test_plot_writes_beside_the_results_and_prints_every_file(command: Command, 
     [("results", "plots"), ("results/reference", "plots/reference"), ("mine", "mine-plots")],
 )
 def test_plots_lie_beside_their_results(results: str, plots: str) -> None:
-    assert cli._plots(Path("/somewhere") / results, None) == Path("/somewhere") / plots
-    assert cli._plots(Path("/somewhere") / results, Path("/else")) == Path("/else")
+    assert records.plots_folder(Path("/somewhere") / results, None) == Path("/somewhere") / plots
+    assert records.plots_folder(Path("/somewhere") / results, Path("/else")) == Path("/else")
 
 
 def test_an_experiment_that_the_recorded_setting_does_not_run_is_refused(

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Experiment, load_experiments
-from plain_vs_residual.figures import BOLD, FIGURES, THIN, draw, draw_all, figure_functions
+from plain_vs_residual.figures import FIGURES, draw, draw_all
+from plain_vs_residual.figures.style import BOLD, THIN
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
@@ -100,7 +101,7 @@ def test_every_figure_shows_every_network_of_the_larger_settings(
     for experiment in EXPERIMENTS.values():
         networks = experiment.networks.get(setting)
         for name in experiment.figures if networks else ():
-            figure, table = figure_functions()[name](edition, experiment)
+            figure, table = FIGURES[name](edition, experiment)
             assert not any("not run" in words_in(axes) for axes in figure.axes)
             shown = ("cifar-plain20", "cifar-plain56") if name == "training_and_test" else networks
             assert "network" not in table or set(table["network"]) == set(shown or ())

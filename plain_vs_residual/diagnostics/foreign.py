@@ -15,7 +15,8 @@ from plain_vs_residual.data.datasets import Dataset, load_dataset, split
 from plain_vs_residual.data.feeds import CHANNEL_MEAN, CHANNEL_STD, Batch, LoaderFeed, Part, make_feed
 from plain_vs_residual.diagnostics.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
 from plain_vs_residual.experiment import Network
-from plain_vs_residual.figures import Drawn, draw_responses, label_responses, write_figure
+from plain_vs_residual.figures.responses import draw_responses, label_responses
+from plain_vs_residual.figures.style import Drawn, write_figure
 from plain_vs_residual.networks import StackedNetwork, build, num_parameters
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.step import Precision, Trainer, autocast

@@ -19,7 +19,7 @@ from plain_vs_residual import records
 from plain_vs_residual.data.datasets import Dataset, load_dataset, split
 from plain_vs_residual.data.feeds import Batch, make_feed
 from plain_vs_residual.experiment import Network
-from plain_vs_residual.figures import Drawn, write_figure
+from plain_vs_residual.figures.style import Drawn, write_figure
 from plain_vs_residual.fingerprint import source_hashes
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.loop import Job, build_for

@@ -73,7 +73,7 @@ def layer_responses(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
         for order, (name, moments) in enumerate(normalised.items(), start=1)
     ]
     rows += [
-        {"kind": "ratio", "order": order, "layer": name, "value": f.rms() / x.rms()}
+        {"kind": "ratio", "order": order, "layer": name, "value": f.rms() / x.rms() if x.rms() else math.nan}
         for order, (name, (f, x)) in enumerate(functions.items(), start=1)
     ]
     return rows

@@ -7,7 +7,7 @@ import seaborn as sns
 
 from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Experiment, Network
-from plain_vs_residual.figures import BOLD, COLOURS, THIN, Drawn
+from plain_vs_residual.figures.style import BOLD, COLOURS, THIN, Drawn, joined
 
 RANGES, MEANS = ("0..1", "0..255"), ("mean", "raw")
 RATES, STARTS = ("lr0.01", "lr0.1"), ("cold", "warm")
@@ -37,7 +37,7 @@ def error_and_loss(edition: Edition, experiment: Experiment) -> Drawn:
         axes.set(xlabel="epoch", ylabel=f"{quantity} ({unit})", title=quantity)
         axes.set_ylim(bottom=0)
         axes.legend()
-    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+    return figure, joined(drawn)
 
 
 def confusion(edition: Edition, experiment: Experiment) -> Drawn:
@@ -71,7 +71,7 @@ def confusion(edition: Edition, experiment: Experiment) -> Drawn:
         axes.tick_params(axis="y", rotation=0)
         for row, counts in zip(classes, matrix, strict=True):
             drawn.append(pd.DataFrame({"network": name, "label": row, "predicted": classes, "images": counts}))
-    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+    return figure, joined(drawn)
 
 
 def confusion_matrix(
@@ -123,7 +123,7 @@ def input_scaling_grid(edition: Edition, experiment: Experiment) -> Drawn:
         axes.text(column + 0.5, row + 0.5, "not run", ha="center", va="center")
     axes.set(xlabel="learning rate", ylabel="pixels", title="training error (%)")
     axes.tick_params(axis="y", rotation=0)
-    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+    return figure, joined(drawn)
 
 
 def first_iterations(edition: Edition, experiment: Experiment) -> Drawn:
@@ -154,7 +154,7 @@ def first_iterations(edition: Edition, experiment: Experiment) -> Drawn:
         axes.set(title=title, xlabel="iteration", yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame()
+    return figure, joined(drawn)
 
 
 def _pairs(first: tuple[str, ...], second: tuple[str, ...]) -> list[str]:

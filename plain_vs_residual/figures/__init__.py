@@ -1,0 +1,65 @@
+"""Figures, each with the CSV of what is drawn; drawn from records alone. Imports no torch."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from plain_vs_residual.analysis import Edition
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.figures.paper import (
+    cifar_curves,
+    depth_curves,
+    final_errors,
+    shortcut_options,
+    training_and_test,
+)
+from plain_vs_residual.figures.responses import layer_responses
+from plain_vs_residual.figures.studies import confusion, error_and_loss, first_iterations, input_scaling_grid
+from plain_vs_residual.figures.style import Drawn, write_figure
+
+FIGURES: dict[str, Callable[[Edition, Experiment], Drawn]] = {
+    function.__name__: function
+    for function in (
+        *(depth_curves, cifar_curves, training_and_test, shortcut_options, layer_responses, final_errors),
+        *(error_and_loss, confusion, input_scaling_grid, first_iterations),
+    )
+}
+
+
+def draw_all(edition: Edition, experiments: Iterable[Experiment], folder: Path) -> list[Path]:
+    """Draws every experiment of which there is a run; returns the PNG files in the order of the experiments."""
+    return [
+        draw(edition, experiment, name, folder)
+        for experiment in experiments
+        if edition.shows(experiment)
+        for name in experiment.figures
+    ]
+
+
+def draw(edition: Edition, experiment: Experiment, name: str, folder: Path) -> Path:
+    """Draws one figure of an experiment as PNG, SVG and CSV; returns the PNG's path.
+
+    Raises:
+        ValueError: if there is no figure of that name.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
+    make = partial(FIGURES[name], edition, experiment)
+    return write_figure(make, _caption(edition, experiment), folder, figure_stem(experiment, name))
+
+
+def figure_stem(experiment: Experiment, name: str) -> str:
+    """File name of a figure, without its ending: the experiment's own for its first figure."""
+    return experiment.name if name == experiment.figures[0] else f"{experiment.name}-{name}"
+
+
+def _caption(edition: Edition, experiment: Experiment) -> str:
+    finals = edition.select(edition.finals, experiment)
+    counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
+    seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    plural = "s" if counts != {1} else ""
+    parts = [f"{edition.dataset}, setting {edition.setting}", f"{seeds} seed{plural}"]
+    run, study = edition.records[0].run, experiment.studies_in(edition.setting)[0]
+    # A study has another budget than the one of which the setting warns.
+    caveats = (study.reason or run["caveat"], run["dataset"]["caveat"])
+    return "; ".join([*parts, *(caveat.split(":")[0] for caveat in caveats if caveat)])
