@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FormatStrFormatter
 
 from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Experiment, Network
@@ -85,7 +86,9 @@ def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
     for axes in panels[:2]:
         axes.set_ylabel("standard deviation\nafter BN")
         axes.set_yscale("log" if wide else "linear")
-        if not wide:
+        if wide:
+            axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        else:
             axes.set_ylim(bottom=0)
     for axes in panels[2:]:
         axes.set(
