@@ -160,6 +160,7 @@ class Experiment:
         on_request: settings in which the experiment is trained only when it is named.
         paper_errors: the paper's own top-1 or test error by network (percent), with its data set.
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
+        published_classes: precision and recall by class that a publication gives, shown beside ours.
         name: name of the file, filled in by :func:`load_experiments`.
         notebook: docstring of the file, likewise.
     """
@@ -173,6 +174,7 @@ class Experiment:
     on_request: tuple[str, ...] = ()
     paper_errors: Mapping[str, float] = field(default_factory=dict)
     paper_data: str = ""
+    published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     name: str = ""
     notebook: str = ""
 

@@ -7,13 +7,16 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
+from sklearn.metrics import precision_recall_fscore_support
 
 from plain_vs_residual.analysis import Edition, summary
 from plain_vs_residual.claims import Verdict, judge
 from plain_vs_residual.experiment import Claim, Experiment, Network
 from plain_vs_residual.figures import FIGURES, draw, figure_stem
+from plain_vs_residual.figures.studies import confusion_matrix
 from plain_vs_residual.records import write_text
 from plain_vs_residual.verify import summary_line, verify
 
@@ -88,6 +91,8 @@ def _page(edition: Edition, experiments: Sequence[Experiment], verdicts: Sequenc
         yield "### Errors\n"
         yield _error_table(edition, experiment)
         yield from _paper(edition, experiment)
+        if "confusion" in experiment.figures:
+            yield from _class_tables(edition, experiment)
         missing = edition.missing(experiment)
         if missing:
             yield f"**Not finished:** {', '.join(missing)}.\n"
@@ -172,6 +177,28 @@ def _paper(edition: Edition, experiment: Experiment) -> Iterator[str]:
             f"For orientation only, not measured as here ({experiment.paper_data}), {experiment.paper} of the "
             f"paper gives: {numbers} %.\n"
         )
+
+
+def _class_tables(edition: Edition, experiment: Experiment) -> Iterator[str]:
+    """Precision, recall and F1 by class of every network, all seeds together."""
+    for network in experiment.networks[edition.setting]:
+        matrix, classes, part = confusion_matrix(edition, experiment, network)
+        if matrix is None:
+            continue
+        labels, predictions = np.indices(matrix.shape).reshape(2, -1)
+        measures = precision_recall_fscore_support(
+            labels, predictions, sample_weight=matrix.ravel(), labels=range(len(classes)), zero_division=0
+        )
+        published = experiment.published_classes if set(classes) == set(experiment.published_classes) else {}
+        heads = ["class", "precision", "recall", "F1"] + ["article: precision", "recall"] * bool(published)
+        rows = [
+            [escape(name), *(f"{measure[place]:.2f}" for measure in measures[:3])]
+            + [f"{number:.2f}" for number in published.get(name, ())]
+            for place, name in enumerate(classes)
+        ]
+        accuracy = np.trace(matrix) / max(matrix.sum(), 1)
+        yield f"**{Network.parse(network).label}** on the {part} images: accuracy {accuracy:.4f}.\n"
+        yield _table(heads, rows)
 
 
 def _verdict_table(verdicts: Sequence[Verdict]) -> str:

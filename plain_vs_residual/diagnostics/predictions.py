@@ -9,9 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
-from matplotlib.colors import PowerNorm
 from sklearn.metrics import classification_report, confusion_matrix
 from torch.nn.functional import cross_entropy
 
@@ -19,6 +17,7 @@ from plain_vs_residual import records
 from plain_vs_residual.data.datasets import Dataset, load_dataset, split
 from plain_vs_residual.data.feeds import Batch, make_feed
 from plain_vs_residual.experiment import Network
+from plain_vs_residual.figures.studies import draw_confusion
 from plain_vs_residual.figures.style import Drawn, write_figure
 from plain_vs_residual.fingerprint import source_hashes
 from plain_vs_residual.settings import Setting, find_setting
@@ -139,35 +138,9 @@ class Inspection:
 
 
 def _heat_map(matrix: np.ndarray, classes: tuple[str, ...]) -> Drawn:
-    """Counts in the cells, share of the true class as colour; pairs never confused stay empty."""
-    num = len(classes)
-    legible = num <= SHOWN_CLASSES
-    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = min(16.0, max(8.0, 4.0 + 0.85 * num))
+    side = min(16.0, max(8.0, 4.0 + 0.85 * len(classes)))
     figure, axes = plt.subplots(figsize=(side + 2.5, side))
-    counts = np.where(matrix > 0, matrix.astype(str), "")
-    sns.heatmap(
-        share,
-        ax=axes,
-        annot=counts if legible else None,
-        fmt="",
-        annot_kws={"fontsize": 18},
-        # White for none, darker for more: readable without colour as well.
-        cmap="Blues",
-        # Confusions of a few percent would look like none on a linear scale.
-        norm=PowerNorm(0.4, vmin=0, vmax=100),
-        linecolor="0.85",
-        square=True,
-        linewidths=1 if legible else 0,
-        cbar_kws={"label": "share of the true class (%)", "ticks": [0, 1, 5, 20, 50, 100], "shrink": 0.8},
-        xticklabels=classes if legible else "auto",
-        yticklabels=classes if legible else "auto",
-    )
-    axes.set_xlabel("predicted class", labelpad=12)
-    axes.set_ylabel("true class", labelpad=12)
-    short = max(map(len, classes)) <= 3
-    axes.tick_params(axis="x", rotation=0 if short or not legible else 45)
-    axes.tick_params(axis="y", rotation=0)
+    draw_confusion(axes, matrix, classes)
     table = pd.DataFrame(matrix, columns=list(classes))
     table.insert(0, "true class", list(classes), allow_duplicates=True)
     return figure, table

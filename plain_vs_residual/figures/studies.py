@@ -1,15 +1,20 @@
 """Figures of the studies beside the paper's own: grids, losses, confusion. Imports no torch."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 
 from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Experiment, Network
 from plain_vs_residual.figures.style import BOLD, COLOURS, THIN, Drawn, joined
 
 RANGES, MEANS = ("0..1", "0..255"), ("mean", "raw")
+SHOWN_CLASSES = 20
 RATES, STARTS = ("lr0.01", "lr0.1"), ("cold", "warm")
 
 
@@ -52,26 +57,45 @@ def confusion(edition: Edition, experiment: Experiment) -> Drawn:
             axes.text(0.5, 0.5, f"{label}: not run", ha="center", transform=axes.transAxes)
             axes.set_axis_off()
             continue
-        percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        sns.heatmap(
-            percent,
-            ax=axes,
-            annot=len(classes) <= 20,
-            fmt=".0f",
-            cmap="cividis",
-            vmin=0,
-            vmax=100,
-            xticklabels=classes,
-            yticklabels=classes,
-            cbar_kws={"label": "% of the class"},
-            annot_kws={"fontsize": 13},
-        )
-        axes.set(title=f"{label}, {part} images", xlabel="predicted class", ylabel="true class")
-        axes.tick_params(axis="x", rotation=60)
-        axes.tick_params(axis="y", rotation=0)
+        draw_confusion(axes, matrix, classes)
+        axes.set_title(f"{label}, {part} images")
         for row, counts in zip(classes, matrix, strict=True):
             drawn.append(pd.DataFrame({"network": name, "label": row, "predicted": classes, "images": counts}))
     return figure, joined(drawn)
+
+
+def draw_confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str]) -> None:
+    """Counts in the cells, share of the true class as colour; pairs never confused stay empty.
+
+    Args:
+        axes: where.
+        matrix: number of images by label (row) and prediction (column).
+        classes: their names.
+    """
+    legible = len(classes) <= SHOWN_CLASSES
+    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    sns.heatmap(
+        share,
+        ax=axes,
+        annot=np.where(matrix > 0, matrix.astype(str), "") if legible else None,
+        fmt="",
+        annot_kws={"fontsize": 18},
+        # White for none, darker for more: readable without colour as well.
+        cmap="Blues",
+        # Confusions of a few percent would look like none on a linear scale.
+        norm=PowerNorm(0.4, vmin=0, vmax=100),
+        linecolor="0.85",
+        square=True,
+        linewidths=1 if legible else 0,
+        cbar_kws={"label": "share of the true class (%)", "ticks": [0, 1, 5, 20, 50, 100], "shrink": 0.8},
+        xticklabels=list(classes) if legible else "auto",
+        yticklabels=list(classes) if legible else "auto",
+    )
+    axes.set_xlabel("predicted class", labelpad=12)
+    axes.set_ylabel("true class", labelpad=12)
+    short = max(map(len, classes)) <= 3
+    axes.tick_params(axis="x", rotation=0 if short or not legible else 45)
+    axes.tick_params(axis="y", rotation=0)
 
 
 def confusion_matrix(
