@@ -13,7 +13,7 @@ of the other pages the scales of BN hardly move, and every response stays near 1
 
     python -m plain_vs_residual train fig7_layer_responses
 
-Cost: about 150 s a seed on 2 cores (`digits`); nothing on `cifar10`, whose runs are those of fig6_cifar_depth.
+Cost: about 2 minutes a seed on 2 cores (`digits`); nothing on `cifar10`, whose runs are those of fig6_cifar_depth.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study

@@ -118,7 +118,7 @@ DIGITS = Setting(
     evaluations=10,
     seeds=3,
     caveat="ten epochs show slow optimisation rather than an asymptote",
-    expected="about 15 minutes on 2 cores",
+    expected="about 15 minutes on 2 cores for 3 seeds",
     departures=(
         "1,797 real 8x8 handwritten digits (scikit-learn), enlarged to 16 px, one channel, instead of CIFAR-10 "
         "or ImageNet; 1,437 train, 360 validate (fixed, stratified).",
