@@ -126,12 +126,14 @@ def _error_table(edition: Edition, experiment: Experiment) -> str:
     rows = []
     plain = [row for _, row in table.iterrows() if row["n"] and Network.parse(row["network"]).kind == "plain"]
     baseline = plain[0]["images_per_second"] if plain else math.nan
+    several = len(experiment.studies_in(edition.setting)) > 1
     for _, row in table.iterrows():
+        label = _label(f"{row['network']}@{row['study']}" if several else row["network"])
         if not row["n"]:
-            rows.append([Network.parse(row["network"]).label, "not run", "not run", "0"] + [""] * (len(heads) - 4))
+            rows.append([label, "not run", "not run", "0"] + [""] * (len(heads) - 4))
             continue
         seeds = str(row["n"]) + (f" ({row['diverged']} diverged, counted as chance)" if row["diverged"] else "")
-        cells = [row["label"], _spread(row, "training_error"), _spread(row, "validation_error"), seeds]
+        cells = [label, _spread(row, "training_error"), _spread(row, "validation_error"), seeds]
         if own_paper:
             cells.append(
                 f"{experiment.paper_errors[row['network']]:.2f}"
@@ -161,6 +163,12 @@ def _error_table(edition: Edition, experiment: Experiment) -> str:
             f"Responses and ratios on {where}; at initialisation with BN statistics estimated on these images.\n\n"
         )
     return note + _table(heads, rows)
+
+
+def _label(key: str) -> str:
+    """The paper's name of a network, with the study behind it in ``network@study``."""
+    network, _, study = key.partition("@")
+    return Network.parse(network).label + (f" ({study})" if study else "")
 
 
 def _paper_is_comparable(edition: Edition, experiment: Experiment) -> bool:
@@ -228,7 +236,7 @@ def formula(claim: Claim) -> str:
     text = ""
     for name, weight in claim.contrast.items():
         sign = "-" if weight < 0 else "+"
-        text += f" {sign} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{Network.parse(name).label}"
+        text += f" {sign} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{_label(name)}"
     return f"{claim.column.replace('_', ' ')}: {text.removeprefix(' + ').strip()}"
 
 

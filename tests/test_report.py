@@ -289,3 +289,18 @@ assert "torch" not in sys.modules
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "plots" / "digits" / "report.html").exists()
     assert "report.html" in done.stdout
+
+
+def test_every_experiment_of_the_suite_has_its_section_in_every_setting(tmp_path: Path) -> None:
+    experiments = list(load_experiments().values())
+    edition = write_results(tmp_path / "results", experiments, "digits", seeds=range(1))
+    write_report(edition, experiments, tmp_path / "plots")
+    markdown = (tmp_path / "plots" / "report.md").read_text(encoding="utf-8")
+    sections = dict(zip((e.title for e in experiments), re.split(r"\n## ", markdown)[2:], strict=False))
+    for experiment in experiments:
+        text = sections[experiment.title]
+        assert text.startswith(experiment.title)
+        assert all(claim.statement in text for claim in experiment.claims_in("digits"))
+        assert "not run" not in text
+    assert "ResNet-50 B (0..255-mean-lr0.01-cold)" in markdown
+    assert "accuracy" in sections["ResNet-50 and plain-50 on enlarged images"]

@@ -1,5 +1,6 @@
 """What all figures share: colours, line widths, and how a figure is written."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,9 @@ def write_figure(make: Callable[[], "Drawn"], caption: str, folder: Path, stem: 
         raise ValueError(f"{folder}: cannot be made ({error.strerror}); name another folder") from error
     with sns.axes_style("whitegrid"), plt.rc_context(STYLE):
         figure, data = make()
-        figure.suptitle(caption, fontsize=15, parse_math=False)
+        # matplotlib does not break lines by itself: about nine characters of this size fit into an inch.
+        lines = textwrap.fill(caption, int(9 * figure.get_figwidth()))
+        figure.suptitle(lines, fontsize=15, parse_math=False)
         for suffix in ("png", "svg"):
             save = partial(figure.savefig, format=suffix, dpi=130, metadata=METADATA[suffix])
             atomically(folder / f"{stem}.{suffix}", save)
