@@ -31,18 +31,30 @@ def verify(edition: Edition, experiment: Experiment) -> list[PairCheck]:
         for pair in combinations(claim.contrast, 2)
     }
     finished = [record for record in edition.of(experiment) if record.final]
-    changes = {study.name: set(study.changes) for study in experiment.studies_in(edition.setting)}
-    return [
+    changes = {study.name: study.changes for study in experiment.studies_in(edition.setting)}
+    pairs = [
         PairCheck(a.name, b.name, tuple(differences(a, b, _studied(a, b, changes))), len(_shared(a, b)))
         for a, b in combinations(finished, 2)
         if a.run["seed"] == b.run["seed"] and frozenset((a.identity[:2], b.identity[:2])) in wanted
     ]
+    return [*_across_seeds(finished), *pairs]
 
 
-def _studied(a: Record, b: Record, changes: Mapping[str, set[str]]) -> set[str]:
-    """Fields in which two studies differ on purpose; none within one study."""
-    first, second = a.run["study"], b.run["study"]
-    return set() if first == second else changes[first] | changes[second]
+def _studied(a: Record, b: Record, changes: Mapping[str, Mapping[str, object]]) -> set[str]:
+    """Fields that two studies set to different values on purpose; none within one study."""
+    first, second = changes[a.run["study"]], changes[b.run["study"]]
+    absent = object()
+    return {name for name in {*first, *second} if first.get(name, absent) != second.get(name, absent)}
+
+
+def _across_seeds(finished: Sequence[Record]) -> Iterator[PairCheck]:
+    """Seeds of one network that were trained in another way: a claim takes them together."""
+    first: dict[tuple[str, str], Record] = {}
+    for record in finished:
+        before = first.setdefault(record.identity[:2], record)
+        found = tuple(_setup_differences(before, record, set()))
+        if found:
+            yield PairCheck(before.name, record.name, found, 0)
 
 
 def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator[str]:
@@ -55,14 +67,7 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
     """
     assert a.final
     assert b.final
-    for field in sorted({*a.run["configuration"], *b.run["configuration"]} - {*OWN, *studied}):
-        old, new = a.run["configuration"].get(field), b.run["configuration"].get(field)
-        led = field == "schedule" and {old, new} == {"plateau", "replay"}
-        if old != new and not led:
-            yield f"{field}: {old} against {new}"
-    for path in sorted({*a.run["sources"], *b.run["sources"]}):
-        if a.run["sources"].get(path) != b.run["sources"].get(path):
-            yield f"{path}: trained by different code"
+    yield from _setup_differences(a, b, studied)
     for field in SAME_MACHINE:
         old, new = a.run["environment"].get(field), b.run["environment"].get(field)
         if old != new:
@@ -72,10 +77,24 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
             yield f"initial values of {name} differ"
     if a.final["iteration"] == b.final["iteration"]:
         yield from _consumption(a, b)
-    elif "diverged" not in (a.final["outcome"], b.final["outcome"]):
+    elif "diverged" in (a.final["outcome"], b.final["outcome"]):
+        yield from _consumption_so_far(a, b)
+    else:
         yield f"iterations: {a.final['iteration']} against {b.final['iteration']}"
     if not {"learning_rate", "warm_up_iterations", "schedule", "drops"} & set(studied):
         yield from _rates(a, b)
+
+
+def _setup_differences(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
+    """Names what differs in configuration and code."""
+    for field in sorted({*a.run["configuration"], *b.run["configuration"]} - {*OWN, *studied}):
+        old, new = a.run["configuration"].get(field), b.run["configuration"].get(field)
+        led = field == "schedule" and {old, new} == {"plateau", "replay"}
+        if old != new and not led:
+            yield f"{field}: {old} against {new}"
+    for path in sorted({*a.run["sources"], *b.run["sources"]}):
+        if a.run["sources"].get(path) != b.run["sources"].get(path):
+            yield f"{path}: trained by different code"
 
 
 def _shared(a: Record, b: Record) -> list[str]:
@@ -91,6 +110,16 @@ def _consumption(a: Record, b: Record) -> Iterator[str]:
     for name in sorted({*a.final["consumed"], *b.final["consumed"]}):
         if a.final["consumed"].get(name) != b.final["consumed"].get(name):
             yield f"{words.get(name, name)} differ ({name}{_since(a, b, name)})"
+
+
+def _consumption_so_far(a: Record, b: Record) -> Iterator[str]:
+    """Compares what two runs had consumed at the last evaluation that both came to."""
+    import pandas as pd
+
+    first, second = (pd.read_csv(record.folder.metrics).set_index("iteration")["consumed"] for record in (a, b))
+    common = first.index.intersection(second.index)
+    if len(common) and first[common[-1]] != second[common[-1]]:
+        yield f"what was consumed until iteration {common[-1]} differs"
 
 
 def _since(a: Record, b: Record, name: str) -> str:

@@ -163,6 +163,33 @@ def test_a_warm_up_that_depth_alone_decides_is_no_difference(make_suite: Any, ti
     assert checks(suite)[0].differences == ()
 
 
+def test_seeds_of_one_network_trained_by_different_code_are_named(make_suite: Any) -> None:
+    suite = make_suite(experiments=(experiment_of("plain18", "residual18-A"),), seeds=2)
+    train(suite)
+    for run in suite.plan()[2:]:
+        written = records.read_json(run.folder.run)
+        written["sources"]["plain_vs_residual/blocks.py"] = "other"
+        records.write_json(run.folder.run, written)
+    found = [check for check in checks(suite) if check.differences]
+    assert {(check.first, check.second) for check in found} == {
+        ("plain18-12-iterations-s0", "plain18-12-iterations-s1"),
+        ("residual18-A-12-iterations-s0", "residual18-A-12-iterations-s1"),
+    }
+    assert found[0].differences == ("plain_vs_residual/blocks.py: trained by different code",)
+
+
+def test_what_a_diverged_member_consumed_is_compared_as_far_as_it_came(pair: Any) -> None:
+    train(pair)
+    _, run = pair.plan()
+    final = records.read_json(run.folder.final)
+    records.write_json(run.folder.final, final | {"outcome": "diverged", "iteration": 8})
+    rows = run.folder.metrics.read_text().splitlines()
+    run.folder.metrics.write_text("\n".join(rows[:3]) + "\n")
+    assert checks(pair)[0].differences == ()
+    run.folder.metrics.write_text("\n".join(rows[:3]).replace("indices:", "indices:0") + "\n")
+    assert checks(pair)[0].differences == ("what was consumed until iteration 8 differs",)
+
+
 # ---- the suite -------------------------------------------------------------------------------------------
 
 
