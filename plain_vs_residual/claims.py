@@ -87,7 +87,7 @@ def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
     verdict = Verdict(experiment.name, claim, values, diverged=diverged, reason=reason)
     if len(values) < 2:
         return replace(verdict, mean=float(np.mean(list(values.values())))) if values else verdict
-    low, high, p = interval(list(values.values()), claim.margin, _floor(edition, claim))
+    low, high, p = interval(list(values.values()), claim.margin, _floor(edition, experiment, claim))
     return replace(verdict, mean=float(np.mean(list(values.values()))), low=low, high=high, p=p)
 
 
@@ -106,11 +106,18 @@ def interval(values: Sequence[float], margin: float, floor: float) -> tuple[floa
     return mean - half, mean + half, p
 
 
-def _floor(edition: Edition, claim: Claim) -> float:
-    configuration = edition.records[0].run["configuration"]
-    parts = {"training_error": "num_training", "validation_error": "num_validation"}
-    part = parts.get(claim.column)
-    return 100 / configuration[part] if part else 1e-9
+def _floor(edition: Edition, experiment: Experiment, claim: Claim) -> float:
+    """One image in percent, of the part that the claim's column is about; next to nothing for other columns."""
+    record = next(record for record in edition.of(experiment) if record.final)
+    configuration, final = record.run["configuration"], record.final or {}
+    sizes = {
+        "training_error": configuration["num_training"],
+        "validation_error": configuration["num_validation"],
+        "validation_top5_error": configuration["num_validation"],
+        "test_error": sum(map(sum, final.get("test_confusion", ()))),
+    }
+    size = sizes.get(claim.column, 0)
+    return 100 / size if size else 1e-9
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
