@@ -78,8 +78,15 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps.")] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="bf16, fp32 or fp16; if left out, bf16 where the device has it, else fp32."),
+        typer.Option(help="bf16, fp32, tf32 or fp16; if left out, bf16 where the device has it, else fp32."),
     ] = None,
+    execution: Annotated[
+        str | None,
+        typer.Option(help="eager, graph, compile or compile+graph; if left out, graph with CUDA, eager without."),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
+    ] = False,
     split: Annotated[
         str, typer.Option(help="test, or 45k/5k to hold out a tenth of the training images.")
     ] = "test",
@@ -120,7 +127,7 @@ def train(
     _writable(results)
 
     from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.machine import choose_device, choose_precision, share_cores
+    from plain_vs_residual.machine import choose_device, choose_execution, choose_precision, share_cores
     from plain_vs_residual.progress import SuiteProgress
     from plain_vs_residual.suite import Suite
 
@@ -141,6 +148,7 @@ def train(
         )
     only = _only(network or [], experiments, chosen.name)
     chosen_precision = choose_precision(precision, chosen_device)
+    chosen_execution = choose_execution(execution, chosen_device, chosen_precision)
     dataset = load_dataset(chosen, data)
     num_seeds = seeds or chosen.seeds
     jobs = share_cores(jobs, chosen_device)
@@ -152,6 +160,8 @@ def train(
         seeds=range(first_seed, first_seed + num_seeds),
         precision=chosen_precision,
         device=chosen_device,
+        execution=chosen_execution,
+        deterministic=deterministic,
         only=only,
     )
     refresh = _refresher(results, plots, suite) if report else None
@@ -287,8 +297,11 @@ def _announce(suite: "Suite") -> None:
     print(
         f"{suite.setting.name} on {suite.dataset.name}: {len(dataset.training):,} training and "
         f"{len(dataset.validation):,} validation images; {seeds}; "
-        f"{device['device_name']} ({suite.precision}); records in {suite.results / suite.setting.name}"
+        f"{device['device_name']} ({suite.precision}, {suite.execution}); "
+        f"records in {suite.results / suite.setting.name}"
     )
+    if suite.execution.startswith("compile"):
+        print("note: torch.compile takes about a minute a network the first time; later runs use its cache")
     for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):
         print(f"note: {caveat}")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from plain_vs_residual.training.execution import EXECUTIONS, Execution, best_execution
 from plain_vs_residual.training.step import PRECISIONS, Precision, best_precision
 
 
@@ -38,15 +39,22 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+def all_devices(device: torch.device) -> list[torch.device]:
+    """Every device that ``device`` stands for: ``cuda`` without a number means all GPUs of the machine."""
+    if device.type != "cuda" or device.index is not None:
+        return [device]
+    return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+
+
 def share_cores(jobs: int | None, device: torch.device) -> int:
     """How many runs at once, and gives each its share of the cores.
 
     The networks of a laptop are too thin for several threads: two runs of one thread finish sooner than one
-    run of two, and lose less where another program wants a core.
+    run of two, and lose less where another program wants a core. On GPUs it is one run a device.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs is None:
-        jobs = min(cores, 4) if device.type == "cpu" else 1
+        jobs = min(cores, 4) if device.type == "cpu" else len(all_devices(device))
     if device.type == "cpu":
         torch.set_num_threads(max(1, cores // jobs))
     return jobs
@@ -56,11 +64,36 @@ def choose_precision(name: str | None, device: torch.device) -> Precision:
     """The precision asked for, or the best that the device computes in.
 
     Raises:
-        ValueError: if there is no such precision.
+        ValueError: if there is no such precision, or not on this device.
     """
     if name is not None and name not in PRECISIONS:
         raise ValueError(f"--precision {name}: accepted are {', '.join(PRECISIONS)}")
+    if name == "tf32" and device.type != "cuda":
+        raise ValueError(f"--precision tf32: only CUDA devices have it, not {device.type}; use fp32 or bf16")
     return next((known for known in PRECISIONS if known == name), best_precision(device))
+
+
+def choose_execution(name: str | None, device: torch.device, precision: Precision) -> Execution:
+    """The execution asked for, or the best for the device.
+
+    Raises:
+        ValueError: if there is no such execution, or not on this device or in this precision.
+    """
+    if name is not None and name not in EXECUTIONS:
+        raise ValueError(f"--execution {name}: accepted are {', '.join(EXECUTIONS)}")
+    chosen = next((known for known in EXECUTIONS if known == name), best_execution(device, precision))
+    if chosen.endswith("graph") and device.type != "cuda":
+        raise ValueError(f"--execution {name}: graphs need a CUDA device, not {device.type}; use eager or compile")
+    if chosen.endswith("graph") and precision == "fp16":
+        raise ValueError(f"--execution {name}: fp16 scales its loss on the host; use bf16, or eager or compile")
+    if chosen.startswith("compile") and not compiler():
+        raise ValueError(f"--execution {name}: torch.compile needs a C++ compiler (g++ or clang++); install one")
+    return chosen
+
+
+def compiler() -> str | None:
+    """The C++ compiler that ``torch.compile`` would call."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
 
 
 def unused_gpu() -> str | None:

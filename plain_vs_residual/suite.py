@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import cycle
+from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +19,9 @@ from plain_vs_residual.data.datasets import Dataset, split
 from plain_vs_residual.diagnostics.cost import multiply_adds
 from plain_vs_residual.experiment import Experiment, Network, Study
 from plain_vs_residual.fingerprint import differences, source_hashes
-from plain_vs_residual.machine import environment
+from plain_vs_residual.machine import all_devices, environment
 from plain_vs_residual.settings import Setting, find_setting
+from plain_vs_residual.training.execution import Execution
 from plain_vs_residual.training.loop import Job, Monitor, build_for, train
 from plain_vs_residual.training.schedule import schedule_of
 from plain_vs_residual.training.step import Precision
@@ -67,6 +70,8 @@ class Suite:
     seeds: range
     precision: Precision
     device: torch.device
+    execution: Execution = "eager"
+    deterministic: bool = False
     only: frozenset[str] = frozenset()
 
     @property
@@ -99,7 +104,9 @@ class Suite:
         if study.leader and network.name != Network.parse(study.leader).name:
             setting = setting.with_changes({"schedule": "replay"})
             leader = self._folder(Network.parse(study.leader), seed, study)
-        job = Job(network, setting, seed, self.precision, self.device)
+        # What is recorded of the first iterations is read on the host, which no graph can do.
+        execution: Execution = "eager" if setting.probe_iterations else self.execution
+        job = Job(network, setting, seed, self.precision, self.device, execution, self.deterministic)
         return PlannedRun(job, self._folder(network, seed, study), study.name, (experiment,), leader)
 
     def _folder(self, network: Network, seed: int, study: Study) -> records.RunFolder:
@@ -185,7 +192,8 @@ class Suite:
             "num_validation": len(dataset.validation),
             "data_fingerprint": self._fingerprint(run),
             "precision": job.precision,
-            "execution": "eager",
+            "execution": job.execution,
+            "deterministic": job.deterministic,
         }
 
     def train(self, runs: list[PlannedRun], monitor: SuiteMonitor, jobs: int = 1) -> None:
@@ -217,7 +225,11 @@ class Suite:
         waiting, running = list(pending), dict[Future[None], PlannedRun]()
         datasets = {run.job.setting.split: self.dataset_of(run) for run in pending}
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(jobs, context, _prepare_worker, (datasets, torch.get_num_threads()))
+        devices = context.Queue()
+        for _, device in zip(range(jobs), cycle(all_devices(self.device))):
+            devices.put(device)
+        prepared = (datasets, torch.get_num_threads(), devices)
+        pool = ProcessPoolExecutor(jobs, context, _prepare_worker, prepared)
         try:
             while waiting or running:
                 leaders = {run.folder.path for run in (*waiting, *running.values())}
@@ -266,14 +278,24 @@ class _Unwatched:
         pass
 
 
-_worker_datasets: dict[str, Dataset] = {}
+@dataclass
+class _Worker:
+    """What a worker process keeps between its runs."""
+
+    datasets: dict[str, Dataset]
+    device: torch.device
 
 
-def _prepare_worker(datasets: dict[str, Dataset], threads: int) -> None:
+_worker: _Worker
+
+
+def _prepare_worker(datasets: dict[str, Dataset], threads: int, devices: "Queue[torch.device]") -> None:
+    global _worker  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the suite's own process ends its workers
     torch.set_num_threads(threads)
-    _worker_datasets.update(datasets)
+    _worker = _Worker(datasets, devices.get())
 
 
 def _train_in_worker(job: Job, folder: records.RunFolder, run: dict[str, Any], rates: list[list[float]]) -> None:
-    train(job, _worker_datasets[job.setting.split], folder, run, _Unwatched(), rates)
+    dataset = _worker.datasets[job.setting.split]
+    train(replace(job, device=_worker.device), dataset, folder, run, _Unwatched(), rates)

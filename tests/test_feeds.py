@@ -1,6 +1,6 @@
 """Feeds: the vectorised crop against a slow one image by image, normalisation, digests, loader workers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +11,14 @@ import torch
 from plain_vs_residual.data.augmentation import crop_and_flip
 from plain_vs_residual.data.datasets import Dataset, Images, load_dataset
 from plain_vs_residual.data.digest import ConsumptionDigest
-from plain_vs_residual.data.feeds import LoaderFeed, ResidentFeed, evenly_spaced
+from plain_vs_residual.data.feeds import Batch, Feed, LoaderFeed, ResidentFeed, evenly_spaced
 from plain_vs_residual.settings import IMAGENET, Setting
 
 CPU = torch.device("cpu")
+
+
+def batches_of(feed: Feed, start: int, stop: int) -> Iterator[Batch]:
+    return (feed.batch(*inputs) for inputs in feed.inputs(start, stop))
 
 
 def slow_view(pixels: np.ndarray, mean: np.ndarray, crop: list[int], flip: bool, padding: int) -> np.ndarray:
@@ -34,7 +38,7 @@ def test_the_fast_view_equals_the_slow_one_image_by_image(tiny_setting: Setting,
     pixels = tiny_dataset.training.pixels.numpy()
     mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
     assert drawn["flips"].any()
-    for step, (images, labels) in enumerate(feed.training_batches(0, 6)):
+    for step, (images, labels) in enumerate(batches_of(feed, 0, 6)):
         assert images.shape == (8, 1, 8, 8)
         for row, index in enumerate(drawn["indices"][step].tolist()):
             crop, flip = drawn["crops"][step, row].tolist(), bool(drawn["flips"][step, row])
@@ -45,7 +49,7 @@ def test_the_fast_view_equals_the_slow_one_image_by_image(tiny_setting: Setting,
 
 def test_images_come_in_channels_last_order(tiny_setting: Setting, image_folder: Path) -> None:
     dataset = load_dataset(tiny_setting, image_folder)
-    images, _ = next(ResidentFeed(dataset, tiny_setting, 0, CPU).training_batches(0, 1))
+    images, _ = next(batches_of(ResidentFeed(dataset, tiny_setting, 0, CPU), 0, 1))
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -67,7 +71,7 @@ def test_a_limited_evaluation_takes_evenly_spaced_images() -> None:
 
 
 def digest_after(feed: ResidentFeed, stop: int = 4) -> dict[str, str]:
-    for _ in feed.training_batches(0, stop):
+    for _ in batches_of(feed, 0, stop):
         pass
     return feed.digest.state()
 
@@ -84,7 +88,7 @@ def test_a_digest_goes_on_where_another_stopped(tiny_setting: Setting, tiny_data
     digest_after(feed, stop=2)
     resumed = ResidentFeed(tiny_dataset, tiny_setting, 5, CPU)
     resumed.digest.restore(feed.digest.state())
-    for _ in resumed.training_batches(2, 6):
+    for _ in batches_of(resumed, 2, 6):
         pass
     assert resumed.digest.state() == whole
 
@@ -102,7 +106,7 @@ def test_the_pixel_digest_notices(change: str) -> None:
     states = []
     for seen in ((pixels, labels), changed[change]()):
         digest = ConsumptionDigest(CPU)
-        digest.add({}, *seen)
+        digest.add_pixels(*seen)
         states.append(digest.state())
     assert states[0] != states[1]
 
@@ -127,9 +131,7 @@ def test_the_loader_gives_the_same_batches_with_and_without_workers(
     dataset = load_dataset(small_imagenet, image_folder)
     feeds = [LoaderFeed(dataset, small_imagenet, 0, CPU) for _ in range(2)]
     feeds[1].num_workers = 1
-    for (images, labels), (same_images, same_labels) in zip(
-        *(f.training_batches(0, 2) for f in feeds), strict=True
-    ):
+    for (images, labels), (same_images, same_labels) in zip(*(batches_of(f, 0, 2) for f in feeds), strict=True):
         assert images.shape == (4, 3, 28, 28)
         assert torch.equal(images, same_images)
         assert torch.equal(labels, same_labels)

@@ -172,7 +172,7 @@ def test_evaluate_command(
         ((), "--normalise is needed"),
         (("--normalise", "0.5,0.5/0.2,0.2"), "gives 2 channels, the images of images have 3"),
         (("--normalise", "ours", "--part", "test"), "accepted are training and validation"),
-        (("--normalise", "ours", "--precision", "fp8"), "accepted are bf16, fp32, fp16"),
+        (("--normalise", "ours", "--precision", "fp8"), "accepted are bf16, fp32, tf32, fp16"),
         (("--normalise", "ours", "--setting", "digits", "--data", ""), "no such folder"),
         (("--normalise", "ours", "--network", "cifar-residual56"), "180 missing: layer1.3.conv1.weight"),
         (("--normalise", "ours", "--network", "resnet20"), "unknown network 'resnet20'"),

@@ -158,7 +158,7 @@ def test_input_scaling_is_what_its_name_says(
 def test_images_are_enlarged_on_the_device(tiny_setting: Any, tiny_dataset: Any) -> None:
     feed = ResidentFeed(tiny_dataset, tiny_setting.with_changes({"enlarge_to": 20}), 0, CPU)
     small = ResidentFeed(tiny_dataset, tiny_setting, 0, CPU)
-    (images, _), (originals, _) = (next(iter(one.training_batches(0, 1))) for one in (feed, small))
+    (images, _), (originals, _) = (one.batch(*next(one.inputs(0, 1))) for one in (feed, small))
     assert images.shape == (8, 1, 20, 20)
     wanted = torch.nn.functional.interpolate(originals, (20, 20), mode="bilinear")
     torch.testing.assert_close(images, wanted)

@@ -139,7 +139,8 @@ def test_a_step_is_plain_sgd_with_momentum() -> None:
         (gradient,) = torch.autograd.grad(loss, weight)
         velocity = 0.9 * velocity + gradient + 0.01 * weight.detach()
         weight = weight.detach() - rate * velocity
-        assert trainer.step(images, labels, rate, Totals.zero(torch.device("cpu"))) == rate
+        trainer.learning_rate.fill_(rate)
+        trainer.step(images, labels)
         torch.testing.assert_close(net[1].weight.detach(), weight)
 
 
@@ -159,7 +160,7 @@ def test_errors_are_taken_evenly_and_at_the_end() -> None:
 
 
 def test_totals_read_as_mean_loss_and_percent() -> None:
-    totals = Totals.zero(torch.device("cpu"))
+    totals = Totals(torch.device("cpu"))
     logits = torch.eye(10)[:4]
     totals.add(logits, torch.tensor([0, 1, 9, 9]), torch.tensor(2.0), top5=True)
     loss, error, top5_error = totals.read()

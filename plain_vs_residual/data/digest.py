@@ -1,7 +1,6 @@
 """A running hash of what a run consumed, taken where it is consumed."""
 
 import hashlib
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -22,13 +21,17 @@ class ConsumptionDigest:
     def __init__(self, device: torch.device) -> None:
         self.chains: dict[str, str] = {}
         self.pixels = torch.zeros((), dtype=torch.int64, device=device)
+        self.weights: dict[int, Tensor] = {}
 
-    def add(self, draws: Draws, pixels: Tensor, labels: Tensor) -> None:
-        """Adds one batch: its draws (on the CPU), its uint8 pixels (N, H, W, C) and int64 labels (N)."""
+    def add_draws(self, draws: Draws) -> None:
+        """Adds what was drawn for one batch, on the CPU."""
         for name, values in draws.items():
             previous = self.chains.get(name, "").encode()
             self.chains[name] = hashlib.sha256(previous + values.numpy().tobytes()).hexdigest()[:16]
-        checksum = _checksum(pixels) + 31 * _checksum(labels)
+
+    def add_pixels(self, pixels: Tensor, labels: Tensor) -> None:
+        """Adds the uint8 pixels (N, H, W, C) and int64 labels (N) of one batch, on the device and in place."""
+        checksum = self._checksum(pixels) + 31 * self._checksum(labels)
         self.pixels.mul_(1_000_003).add_(checksum)
 
     def state(self) -> dict[str, str]:
@@ -41,15 +44,13 @@ class ConsumptionDigest:
         unsigned = int(state["pixels"], 16)
         self.pixels.fill_(unsigned - 2**64 if unsigned >= 2**63 else unsigned)
 
-
-def _checksum(values: Tensor) -> Tensor:
-    """Sum of integers, each times a weight of its own place, so that order counts."""
-    flat = values.reshape(-1).to(torch.int32)
-    return (flat * _weights(flat.numel(), values.device)).sum(dtype=torch.int64)
-
-
-@lru_cache(maxsize=4)
-def _weights(num: int, device: torch.device) -> Tensor:
-    # Below 2**23, so that the product with a byte fits into 31 bits.
-    generator = keyed_generator(0, "checksum weights")
-    return torch.randint(1, 2**23, (num,), dtype=torch.int32, generator=generator).to(device)
+    def _checksum(self, values: Tensor) -> Tensor:
+        """Sum of integers, each times a weight of its own place, so that order counts."""
+        flat = values.reshape(-1).to(torch.int32)
+        if flat.numel() not in self.weights:
+            # Below 2**23, so that the product with a byte fits into 31 bits.
+            drawn = torch.randint(
+                1, 2**23, flat.shape, dtype=torch.int32, generator=keyed_generator(0, "checksum weights")
+            )
+            self.weights[flat.numel()] = drawn.to(flat.device)
+        return (flat * self.weights[flat.numel()]).sum(dtype=torch.int64)

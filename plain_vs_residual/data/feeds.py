@@ -1,5 +1,6 @@
 """Feeds bring batches to the device: from tensors that live there, or from a loader that decodes files."""
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Protocol
@@ -14,11 +15,12 @@ from torch.utils.data import Dataset as TorchDataset
 from plain_vs_residual.data.augmentation import crop_and_flip
 from plain_vs_residual.data.datasets import Dataset, ImageFiles, Images, decode_image
 from plain_vs_residual.data.digest import ConsumptionDigest
-from plain_vs_residual.data.stream import DataStream, Draws, draws_of
+from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.settings import Setting
 
 Part = Literal["training", "validation", "test"]
 Batch = tuple[Tensor, Tensor]
+Inputs = tuple[Tensor, ...]
 
 # torchvision's, of the ImageNet training set; eigenvalues and -vectors from Krizhevsky et al. (2012).
 CHANNEL_MEAN = (0.485, 0.456, 0.406)
@@ -28,13 +30,21 @@ EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836
 
 
 class Feed(Protocol):
-    """What the training loop asks for; ``digest`` holds what was handed out so far."""
+    """What the training loop asks for; ``digest`` holds what was handed out so far.
+
+    ``batch(*inputs)`` of the inputs of an iteration runs on the device alone and in place, so that it can be
+    recorded together with the step that follows it.
+    """
 
     num_training: int
     digest: ConsumptionDigest
 
-    def training_batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Images float (N, C, H, W) in channels-last order and labels int64 (N) of those iterations."""
+    def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
+        """For each of those iterations the tensors on the device that :meth:`batch` makes a batch of."""
+        ...
+
+    def batch(self, *inputs: Tensor) -> Batch:
+        """Images float (N, C, H, W) in channels-last order and labels int64 (N)."""
         ...
 
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
@@ -75,22 +85,19 @@ class ResidentFeed:
         self.pixels = {name: pad(part.pixels, border).to(device) for name, part in held.items()}
         self.labels = {name: part.labels.to(device) for name, part in held.items()}
 
-    def training_batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
         drawn = self.stream.segment(start, stop)
-        on_device = {name: values.to(self.device) for name, values in drawn.items()}
+        on_device = [drawn[name].to(self.device) for name in ("indices", "crops", "flips")]
         for step in range(stop - start):
-            indices = on_device["indices"][step]
-            pixels, mean = crop_and_flip(
-                self.pixels["training"],
-                self.mean,
-                indices,
-                on_device["crops"][step],
-                on_device["flips"][step],
-                self.image_size,
-            )
-            labels = self.labels["training"][indices]
-            self.digest.add({name: values[step] for name, values in drawn.items()}, pixels, labels)
-            yield self._prepare(pixels, mean), labels
+            self.digest.add_draws({name: values[step] for name, values in drawn.items()})
+            yield tuple(values[step] for values in on_device)
+
+    def batch(self, *inputs: Tensor) -> Batch:
+        indices, crops, flips = inputs
+        pixels, mean = crop_and_flip(self.pixels["training"], self.mean, indices, crops, flips, self.image_size)
+        labels = self.labels["training"][indices]
+        self.digest.add_pixels(pixels, labels)
+        return self._prepare(pixels, mean), labels
 
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         inner = slice(self.padding, self.padding + self.image_size)
@@ -127,8 +134,10 @@ class LoaderFeed:
         self.mean = torch.tensor(CHANNEL_MEAN, device=device)
         self.std = torch.tensor(CHANNEL_STD, device=device)
         self.components = (torch.tensor(EIGENVECTORS) * torch.tensor(EIGENVALUES)).to(device)
+        if self.num_workers:
+            transforms()  # here once, not in each worker of each evaluation
 
-    def training_batches(self, start: int, stop: int) -> Iterator[Batch]:
+    def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
         drawn = self.stream.segment(start, stop)
         # Plain numbers, one batch at a time: tensors would travel to the workers through shared memory.
         keys = (
@@ -139,12 +148,14 @@ class LoaderFeed:
             for step in range(stop - start)
         )
         loader = self._loader(AugmentedFiles(self.files["training"], self.setting.image_size), keys)
-        for step, (pixels, labels) in enumerate(loader):
-            pixels, labels = pixels.to(self.device), labels.to(self.device)
-            draws: Draws = {name: values[step] for name, values in drawn.items()}
-            self.digest.add(draws, pixels, labels)
-            shift = draws["colours"].to(self.device) @ self.components.T
-            yield self._normalise(pixels, shift[:, None, None, :]), labels
+        for step, batch in enumerate(loader):
+            self.digest.add_draws({name: values[step] for name, values in drawn.items()})
+            yield tuple(values.to(self.device, non_blocking=True) for values in (*batch, drawn["colours"][step]))
+
+    def batch(self, *inputs: Tensor) -> Batch:
+        pixels, labels, colours = inputs
+        self.digest.add_pixels(pixels, labels)
+        return self._normalise(pixels, (colours @ self.components.T)[:, None, None, :]), labels
 
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         chosen = evenly_spaced(len(self.files[part]), limit)
@@ -172,14 +183,16 @@ class AugmentedFiles(TorchDataset[Batch]):
         self.image_size = image_size
 
     def __getitem__(self, draws: dict[str, Any]) -> Batch:
-        index = draws["indices"]
-        image = _resize_shorter_side(decode_image(self.files.paths[index]), draws["sides"])
-        room = (image.shape[0] - self.image_size, image.shape[1] - self.image_size)
-        top, left = (int(draws["crops"][axis] * (room[axis] + 1)) for axis in (0, 1))
-        pixels = image[top : top + self.image_size, left : left + self.image_size]
+        v2, index = transforms(), draws["indices"]
+        image = v2.resize(decode_image(self.files.paths[index]), [draws["sides"]])
+        top, left = (
+            int(drawn * (length - self.image_size + 1))
+            for drawn, length in zip(draws["crops"], v2.get_size(image), strict=True)
+        )
+        image = v2.crop(image, top, left, self.image_size, self.image_size)
         if draws["flips"]:
-            pixels = pixels[:, ::-1]
-        return torch.from_numpy(pixels.copy()), self.files.labels[index]
+            image = v2.horizontal_flip(image)
+        return _height_width_channels(image), self.files.labels[index]
 
 
 class CentredFiles(TorchDataset[Batch]):
@@ -190,14 +203,18 @@ class CentredFiles(TorchDataset[Batch]):
         self.image_size = image_size
 
     def __getitem__(self, index: int) -> Batch:
-        side = round(self.image_size * 256 / 224)
-        image = _resize_shorter_side(decode_image(self.files.paths[index]), side)
-        top, left = ((length - self.image_size) // 2 for length in image.shape[:2])
-        pixels = image[top : top + self.image_size, left : left + self.image_size]
-        return torch.from_numpy(pixels.copy()), self.files.labels[index]
+        v2 = transforms()
+        image = v2.resize(decode_image(self.files.paths[index]), [round(self.image_size * 256 / 224)])
+        image = v2.center_crop(image, [self.image_size, self.image_size])
+        return _height_width_channels(image), self.files.labels[index]
 
 
-def _resize_shorter_side(image: Any, side: int) -> np.ndarray:
-    width, height = image.size
-    scale = side / min(width, height)
-    return np.asarray(image.resize((max(side, round(width * scale)), max(side, round(height * scale))), 2))
+def _height_width_channels(image: Any) -> Tensor:
+    return torch.from_numpy(np.array(image))
+
+
+def transforms() -> Any:
+    """torchvision's functional transforms, v2: what is drawn at random is drawn by the stream."""
+    from plain_vs_residual.torchvision_import import torchvision
+
+    return importlib.import_module(f"{torchvision.__name__}.transforms.v2.functional")

@@ -44,7 +44,7 @@ class Predictions:
 
 def predict(trainer: Trainer, batches: Iterable[Batch]) -> Predictions:
     """Shows every image to a network in evaluation mode; error and loss are summed exactly as in training."""
-    totals = Totals.zero(trainer.device)
+    totals = Totals(trainer.device)
     labels_seen, predicted = [], []
     trainer.network.eval()
     with torch.inference_mode():

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,13 +23,21 @@ from plain_vs_residual.experiment import Network
 from plain_vs_residual.networks import StackedNetwork, build, num_parameters, parameter_hashes
 from plain_vs_residual.settings import Setting
 from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
+from plain_vs_residual.training.execution import Execution, executed, prepare_arithmetic
 from plain_vs_residual.training.plateau import Plateau
 from plain_vs_residual.training.schedule import schedule_of
-from plain_vs_residual.training.step import Precision, Totals, Trainer, autocast
+from plain_vs_residual.training.step import Precision, Trainer, autocast
+
+# Between two evaluations a checkpoint is written this often: the most that a kill can cost.
+CHECKPOINT_SECONDS = 300.0
+
+
+class Stopped(KeyboardInterrupt):
+    """A run was asked to stop and left a checkpoint."""
 
 
 class Monitor(Protocol):
-    """Watches a run; has no influence on it."""
+    """Watches a run; has no influence on its numbers."""
 
     def advanced(self, iteration: int, iterations: int) -> None:
         """An iteration was queued on the device."""
@@ -48,6 +57,8 @@ class Job:
     seed: int
     precision: Precision
     device: torch.device
+    execution: Execution = "eager"
+    deterministic: bool = False
 
 
 def build_for(job: Job, dataset: Dataset) -> StackedNetwork:
@@ -74,6 +85,7 @@ def train(
     run: dict[str, Any],
     monitor: Monitor,
     replayed: list[list[float]] | None = None,
+    stops: Callable[[], bool] = lambda: False,
 ) -> None:
     """Trains to the end of the budget, or until the loss is no longer finite, and writes every record.
 
@@ -84,8 +96,13 @@ def train(
         run: content of ``run.json``, completed here by what is known only once the network is built.
         monitor: is told about progress.
         replayed: learning rates of the pair's leader, for the schedule ``replay``.
+        stops: whether the run is to be left; asked after every iteration.
+
+    Raises:
+        Stopped: if it was left; the checkpoint holds everything done so far.
     """
     started = time.perf_counter()
+    prepare_arithmetic(job.device, job.precision, deterministic=job.deterministic)
     if job.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(job.device)
     network = build_for(job, dataset)
@@ -109,29 +126,44 @@ def train(
         momentum=job.setting.momentum,
         weight_decay=job.setting.weight_decay,
         precision=job.precision,
+        compiled=job.execution.startswith("compile"),
     )
     feed = make_feed(dataset, job.setting, job.seed, job.device)
     state = _State.resume(checkpoint, trainer, feed) if checkpoint else _State.begin(trainer, feed)
     if checkpoint and plateau:
         plateau.restore(checkpoint["plateau"])
     probe = FirstIterations(network) if state.iteration < job.setting.probe_iterations else None
+    step = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), job.execution)
+
+    def save() -> None:
+        extra = {"plateau": plateau.state()} if plateau else {}
+        save_checkpoint(folder.checkpoint, state.checkpoint(trainer, feed) | extra)
 
     for stop in evaluation_points(schedule.iterations, job.setting.evaluations):
         if stop <= state.iteration:
             continue
-        totals = Totals.zero(job.device)
-        clock = time.perf_counter()
-        for images, labels in feed.training_batches(state.iteration, stop):
-            rate = trainer.step(images, labels, rate_of(state.iteration), totals)
+        clock = saved = time.perf_counter()
+        for inputs in feed.inputs(state.iteration, stop):
+            rate = rate_of(state.iteration)
+            trainer.learning_rate.fill_(rate)
+            step(*inputs)
             state.note_rate(rate)
             if probe:
-                state.first_iterations.append(probe.row(state.iteration, totals.last_loss()))
+                state.first_iterations.append(probe.row(state.iteration, trainer.totals.last_loss.item()))
                 if state.iteration + 1 >= job.setting.probe_iterations:
                     probe.close()
                     probe = None
             state.iteration += 1
             monitor.advanced(state.iteration, schedule.iterations)
-        running_loss, running_error, _ = totals.read()
+            now, stopping = time.perf_counter(), stops()
+            if state.iteration < stop and (stopping or now - saved > CHECKPOINT_SECONDS):
+                state.training_seconds += now - clock
+                save()
+                clock = saved = time.perf_counter()
+                if stopping:
+                    raise Stopped(_where(folder, state.iteration, schedule.iterations))
+        running_loss, running_error, _ = trainer.totals.read()
+        trainer.totals.clear()
         state.training_seconds += time.perf_counter() - clock
 
         clock = time.perf_counter()
@@ -161,11 +193,16 @@ def train(
             break
         if plateau:
             plateau.evaluated(validation_loss)
-        extra = {"plateau": plateau.state()} if plateau else {}
-        save_checkpoint(folder.checkpoint, state.checkpoint(trainer, feed) | extra)
+        save()
         monitor.evaluated(row, schedule.iterations)
+        if stops() and state.iteration < schedule.iterations:
+            raise Stopped(_where(folder, state.iteration, schedule.iterations))
 
     _finish(job, dataset, folder, trainer, feed, state, time.perf_counter() - started)
+
+
+def _where(folder: records.RunFolder, iteration: int, iterations: int) -> str:
+    return f"{folder.path.name} is saved at iteration {iteration:,} of {iterations:,}"
 
 
 class _State:
@@ -200,9 +237,7 @@ class _State:
         state = cls(checkpoint["initial_responses"])
         for name in cls.KEPT:
             setattr(state, name, checkpoint[name])
-        trainer.network.load_state_dict(checkpoint["network"])
-        trainer.optimizer.load_state_dict(checkpoint["optimizer"])
-        trainer.scaler.load_state_dict(checkpoint["scaler"])
+        trainer.restore(checkpoint)
         feed.digest.restore(checkpoint["consumed"])
         return state
 
@@ -210,9 +245,7 @@ class _State:
         return {
             **{name: getattr(self, name) for name in self.KEPT},
             "initial_responses": self.initial_responses,
-            "network": trainer.network.state_dict(),
-            "optimizer": trainer.optimizer.state_dict(),
-            "scaler": trainer.scaler.state_dict(),
+            **trainer.state(),
             "consumed": feed.digest.state(),
         }
 

@@ -1,15 +1,14 @@
 """One step of SGD and one evaluation, in a chosen precision, without waiting for the device."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-Precision = Literal["bf16", "fp32", "fp16"]
+Precision = Literal["bf16", "fp32", "tf32", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -30,59 +29,71 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-@dataclass
 class Totals:
-    """Sums on the device over the images seen; reading them is the only transfer."""
+    """Sums over the images seen, kept on the device; reading them is the only transfer.
 
-    loss: Tensor
-    errors: Tensor
-    top5_errors: Tensor
-    num: int = 0
-    last: Tensor | None = None
+    Attributes:
+        sums: loss, errors, top-5 errors and number of images, (4,); in double precision where the device has
+            it, so that the order of adding hardly counts.
+        last_loss: mean loss of the last batch (nats), a scalar.
+    """
 
-    @classmethod
-    def zero(cls, device: torch.device) -> "Totals":
-        """Empty sums; losses in double precision, so that the order of adding hardly counts."""
-        accumulate = torch.float32 if device.type == "mps" else torch.float64
-        return cls(
-            torch.zeros((), dtype=accumulate, device=device),
-            torch.zeros((), dtype=torch.int64, device=device),
-            torch.zeros((), dtype=torch.int64, device=device),
-        )
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+        self.last_loss = torch.full((), math.nan, device=device)
 
     def add(self, logits: Tensor, labels: Tensor, loss: Tensor, *, top5: bool = False) -> None:
         """Adds a batch by its logits (N, num_classes), labels (N) and mean loss."""
-        self.last = loss.detach()
-        self.loss += self.last * len(labels)
-        self.errors += (logits.argmax(dim=1) != labels).sum()
+        self.last_loss.copy_(loss)
+        self.sums[0] += loss * len(labels)
+        self.sums[1] += (logits.argmax(dim=1) != labels).sum()
         if top5:
             best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-            self.top5_errors += (best != labels[:, None]).all(dim=1).sum()
-        self.num += len(labels)
+            self.sums[2] += (best != labels[:, None]).all(dim=1).sum()
+        self.sums[3] += len(labels)
 
-    def last_loss(self) -> float:
-        """Mean loss of the last batch (nats)."""
-        return math.nan if self.last is None else float(self.last.item())
+    def clear(self) -> None:
+        """Begins anew, in the same memory."""
+        self.sums.zero_()
 
     def read(self) -> tuple[float, float, float]:
         """Mean loss (nats), error and top-5 error (percent)."""
-        num = max(self.num, 1)
-        return (
-            self.loss.item() / num,
-            100 * self.errors.item() / num,
-            100 * self.top5_errors.item() / num,
-        )
+        loss, errors, top5_errors, num = self.sums.tolist()
+        num = max(num, 1)
+        return loss / num, 100 * errors / num, 100 * top5_errors / num
 
 
 class Trainer:
-    """A network with its optimizer: SGD with momentum and weight decay on every parameter, BN included."""
+    """A network with its optimizer: SGD with momentum and weight decay on every parameter, BN included.
 
-    def __init__(self, network: nn.Module, *, momentum: float, weight_decay: float, precision: Precision) -> None:
+    A step reads and writes tensors that stay in place, the learning rate among them, and never waits for the
+    device: it can be recorded and replayed (:mod:`plain_vs_residual.training.execution`).
+
+    Args:
+        network: on its device.
+        momentum: of SGD, no Nesterov.
+        weight_decay: on every parameter.
+        precision: in which the network computes; weights, optimizer and BN statistics stay fp32.
+        compiled: whether training passes go through ``torch.compile``; evaluation never does.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        momentum: float,
+        weight_decay: float,
+        precision: Precision,
+        compiled: bool = False,
+    ) -> None:
         self.network = network
+        self.training_pass: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
         self.device = next(network.parameters()).device
         self.precision = precision
+        self.totals = Totals(self.device)
+        self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = torch.optim.SGD(
-            network.parameters(), lr=0.0, momentum=momentum, weight_decay=weight_decay
+            network.parameters(), lr=self.learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True
         )
         # fp16 has too few exponent bits for small gradients; the other precisions need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -93,22 +104,38 @@ class Trainer:
             logits: Tensor = self.network(images)
         return logits.float()
 
-    def step(self, images: Tensor, labels: Tensor, learning_rate: float, totals: Totals) -> float:
-        """One iteration; adds its loss and errors to ``totals`` and returns the rate that was applied."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        logits = self.forward(images)
-        loss = cross_entropy(logits, labels)
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """One iteration at ``learning_rate``; adds its loss and errors to ``totals``."""
         self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.precision):
+            logits = self.training_pass(images).float()
+        loss = cross_entropy(logits, labels)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        totals.add(logits.detach(), labels, loss)
-        return float(self.optimizer.param_groups[0]["lr"])
+        self.totals.add(logits.detach(), labels, loss.detach())
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "totals": self.totals.sums,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from an earlier :meth:`state`."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate  # loading put a copy in its place
+        self.scaler.load_state_dict(state["scaler"])
+        self.totals.sums.copy_(state["totals"])
 
     def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float, float]:
         """Mean loss (nats), error and top-5 error (percent) in evaluation mode."""
-        totals = Totals.zero(self.device)
+        totals = Totals(self.device)
         self.network.eval()
         with torch.inference_mode():
             for images, labels in batches:

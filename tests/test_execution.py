@@ -1,0 +1,123 @@
+"""Execution: a recorded step does what the step does, with nothing baked in that changes between iterations."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from plain_vs_residual.data.feeds import ResidentFeed
+from plain_vs_residual.experiment import Network
+from plain_vs_residual.networks import build
+from plain_vs_residual.training import execution, loop
+from plain_vs_residual.training.execution import RecordedStep, best_execution, executed
+from plain_vs_residual.training.step import Trainer
+from tests.test_training import CLOCKS, train_all
+
+CPU = torch.device("cpu")
+
+
+class TracingRecorder:
+    """Stands in for a CUDA graph on the CPU: keeps the device operations of a call, and no Python, for replay."""
+
+    def __init__(self, written: Callable[[], list[Tensor]]) -> None:
+        self.written = written
+        self.recorded = self.replayed = 0
+
+    def warm_up(self, function: Callable[[], None]) -> None:
+        function()
+
+    def record(self, function: Callable[[], None]) -> Callable[[], None]:
+        before = [tensor.clone() for tensor in self.written()]
+        traced: Any = make_fx(lambda: (function(), torch.zeros(()))[1])()
+        with torch.no_grad():
+            for tensor, value in zip(self.written(), before, strict=True):
+                tensor.copy_(value)
+        self.recorded += 1
+
+        def replay() -> None:
+            self.replayed += 1
+            with torch.no_grad():
+                traced()
+
+        return replay
+
+
+def tensors_of(trainer: Trainer, feed: ResidentFeed) -> list[Tensor]:
+    momentum = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
+    totals = [trainer.totals.sums, trainer.totals.last_loss, feed.digest.pixels]
+    return [*trainer.network.state_dict().values(), *momentum, *totals]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_recorded_step_equals_the_eager_one(precision: Any, tiny_setting: Any, tiny_dataset: Any) -> None:
+    ends = []
+    for recorded in (False, True):
+        network = build(
+            Network.parse("residual18-B"), in_channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        trainer = Trainer(network, momentum=0.9, weight_decay=1e-4, precision=precision)
+        feed = ResidentFeed(tiny_dataset, tiny_setting, 0, CPU)
+        recorder = TracingRecorder(lambda trainer=trainer, feed=feed: tensors_of(trainer, feed))
+
+        def step(*inputs: Tensor, trainer: Trainer = trainer, feed: ResidentFeed = feed) -> None:
+            trainer.step(*feed.batch(*inputs))
+
+        take: Any = RecordedStep(step, recorder) if recorded else step
+        for iteration, inputs in enumerate(feed.inputs(0, 9)):
+            trainer.learning_rate.fill_(0.1 / (iteration + 1))
+            if iteration == 6:
+                trainer.totals.clear()
+            take(*inputs)
+        assert (recorder.recorded, recorder.replayed) == ((1, 6) if recorded else (0, 0))
+        assert trainer.totals.read()[1] > 0
+        ends.append([feed.digest.state()["pixels"], *tensors_of(trainer, feed)])
+    assert ends[0][0] == ends[1][0]
+    for eager, replayed in zip(ends[0][1:], ends[1][1:], strict=True):
+        assert torch.equal(eager, replayed)
+
+
+def test_a_recorded_step_takes_batches_of_one_size() -> None:
+    recorder = TracingRecorder(list)
+    step = RecordedStep(lambda _: None, recorder)
+    for _ in range(4):
+        step(torch.zeros(3))
+    with pytest.raises(AssertionError, match="one size"):
+        step(torch.zeros(2))
+
+
+def test_a_graph_is_the_choice_on_cuda_alone() -> None:
+    assert best_execution(CPU, "bf16") == "eager"
+    assert best_execution(torch.device("cuda"), "bf16") == "graph"
+    assert best_execution(torch.device("cuda"), "fp16") == "eager"
+    assert isinstance(executed(print, "compile+graph"), RecordedStep)
+    assert executed(print, "compile") is print
+
+
+def test_a_run_through_a_recorder_leaves_the_records_of_an_eager_one(
+    make_suite: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop itself: evaluations, checkpoints and the trace of rates around a step without Python in it."""
+    (eager,) = train_all(make_suite("residual18-A", results=tmp_path / "eager"))
+    trainers: list[Trainer] = []
+    feeds: list[ResidentFeed] = []
+
+    def kept(kind: Any, where: list[Any]) -> Any:
+        def make(*args: Any, **kwargs: Any) -> Any:
+            where.append(kind(*args, **kwargs))
+            return where[-1]
+
+        return make
+
+    monkeypatch.setattr(loop, "Trainer", kept(Trainer, trainers))
+    monkeypatch.setattr(loop, "make_feed", kept(ResidentFeed, feeds))
+    recorder = TracingRecorder(lambda: tensors_of(trainers[-1], feeds[-1]))
+    monkeypatch.setattr(execution, "CudaGraphRecorder", lambda: recorder)
+    (graphed,) = train_all(make_suite("residual18-A", results=tmp_path / "graph", execution="graph"))
+    assert recorder.replayed == 9
+    first, second = (pd.read_csv(folder.metrics).drop(columns=CLOCKS) for folder in (eager, graphed))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert eager.responses.read_bytes() == graphed.responses.read_bytes()
