@@ -1,8 +1,9 @@
 """The commands; thin. torch is imported only where something is trained."""
 
+import errno
 import os
+import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +11,15 @@ import typer
 
 from plain_vs_residual import cli_networks
 from plain_vs_residual.experiment import FAMILY_HINT, Experiment, Network, load_experiments
+from plain_vs_residual.interrupt import interrupt
+from plain_vs_residual.publish import Refresher, editions, publish
 from plain_vs_residual.records import RESULTS, plots_folder
 from plain_vs_residual.settings import SETTINGS, Setting, find_setting
 
 if TYPE_CHECKING:
     import torch
 
-    from plain_vs_residual.analysis import Edition
-    from plain_vs_residual.suite import PlannedRun, Suite
+    from plain_vs_residual.suite import Suite
 
 app = typer.Typer(
     help="Plain and residual networks trained in pairs (He et al., 2015).",
@@ -108,15 +110,15 @@ def train(
     report: Annotated[bool, typer.Option(help="Keep the report up to date after every run.")] = True,
 ) -> None:
     """Trains what is not finished yet and keeps the report up to date; everything by default."""
-    for option, number, least in (
-        ("--seeds", seeds, 1),
-        ("--first-seed", first_seed, 0),
-        ("--iterations", iterations, 1),
-        ("--evaluations", evaluations, 1),
-        ("--jobs", jobs, 1),
+    for option, number, least, most in (
+        ("--seeds", seeds, 1, 1000),
+        ("--first-seed", first_seed, 0, 2**31),
+        ("--iterations", iterations, 1, 10**9),
+        ("--evaluations", evaluations, 1, 10**4),
+        ("--jobs", jobs, 1, 256),
     ):
-        if number is not None and number < least:
-            raise ValueError(f"{option} {number}: a whole number from {least} on is needed")
+        if number is not None and not least <= number <= most:
+            raise ValueError(f"{option} {number}: a whole number from {least} to {most} is needed")
     if split not in ("test", "45k/5k"):
         raise ValueError(f"--split {split}: accepted are test and 45k/5k")
     if setting:
@@ -130,6 +132,7 @@ def train(
     from plain_vs_residual.machine import choose_device, choose_execution, choose_precision, share_cores
     from plain_vs_residual.progress import SuiteProgress
     from plain_vs_residual.suite import Suite
+    from plain_vs_residual.training.loop import Stopped
 
     chosen_device = choose_device(device)
     chosen = _choose_setting(setting, chosen_device).with_changes({"split": split})
@@ -164,18 +167,24 @@ def train(
         deterministic=deterministic,
         only=only,
     )
-    refresh = _refresher(results, plots, suite) if report else None
-    monitor = SuiteProgress(after_run=refresh, bars=jobs == 1)
+    refresh = Refresher(results, plots, chosen.name, suite.variant)
+    monitor = SuiteProgress(lambda run: refresh(run.experiments) if report else None, bars=jobs == 1)
     _announce(suite)
     runs = suite.plan()
-    for aside in suite.check(runs, rerun=rerun):
-        print(f"set aside: {aside}")
-    finished = sum(run.folder.finished for run in runs)
-    if finished:
-        print(f"{finished} of {len(runs)} runs are finished already")
-    suite.train(runs, monitor, jobs)
+    signal.signal(signal.SIGTERM, interrupt)
+    with suite.locked(runs):
+        for aside in suite.check(runs, rerun=rerun):
+            print(f"set aside: {aside}")
+        if finished := sum(run.folder.finished for run in runs):
+            print(f"{finished} of {len(runs)} runs are finished already")
+        try:
+            suite.train(runs, monitor, jobs)
+        except Stopped as stop:
+            print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
+            raise SystemExit(130) from None
     if report:
-        _report(results, plots, chosen.name, None)
+        for path in publish(results, plots, chosen.name):
+            print(f"report: {path}")
 
 
 @app.command()
@@ -186,7 +195,7 @@ def plot(
     from plain_vs_residual.figures import draw_all
 
     experiments = _experiments(names)
-    for edition in _editions(results, _recorded(setting), experiments):
+    for edition in editions(results, _recorded(setting), experiments):
         for path in draw_all(edition, experiments, plots_folder(results, plots) / edition.name):
             print(path)
 
@@ -196,7 +205,12 @@ def report(
     names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
 ) -> None:
     """Draws the figures and writes report.md and report.html."""
-    _report(results, plots, _recorded(setting), names)
+    from plain_vs_residual.report import write_report
+
+    for edition in editions(results, _recorded(setting), _experiments(names)):
+        folder = plots_folder(results, plots) / edition.name
+        for path in write_report(edition, _experiments(None), folder, names=names):
+            print(f"report: {path}")
 
 
 @app.command()
@@ -207,7 +221,7 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
 
     differing = 0
     experiments = _experiments(names)
-    for edition in _editions(results, _recorded(setting), experiments):
+    for edition in editions(results, _recorded(setting), experiments):
         for experiment in experiments:
             if edition.setting not in experiment.networks:
                 continue
@@ -218,6 +232,23 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
                     differing += 1
                     print(f"  {pair.first} and {pair.second}: {'; '.join(pair.differences)}")
     if differing:
+        raise SystemExit(1)
+
+
+@app.command()
+def doctor(
+    setting: SettingName = None,
+    data: Annotated[Path | None, typer.Option(help="Other images, as for train.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many; the setting's number if left out.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps.")] = None,
+    results: ResultsFolder = RESULTS,
+) -> None:
+    """Says whether this machine is ready for a setting, and what to do where it is not."""
+    from plain_vs_residual.doctor import examine, preferred_setting, show
+
+    chosen = find_setting(setting or preferred_setting(device))
+    print(f"setting {chosen.name}")
+    if not show(examine(chosen, data, results, device, seeds or chosen.seeds), print):
         raise SystemExit(1)
 
 
@@ -236,7 +267,9 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("PLAIN_VS_RESIDUAL_TRACEBACK"):
             raise
-        _fail(str(error))
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kept = "; what was finished or saved is kept: make room, and the same command goes on" if full else ""
+        _fail(f"{error}{kept}")
     except (KeyboardInterrupt, typer.Abort):
         print("\nstopped; the same command goes on from the last evaluation", file=sys.stderr)
         sys.exit(130)
@@ -306,25 +339,6 @@ def _announce(suite: "Suite") -> None:
         print(f"note: {caveat}")
 
 
-def _editions(results: Path, setting: str | None, experiments: list[Experiment]) -> "list[Edition]":
-    """The recorded editions that hold a run of the experiments."""
-    from plain_vs_residual.analysis import load_editions
-
-    editions = load_editions(_existing(results), setting)
-    chosen = [edition for edition in editions if any(edition.of(experiment) for experiment in experiments)]
-    if not chosen:
-        names = ", ".join(experiment.name for experiment in experiments)
-        there = ", ".join(edition.name for edition in editions)
-        raise ValueError(f"no runs of {names} in {results}, only others of {there}; train some first")
-    return chosen
-
-
-def _existing(results: Path) -> Path:
-    if not results.is_dir():
-        raise ValueError(f"--results {results}: no such folder; train some runs first: bash run_all.sh")
-    return results
-
-
 def _writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -335,30 +349,3 @@ def _writable(folder: Path) -> None:
         raise ValueError(
             f"--results {folder}: cannot be written ({error.strerror}); name another folder"
         ) from error
-
-
-def _refresher(results: Path, plots: Path | None, suite: "Suite") -> "Callable[[PlannedRun], None]":
-    from plain_vs_residual.analysis import load_editions
-    from plain_vs_residual.report import write_report
-
-    experiments = _experiments(None)
-
-    def refresh(run: "PlannedRun") -> None:
-        try:
-            for edition in load_editions(results, suite.setting.name):
-                if edition.variant == suite.variant:
-                    folder = plots_folder(results, plots) / edition.name
-                    write_report(edition, experiments, folder, redraw=run.experiments)
-        except (ValueError, OSError) as error:
-            print(f"note: the report could not be refreshed ({error}); training goes on")
-
-    return refresh
-
-
-def _report(results: Path, plots: Path | None, setting: str | None, names: list[str] | None) -> None:
-    from plain_vs_residual.report import write_report
-
-    for edition in _editions(results, setting, _experiments(names)):
-        folder = plots_folder(results, plots) / edition.name
-        for path in write_report(edition, _experiments(None), folder, names=names):
-            print(f"report: {path}")

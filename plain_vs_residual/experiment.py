@@ -227,7 +227,7 @@ def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(f"{path}: {error}") from error
         experiment = getattr(module, "EXPERIMENT", None)
         if not isinstance(experiment, Experiment):

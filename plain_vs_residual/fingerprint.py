@@ -16,6 +16,7 @@ DETERMINING = (
     "data/*.py",
     "training/*.py",
     "diagnostics/responses.py",
+    "diagnostics/first_iterations.py",
 )
 
 
@@ -35,6 +36,11 @@ def _code_hash(path: Path) -> str:
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 value.value = ""
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+
+
+def fingerprint_of(values: object) -> str:
+    """Hash of plain values (lists, numbers, text)."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -103,5 +103,12 @@ class SuiteProgress:
             f"{minutes(final['training_seconds'] + final['evaluation_seconds'])}",
             highlight=False,
         )
+        waited = final.get("waited_for_data_seconds", 0) / max(final["training_seconds"], 1e-9)
+        if waited > 0.1:
+            self.console.print(
+                f"  note: {100 * waited:.0f} % of its training time went by waiting for images to be decoded; "
+                "more cores or smaller files would shorten it",
+                highlight=False,
+            )
         if self.after_run:
             self.after_run(run)

@@ -6,6 +6,8 @@ row an evaluation), ``responses.csv`` (a row a layer, at initialisation and at t
 """
 
 import csv
+import errno
+import hashlib
 import io
 import json
 import os
@@ -78,6 +80,11 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def previous_checkpoint(self) -> Path:
+        """The one before, for the case that the last is damaged."""
+        return self.path / "checkpoint.previous.pt"
+
+    @property
     def weights(self) -> Path:
         """State dict of a finished run."""
         return self.path / "weights.pt"
@@ -121,21 +128,40 @@ def run_folders(folder: Path) -> list[RunFolder]:
     return [RunFolder(path.parent) for path in sorted(folder.glob("*/run.json"))]
 
 
-def atomically(path: Path, write: Callable[[Path], object]) -> None:
+def atomically(
+    path: Path, write: Callable[[Path], object], *, before_replacing: Callable[[], None] = lambda: None
+) -> None:
     """Lets ``write`` fill a temporary file, makes it durable and puts it in the place of ``path``."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        _make_durable(temporary)
+        before_replacing()
         temporary.replace(path)
+        _make_durable(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _make_durable(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot do it for folders
+            raise
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file atomically."""
+    atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically."""
-    atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -156,6 +182,44 @@ def read_json(path: Path) -> Json:
     if not isinstance(values, dict):
         raise ValueError(f"{path}: a JSON object was expected; delete its folder to train this run anew")
     return values
+
+
+def write_final(folder: RunFolder, values: Mapping[str, Any]) -> None:
+    """Writes ``final.json`` with the SHA-256 of the run's other files and of itself: later damage shows."""
+    others = (folder.run, folder.metrics, folder.responses, folder.first_iterations, folder.weights)
+    sealed = {**values, "files": {path.name: _sha256(path.read_bytes()) for path in others if path.exists()}}
+    write_json(folder.final, {**sealed, "checksum": _checksum(sealed)})
+
+
+def damage(folder: RunFolder, *, weights: bool = False) -> list[str]:
+    """A line for each file of a finished run that is not what was written.
+
+    Args:
+        folder: the run's.
+        weights: also reads the weights, which takes longer.
+    """
+    try:
+        final = _checked(folder.final, FIELDS_OF_FINAL)
+    except ValueError as error:
+        return [str(error)]
+    found = []
+    if final["checksum"] != _checksum({name: value for name, value in final.items() if name != "checksum"}):
+        found.append(f"{folder.final}: damaged, its content does not match its checksum")
+    for name, written in final["files"].items():
+        path = folder.path / name
+        if not path.exists():
+            found.append(f"{path}: missing")
+        elif (weights or path != folder.weights) and _sha256(path.read_bytes()) != written:
+            found.append(f"{path}: damaged, it does not match its SHA-256 in final.json")
+    return found
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return _sha256(json.dumps(values, sort_keys=True).encode())
 
 
 def write_rows(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> None:
@@ -203,8 +267,9 @@ FIELDS_OF_FINAL: Fields = {
     **dict.fromkeys(("training_seconds", "evaluation_seconds", "peak_memory_mib"), NUMBER),
     **dict.fromkeys(("mean_response", "mean_ratio"), (*NUMBER, type(None))),
     "responses_on": TEXT,
-    "consumed": (dict,),
+    **dict.fromkeys(("consumed", "files"), (dict,)),
     "learning_rates": (list,),
+    "checksum": TEXT,
 }
 
 
@@ -218,6 +283,8 @@ def read_records(folder: Path) -> list[Record]:
     for run_folder in run_folders(folder):
         run = _checked(run_folder.run, FIELDS_OF_RUN)
         final = _checked(run_folder.final, FIELDS_OF_FINAL) if run_folder.finished else None
+        if final and (damaged := damage(run_folder)):
+            raise ValueError(f"{damaged[0]}; delete its folder, or train it anew with --rerun")
         found.append(Record(run_folder, run, final))
     return found
 
@@ -227,7 +294,7 @@ def _checked(path: Path, fields: Fields) -> Json:
     for field, kinds in fields.items():
         value: Any = values
         for part in field.split("."):
-            if part not in value:
+            if not isinstance(value, dict) or part not in value:
                 raise ValueError(f"{path}: field '{field}' is missing; delete its folder to train this run anew")
             value = value[part]
         if not isinstance(value, kinds):

@@ -1,14 +1,11 @@
 """Which runs an experiment needs: skips the finished, resumes the partial, refuses the changed."""
 
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import cycle
-from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,13 +15,16 @@ from plain_vs_residual import records
 from plain_vs_residual.data.datasets import Dataset, split
 from plain_vs_residual.diagnostics.cost import multiply_adds
 from plain_vs_residual.experiment import Experiment, Network, Study
-from plain_vs_residual.fingerprint import differences, source_hashes
+from plain_vs_residual.fingerprint import differences, fingerprint_of, source_hashes
+from plain_vs_residual.interrupt import StopRequest
+from plain_vs_residual.lock import RunLocks
 from plain_vs_residual.machine import all_devices, environment
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.execution import Execution
-from plain_vs_residual.training.loop import Job, Monitor, build_for, train
+from plain_vs_residual.training.loop import Job, Monitor, build_for
 from plain_vs_residual.training.schedule import schedule_of
 from plain_vs_residual.training.step import Precision
+from plain_vs_residual.workers import Task, Workers
 
 
 class Changed(ValueError):
@@ -115,27 +115,27 @@ class Suite:
 
     def dataset_of(self, run: PlannedRun) -> Dataset:
         """The images of a run, split as its setting says."""
+        return self._split(run)[0]
+
+    def _split(self, run: PlannedRun) -> tuple[Dataset, str]:
+        """Images of a run and their fingerprint."""
         how = run.job.setting.split
         if how not in self._splits:
-            self._splits[how] = split(self.dataset, how)
+            images = split(self.dataset, how)
+            self._splits[how] = images, images.fingerprint()
         return self._splits[how]
 
     @cached_property
-    def _splits(self) -> dict[str, Dataset]:
+    def _splits(self) -> dict[str, tuple[Dataset, str]]:
         return {}
 
-    @cached_property
-    def _fingerprints(self) -> dict[str, str]:
-        return {}
-
-    def _fingerprint(self, run: PlannedRun) -> str:
-        how = run.job.setting.split
-        if how not in self._fingerprints:
-            self._fingerprints[how] = self.dataset_of(run).fingerprint()
-        return self._fingerprints[how]
+    @staticmethod
+    def locked(runs: Iterable[PlannedRun]) -> RunLocks:
+        """A context in which nobody else checks or trains these runs; raises ``Locked`` if somebody does."""
+        return RunLocks(run.folder.path for run in runs)
 
     def check(self, runs: Iterable[PlannedRun], *, rerun: bool) -> list[Path]:
-        """Compares recorded runs with what would be trained now.
+        """Compares recorded runs with what would be trained now, and finished ones with their checksums.
 
         Returns:
             Where changed runs were set aside; they are moved only if ``rerun`` is given.
@@ -143,20 +143,30 @@ class Suite:
         Raises:
             Changed: if runs differ and ``rerun`` is not given.
         """
-        changed = [(run, found) for run in runs if (found := self._differences(run)) is not None and found]
+        found = {run.folder.path: self._differences(run) for run in runs}
+        for run in runs:
+            if run.leader and run.folder.run.exists() and (found.get(run.leader.path) or not run.leader.finished):
+                found[run.folder.path].append(f"{run.leader.path.name}: trained anew, and its rates are replayed")
+        changed = [run for run in runs if found[run.folder.path]]
         if changed and not rerun:
-            reasons = sorted({reason for _, found in changed for reason in found})
+            reasons = sorted({reason for run in changed for reason in found[run.folder.path]})
             raise Changed(
                 f"{len(changed)} recorded runs in {self.results / self.setting.name} are not what would be "
                 f"trained now ({'; '.join(reasons)}); --rerun sets them aside and trains anew, "
                 "--results DIR keeps them and writes elsewhere"
             )
-        return [run.folder.set_aside() for run, _ in changed]
+        return [run.folder.set_aside() for run in changed]
 
-    def _differences(self, run: PlannedRun) -> list[str] | None:
+    def _differences(self, run: PlannedRun) -> list[str]:
+        if run.folder.finished and (damaged := records.damage(run.folder)):
+            return damaged
         if not run.folder.run.exists():
-            return None
-        return differences(records.read_json(run.folder.run), self.describe(run))
+            return []
+        try:
+            recorded = records.read_json(run.folder.run)
+        except ValueError as error:
+            return [str(error)]
+        return differences(recorded, self.describe(run))
 
     def describe(self, run: PlannedRun) -> dict[str, Any]:
         """Content of ``run.json`` as far as it is known before the network is built."""
@@ -183,21 +193,28 @@ class Suite:
 
     def _configuration(self, run: PlannedRun) -> dict[str, Any]:
         job, dataset = run.job, self.dataset_of(run)
+        led = run.leader is not None and run.leader.finished
         return {
+            **({"replayed_rates": fingerprint_of(self._rates_of_leader(run))} if led else {}),
             "network": job.network.name,
             "seed": job.seed,
             **job.setting.recipe(),
             "iterations": schedule_of(job.setting, job.network.depth, len(dataset.training)).iterations,
             "num_training": len(dataset.training),
             "num_validation": len(dataset.validation),
-            "data_fingerprint": self._fingerprint(run),
+            "data_fingerprint": self._split(run)[1],
             "precision": job.precision,
             "execution": job.execution,
             "deterministic": job.deterministic,
         }
 
     def train(self, runs: list[PlannedRun], monitor: SuiteMonitor, jobs: int = 1) -> None:
-        """Trains what is not finished: one run after the other, or ``jobs`` at once in processes of their own."""
+        """Trains what is not finished: one run after the other, or ``jobs`` at once in processes of their own.
+
+        Raises:
+            Stopped: after Ctrl-C or SIGTERM; says what was saved.
+            OutOfMemory: if a run does not fit.
+        """
         pending = [run for run in runs if not run.folder.finished]
         work = {run.name: self._work(run) for run in pending}
         done, started = 0.0, time.perf_counter()
@@ -207,46 +224,38 @@ class Suite:
             seconds_left = left * (time.perf_counter() - started) / done if done else None
             return monitor.begins(run, pending.index(run) + 1, len(pending), seconds_left)
 
-        for run in self._in_processes(pending, begins, jobs) if jobs > 1 else self._one_by_one(pending, begins):
-            done += work[run.name]
-            monitor.ended(run, records.read_json(run.folder.final))
+        trained = self._in_processes(pending, begins, jobs) if jobs > 1 else self._one_by_one(pending, begins)
+        with closing(trained):
+            for run in trained:
+                done += work[run.name]
+                monitor.ended(run, records.read_json(run.folder.final))
 
     def _one_by_one(
         self, pending: list[PlannedRun], begins: Callable[[PlannedRun], Monitor]
-    ) -> Iterator[PlannedRun]:
+    ) -> Generator[PlannedRun, None, None]:
         for run in pending:
-            rates = self._rates_of_leader(run)
-            train(run.job, self.dataset_of(run), run.folder, self.describe(run), begins(run), rates)
+            task = Task(run.job, run.folder, self.describe(run), self._rates_of_leader(run))
+            with StopRequest() as stops:
+                task.train(self.dataset_of(run), begins(run), stops)
             yield run
 
     def _in_processes(
         self, pending: list[PlannedRun], begins: Callable[[PlannedRun], Monitor], jobs: int
-    ) -> Iterator[PlannedRun]:
+    ) -> Generator[PlannedRun, None, None]:
         waiting, running = list(pending), dict[Future[None], PlannedRun]()
         datasets = {run.job.setting.split: self.dataset_of(run) for run in pending}
-        context = multiprocessing.get_context("spawn")
-        devices = context.Queue()
-        for _, device in zip(range(jobs), cycle(all_devices(self.device))):
-            devices.put(device)
-        prepared = (datasets, torch.get_num_threads(), devices)
-        pool = ProcessPoolExecutor(jobs, context, _prepare_worker, prepared)
-        try:
+        with Workers(jobs, datasets, all_devices(self.device)) as workers:
             while waiting or running:
                 leaders = {run.folder.path for run in (*waiting, *running.values())}
                 ready = [run for run in waiting if run.leader is None or run.leader.path not in leaders]
                 for run in ready[: jobs - len(running)]:
                     waiting.remove(run)
                     begins(run)
-                    rates = self._rates_of_leader(run)
-                    running[pool.submit(_train_in_worker, run.job, run.folder, self.describe(run), rates)] = run
+                    task = Task(run.job, run.folder, self.describe(run), self._rates_of_leader(run))
+                    running[workers.submit(task)] = run
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
                     yield running.pop(future)
-        finally:
-            # Their checkpoints are whole at every moment; waiting for them would take minutes.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
 
     @staticmethod
     def _rates_of_leader(run: PlannedRun) -> list[list[float]]:
@@ -268,34 +277,3 @@ class Suite:
         per_image = multiply_adds(network, (self.dataset.channels, size, size))
         # Thin networks spend their time starting operations, wide ones computing: count some of each.
         return schedule.iterations * (per_image * run.job.setting.batch_size / 1e9 + run.job.network.depth)
-
-
-class _Unwatched:
-    def advanced(self, iteration: int, iterations: int) -> None:
-        pass
-
-    def evaluated(self, row: dict[str, Any], iterations: int) -> None:
-        pass
-
-
-@dataclass
-class _Worker:
-    """What a worker process keeps between its runs."""
-
-    datasets: dict[str, Dataset]
-    device: torch.device
-
-
-_worker: _Worker
-
-
-def _prepare_worker(datasets: dict[str, Dataset], threads: int, devices: "Queue[torch.device]") -> None:
-    global _worker  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the suite's own process ends its workers
-    torch.set_num_threads(threads)
-    _worker = _Worker(datasets, devices.get())
-
-
-def _train_in_worker(job: Job, folder: records.RunFolder, run: dict[str, Any], rates: list[list[float]]) -> None:
-    dataset = _worker.datasets[job.setting.split]
-    train(replace(job, device=_worker.device), dataset, folder, run, _Unwatched(), rates)

@@ -9,8 +9,11 @@ from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Experiment, Network
 from plain_vs_residual.records import Record
 
-OWN = ("network", "seed")
-SAME_MACHINE = ("torch", "torchvision", "numpy", "python", "device", "device_name", "threads")
+OWN = ("network", "seed", "replayed_rates")
+SAME_MACHINE = (
+    *("torch", "torchvision", "numpy", "python"),
+    *("device", "device_name", "cuda", "cudnn", "threads"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
         old, new = a.run["environment"].get(field), b.run["environment"].get(field)
         if old != new:
             yield f"{field}: {old} against {new}"
+    for record in (a, b):
+        yield from _moved(record)
     for name in _shared(a, b):
         if a.run["initial_parameters"][name] != b.run["initial_parameters"][name]:
             yield f"initial values of {name} differ"
@@ -83,6 +88,15 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
         yield f"iterations: {a.final['iteration']} against {b.final['iteration']}"
     if not {"learning_rate", "warm_up_iterations", "schedule", "drops"} & set(studied):
         yield from _rates(a, b)
+
+
+def _moved(record: Record) -> Iterator[str]:
+    """Names where a run was resumed on another machine or by other versions than it began with."""
+    for session in record.run.get("resumed", ()):
+        for field in SAME_MACHINE:
+            old, new = record.run["environment"].get(field), session["environment"].get(field)
+            if old != new:
+                yield f"{record.name} went on from iteration {session['iteration']} with {field} {new}, not {old}"
 
 
 def _setup_differences(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:

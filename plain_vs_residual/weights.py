@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plain_vs_residual.experiment import Network
 from plain_vs_residual.networks import StackedNetwork, build
 from plain_vs_residual.settings import Setting
-from plain_vs_residual.training.checkpoint import save_checkpoint
+from plain_vs_residual.training.checkpoint import save_weights
 
 State = dict[str, Tensor]
 # Under these keys training scripts keep the state dict beside epochs, errors and the optimizer.
@@ -195,4 +195,4 @@ def save_for_torchvision(stacked: StackedNetwork, network: Network, path: Path) 
     Raises:
         ValueError: if torchvision has no such network.
     """
-    save_checkpoint(path, to_torchvision(stacked, network))
+    save_weights(path, to_torchvision(stacked, network))

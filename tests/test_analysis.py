@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_records import read_edition, write_results, write_run
+from made_up_records import read_edition, reseal, write_results, write_run
 
 from plain_vs_residual.analysis import load_editions, summary
 from plain_vs_residual.experiment import Experiment, Network, Study, load_experiments
@@ -118,7 +118,7 @@ def test_a_network_without_runs_keeps_its_row(tmp_path: Path) -> None:
 def test_an_unfinished_run_has_curves_but_no_final_errors(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, finished=False)
     edition = read_edition(tmp_path, "digits")
-    assert len(edition.curves) == 5
+    assert len(edition.curves) == 2
     assert edition.finals.empty
     assert summary(edition, PAIR)["n"].to_list() == [0, 0]
 
@@ -218,20 +218,25 @@ def test_a_table_that_is_none_is_named(tmp_path: Path, table: str, content: byte
     folder = write_run(tmp_path, "digits", "plain18", 0)
     path = folder.metrics if table == "curves" else folder.responses
     path.write_bytes(content)
+    reseal(folder)
     with pytest.raises(ValueError, match=f"{path}: not a table this suite wrote"):
         getattr(read_edition(tmp_path, "digits"), table)
 
 
 def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
-    path = write_run(tmp_path, "digits", "plain18", 0).metrics
+    folder = write_run(tmp_path, "digits", "plain18", 0)
+    path = folder.metrics
     path.write_text(path.read_text().replace("validation_error", "validation_accuracy", 1))
+    reseal(folder)
     with pytest.raises(ValueError, match=f"{path}.*'validation_error'"):
         _ = read_edition(tmp_path, "digits").curves
 
 
 def test_words_where_numbers_belong_are_named_with_file_and_column(tmp_path: Path) -> None:
-    path = write_run(tmp_path, "digits", "plain18", 0).responses
+    folder = write_run(tmp_path, "digits", "plain18", 0)
+    path = folder.responses
     path.write_text(path.read_text().replace("1.0", "one", 1))
+    reseal(folder)
     with pytest.raises(ValueError, match=f"{path}.*'value'"):
         _ = read_edition(tmp_path, "digits").responses
 

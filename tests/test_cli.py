@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from made_up_records import write_results, write_run
+from made_up_records import reseal, write_results, write_run
 from rich.console import Console
 
 from plain_vs_residual import cli, progress, records
@@ -146,10 +146,10 @@ def test_python_m_reaches_the_command_line() -> None:
             ["--network", "cifar-residual110-B", "--setting", "digits"],
             "none of the chosen experiments compares it",
         ),
-        (["--seeds", "0"], "--seeds 0: a whole number from 1 on is needed"),
+        (["--seeds", "0"], "--seeds 0: a whole number from 1 to 1000 is needed"),
         (["--seeds", "-3"], "--seeds -3"),
         (["--seeds", "three"], "Invalid value for '--seeds'"),
-        (["--first-seed", "-1"], "--first-seed -1: a whole number from 0 on is needed"),
+        (["--first-seed", "-1"], "--first-seed -1: a whole number from 0 to 2147483648 is needed"),
         (["--iterations", "0"], "--iterations 0"),
         (["--evaluations", "0"], "--evaluations 0"),
         (["--jobs", "0"], "--jobs 0"),
@@ -291,7 +291,7 @@ def test_cifar_10_that_cannot_be_downloaded_says_where_to_put_it(
     def unreachable(*_: object, **__: object) -> NoReturn:
         raise urllib.error.URLError("no network\nhere")
 
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", unreachable)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", unreachable)
     monkeypatch.setattr(datasets, "DEFAULT_FOLDER", tmp_path / "data")
     line = training("--setting", "cifar10", "--device", "cpu")
     assert f"CIFAR-10 is not in {tmp_path / 'data'} and could not be downloaded" in line
@@ -306,7 +306,7 @@ def test_a_torn_archive_of_cifar_10_is_a_mistake(
     def corrupted(*_: object, **__: object) -> NoReturn:
         raise RuntimeError("File not found or corrupted.")
 
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", corrupted)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", corrupted)
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"half of it")
     line = training("--setting", "cifar10", "--device", "cpu", "--data", tmp_path)
     assert f"CIFAR-10 is not in {tmp_path}" in line
@@ -332,7 +332,7 @@ def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Com
     code, out, err = command(*arguments, "--results", tmp_path / "results")
     assert (code, err) == (0, "")
     assert "1,437 training and 360 validation images" in out
-    (run,) = (tmp_path / "results" / "digits").iterdir()
+    (run,) = (tmp_path / "results" / "digits").glob("[!.]*")
     assert run.name == "cifar-plain20-2-iterations-s0"
     assert (run / "final.json").exists()
     assert f"{run.name}: training error" in out
@@ -388,6 +388,7 @@ def test_verify_passes_when_pairs_agree_and_fails_naming_what_differs(command: C
     assert re.search(r"^digits fig4_depth: all \d+ pairs agree", out)
     path = tmp_path / "digits" / "plain34-s0" / "run.json"
     path.write_text(path.read_text().replace('"batch_size": 32', '"batch_size": 64'))
+    reseal(records.RunFolder(path.parent))
     code, out, _ = command("verify", "fig4_depth", "--results", tmp_path)
     assert code == 1
     assert re.search(r"plain18-s0 and plain34-s0: batch_size: (32 against 64|64 against 32)", out)

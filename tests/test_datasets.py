@@ -1,5 +1,7 @@
 """Data sets: splits that hang on nothing, folders of images, and clear words where something is wrong."""
 
+import hashlib
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -112,9 +114,35 @@ def test_cifar10_that_cannot_be_had_says_where_to_put_it(tmp_path: Path, monkeyp
     def unreachable(*_: Any, **__: Any) -> None:
         raise OSError("<urlopen error\n no route>")
 
-    monkeypatch.setattr(torchvision.datasets, "CIFAR10", unreachable)
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", unreachable)
     monkeypatch.setattr("plain_vs_residual.data.datasets.DEFAULT_FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError) as raised:
         load_dataset(CIFAR10)
     for part in (str(tmp_path), "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", "--setting digits"):
         assert part in str(raised.value)
+
+
+def test_an_archive_that_is_not_cifar10_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is in it: another md5 means another archive, and the download replaces it or fails."""
+    from plain_vs_residual.torchvision_import import torchvision
+
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("cifar-10-batches-py/data_batch_1"))
+    monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", lambda *_, **__: None)
+    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
+        load_dataset(CIFAR10, tmp_path)
+    assert not (tmp_path / "cifar-10-batches-py").exists()
+
+
+def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plain_vs_residual.data import datasets
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../outside"))
+    md5 = hashlib.md5((folder / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
+    monkeypatch.setattr(datasets, "CIFAR10_MD5", md5)
+    with pytest.raises(FileNotFoundError, match="outside"):
+        load_dataset(CIFAR10, folder)
+    assert not (tmp_path / "outside").exists()

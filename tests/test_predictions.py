@@ -22,6 +22,7 @@ from plain_vs_residual.networks import build
 from plain_vs_residual.records import RunFolder
 from plain_vs_residual.settings import CIFAR10, IMAGENET
 from tests.conftest import Silent
+from tests.made_up_records import reseal
 
 CPU = torch.device("cpu")
 
@@ -352,6 +353,7 @@ def test_changed_code_is_named_where_the_error_is_another(run: Path) -> None:
     records.write_json(folder.run, record)
     final = records.read_json(folder.final)
     records.write_json(folder.final, final | {"validation_error": 100 - final["validation_error"]})
+    reseal(folder)
     assert "plain_vs_residual/blocks.py has changed" in inspect_run(run, None, CPU).text()
 
 

@@ -17,6 +17,7 @@ from plain_vs_residual.training import loop
 from plain_vs_residual.training.schedule import Schedule
 from plain_vs_residual.verify import PairCheck, summary_line, verify
 from tests.conftest import Silent
+from tests.made_up_records import reseal
 
 
 def experiment_of(*networks: str, **changes: Any) -> Experiment:
@@ -170,6 +171,7 @@ def test_seeds_of_one_network_trained_by_different_code_are_named(make_suite: An
         written = records.read_json(run.folder.run)
         written["sources"]["plain_vs_residual/blocks.py"] = "other"
         records.write_json(run.folder.run, written)
+        reseal(run.folder)
     found = [check for check in checks(suite) if check.differences]
     assert {(check.first, check.second) for check in found} == {
         ("plain18-12-iterations-s0", "plain18-12-iterations-s1"),
@@ -185,8 +187,10 @@ def test_what_a_diverged_member_consumed_is_compared_as_far_as_it_came(pair: Any
     records.write_json(run.folder.final, final | {"outcome": "diverged", "iteration": 8})
     rows = run.folder.metrics.read_text().splitlines()
     run.folder.metrics.write_text("\n".join(rows[:3]) + "\n")
+    reseal(run.folder)
     assert checks(pair)[0].differences == ()
     run.folder.metrics.write_text("\n".join(rows[:3]).replace("indices:", "indices:0") + "\n")
+    reseal(run.folder)
     assert checks(pair)[0].differences == ("what was consumed until iteration 8 differs",)
 
 
@@ -313,7 +317,7 @@ def test_several_jobs_give_the_results_of_one(make_suite: Any, tmp_path: Any) ->
 def test_a_failing_job_ends_the_suite_with_its_error(make_suite: Any, tmp_path: Any) -> None:
     suite = make_suite("plain18", "residual18-A")
     for run in suite.plan():
-        run.folder.path.mkdir(parents=True)
-        run.folder.checkpoint.write_bytes(b"broken")
-    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        run.folder.path.parent.mkdir(parents=True, exist_ok=True)
+        run.folder.path.write_text("a file where the run's folder should be")
+    with pytest.raises(FileExistsError, match="-12-iterations-s0"):
         suite.train(suite.plan(), Silent(), jobs=2)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import tarfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -78,7 +79,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 (first 16 digits) of all pixels and labels; of paths and sizes for images on disk."""
         digest = hashlib.sha256()
-        for part in (self.training, self.validation):
+        parts = (self.training, self.validation, *((self.test,) if self.test else ()))
+        for part in parts:
             if isinstance(part, Images):
                 digest.update(np.ascontiguousarray(part.pixels.numpy()).data)
             else:
@@ -135,23 +137,40 @@ def cifar10(folder: Path) -> Dataset:
     """
     from plain_vs_residual.torchvision_import import torchvision
 
-    archive_folder = folder.parent if folder.name == "cifar-10-batches-py" else folder
+    root = folder.parent if folder.name == "cifar-10-batches-py" else folder
     parts = []
+    try:
+        # Each batch file is checked against its md5 before it is unpickled.
+        torchvision.datasets.CIFAR10(root, download=False)
+    except RuntimeError:
+        _unpack_cifar10(root)
     for train in (True, False):
-        try:
-            with warnings.catch_warnings():
-                # The batches were pickled by an old numpy, which newer ones remark upon.
-                warnings.filterwarnings("ignore", message=".*align should be passed")
-                part = torchvision.datasets.CIFAR10(archive_folder, train=train, download=True)
-        except (OSError, RuntimeError) as error:
-            raise FileNotFoundError(
-                f"CIFAR-10 is not in {archive_folder} and could not be downloaded ({_one_line(error)}); put "
-                f"{CIFAR10_ARCHIVE} (md5 {CIFAR10_MD5}) there, or give --data FOLDER, "
-                "or train without it: bash run_all.sh --setting digits"
-            ) from error
+        with warnings.catch_warnings():
+            # The batches were pickled by an old numpy, which newer ones remark upon.
+            warnings.filterwarnings("ignore", message=".*align should be passed")
+            part = torchvision.datasets.CIFAR10(root, train=train, download=False)
         parts.append(Images(torch.from_numpy(part.data), torch.tensor(part.targets)))
     training, validation = parts
     return Dataset("CIFAR-10", CIFAR10_CLASSES, training, validation)
+
+
+def _unpack_cifar10(folder: Path) -> None:
+    """Unpacks the archive, downloaded if it is not there; what is not its md5 is neither opened nor kept."""
+    from plain_vs_residual.torchvision_import import torchvision
+
+    try:
+        # Looks at the md5 of a file that is there already, and again after a download.
+        torchvision.datasets.utils.download_url(
+            torchvision.datasets.CIFAR10.url, folder, CIFAR10_ARCHIVE, CIFAR10_MD5
+        )
+        with tarfile.open(folder / CIFAR10_ARCHIVE) as archive:
+            archive.extractall(folder, filter="data")
+    except (OSError, RuntimeError, tarfile.TarError) as error:
+        raise FileNotFoundError(
+            f"CIFAR-10 is not in {folder} and could not be downloaded ({_one_line(error)}); put "
+            f"{CIFAR10_ARCHIVE} (md5 {CIFAR10_MD5}) there, or give --data FOLDER, "
+            "or train without it: bash run_all.sh --setting digits"
+        ) from error
 
 
 def image_folder(folder: Path, setting: Setting, *, in_memory: bool) -> Dataset:

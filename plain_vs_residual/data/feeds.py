@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Protocol
 
@@ -30,7 +31,9 @@ EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836
 
 
 class Feed(Protocol):
-    """What the training loop asks for; ``digest`` holds what was handed out so far.
+    """What the training loop asks for.
+
+    ``digest`` holds what was handed out so far, ``waited_seconds`` how long training waited for decoding.
 
     ``batch(*inputs)`` of the inputs of an iteration runs on the device alone and in place, so that it can be
     recorded together with the step that follows it.
@@ -38,6 +41,7 @@ class Feed(Protocol):
 
     num_training: int
     digest: ConsumptionDigest
+    waited_seconds: float
 
     def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
         """For each of those iterations the tensors on the device that :meth:`batch` makes a batch of."""
@@ -66,13 +70,15 @@ class ResidentFeed:
         assert isinstance(dataset.training, Images)
         assert isinstance(dataset.validation, Images)
         self.image_size = setting.image_size
-        # Enlarged images take much memory: as many at a time as in training.
-        self.evaluation_batch = setting.batch_size if setting.enlarge_to else 1000
+        # Enlarged images take much memory: as many at a time as in training. A CPU's caches hold few.
+        many = 1000 if device.type == "cuda" else 250
+        self.evaluation_batch = setting.batch_size if setting.enlarge_to else many
         self.padding = setting.crop_padding
         self.device = device
         self.num_training = len(dataset.training)
         self.stream = DataStream(self.num_training, setting.batch_size, seed, draws_of(setting))
         self.digest = ConsumptionDigest(device)
+        self.waited_seconds = 0.0
         border = (0, 0, self.padding, self.padding, self.padding, self.padding)
         # In float64 and on the CPU: the mean is equal wherever the run takes place.
         mean = torch.from_numpy(dataset.training.pixels.numpy().mean(axis=0, dtype=np.float64)).float()
@@ -130,6 +136,7 @@ class LoaderFeed:
         self.num_training = len(dataset.training)
         self.stream = DataStream(self.num_training, setting.batch_size, seed, draws_of(setting))
         self.digest = ConsumptionDigest(device)
+        self.waited_seconds = 0.0
         self.num_workers = (os.cpu_count() or 1) if self.num_training >= 1000 else 0
         self.mean = torch.tensor(CHANNEL_MEAN, device=device)
         self.std = torch.tensor(CHANNEL_STD, device=device)
@@ -148,7 +155,11 @@ class LoaderFeed:
             for step in range(stop - start)
         )
         loader = self._loader(AugmentedFiles(self.files["training"], self.setting.image_size), keys)
-        for step, batch in enumerate(loader):
+        batches = iter(loader)
+        for step in range(stop - start):
+            clock = time.perf_counter()
+            batch = next(batches)
+            self.waited_seconds += time.perf_counter() - clock
             self.digest.add_draws({name: values[step] for name, values in drawn.items()})
             yield tuple(values.to(self.device, non_blocking=True) for values in (*batch, drawn["colours"][step]))
 

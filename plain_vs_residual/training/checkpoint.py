@@ -1,34 +1,73 @@
-"""Checkpoints of one run: everything that a resumed run needs to go on as if nothing had happened."""
+"""Checkpoints of one run: everything that a resumed run needs to go on as if nothing had happened.
 
-import os
+A file is a SHA-256 and what ``torch.save`` wrote. The one before it stays until the next is durable, so that a
+damaged checkpoint costs the time since the last one and a kill costs no more than the time since its own.
+"""
+
+import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from plain_vs_residual.records import atomically
+from plain_vs_residual.records import RunFolder, atomically, write_bytes
 
 Checkpoint = dict[str, Any]
+MAGIC = b"plain-vs-residual 1\n"
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint so that at every moment either the old or the new one is whole."""
-    atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+def save_checkpoint(folder: RunFolder, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint; at every moment the new or an old one is whole."""
+    content = serialised(checkpoint)
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(MAGIC + hashlib.sha256(content).digest() + content)
+
+    def keep_previous() -> None:
+        if folder.checkpoint.exists():
+            folder.checkpoint.replace(folder.previous_checkpoint)
+
+    atomically(folder.checkpoint, write, before_replacing=keep_previous)
 
 
-def load_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at ``path``, on the CPU, or None if there is none.
+def load_checkpoint(folder: RunFolder) -> tuple[Checkpoint | None, list[str]]:
+    """The newest whole checkpoint of a run, on the CPU, and a line for each that is damaged."""
+    damaged: list[str] = []
+    for path in (folder.checkpoint, folder.previous_checkpoint):
+        if not path.exists():
+            continue
+        try:
+            return _read(path), damaged
+        except ValueError as error:
+            damaged.append(str(error))
+    return None, damaged
 
-    Raises:
-        ValueError: if the file cannot be read as a checkpoint.
-    """
-    if not path.exists():
-        return None
-    try:
-        checkpoint: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{os.fspath(path)}: not a readable checkpoint ({first_line}); delete it to train this run anew"
-        ) from error
+
+def _read(path: Path) -> Checkpoint:
+    content = path.read_bytes()
+    if not content.startswith(MAGIC):
+        raise ValueError(f"{path}: not a checkpoint of this suite")
+    checksum, content = content[len(MAGIC) :][:32], content[len(MAGIC) + 32 :]
+    if hashlib.sha256(content).digest() != checksum:
+        raise ValueError(f"{path}: damaged, its content does not match its SHA-256")
+    checkpoint: Checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return checkpoint
+
+
+def remove_checkpoints(folder: RunFolder) -> None:
+    """Takes away what a finished run needs no more."""
+    folder.checkpoint.unlink(missing_ok=True)
+    folder.previous_checkpoint.unlink(missing_ok=True)
+
+
+def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Writes a state dict that ``torch.load(path, weights_only=True)`` reads."""
+    write_bytes(path, serialised(weights))
+
+
+def serialised(values: Any) -> bytes:
+    """What ``torch.save`` writes; into memory first, so that a full disk is an ``OSError`` like any other."""
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    return buffer.getvalue()

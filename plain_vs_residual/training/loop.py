@@ -22,7 +22,12 @@ from plain_vs_residual.diagnostics.responses import (
 from plain_vs_residual.experiment import Network
 from plain_vs_residual.networks import StackedNetwork, build, num_parameters, parameter_hashes
 from plain_vs_residual.settings import Setting
-from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
+from plain_vs_residual.training.checkpoint import (
+    load_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+    save_weights,
+)
 from plain_vs_residual.training.execution import Execution, executed, prepare_arithmetic
 from plain_vs_residual.training.plateau import Plateau
 from plain_vs_residual.training.schedule import schedule_of
@@ -112,8 +117,14 @@ def train(
     image_size = job.setting.enlarge_to or job.setting.image_size
     image_shape = (dataset.channels, image_size, image_size)
     folder.path.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_checkpoint(folder.checkpoint)
-    if checkpoint is None:
+    checkpoint, damaged = load_checkpoint(folder)
+    for line in damaged:
+        print(f"note: {line}; the run {'goes on from the one before it' if checkpoint else 'starts anew'}")
+    if checkpoint:
+        recorded = records.read_json(folder.run)
+        session = {"iteration": checkpoint["iteration"]} | {key: run[key] for key in ("started", "environment")}
+        records.write_json(folder.run, recorded | {"resumed": [*recorded.get("resumed", []), session]})
+    else:
         run |= {
             "parameters": num_parameters(network),
             "multiply_adds": multiply_adds(network, image_shape),
@@ -137,7 +148,7 @@ def train(
 
     def save() -> None:
         extra = {"plateau": plateau.state()} if plateau else {}
-        save_checkpoint(folder.checkpoint, state.checkpoint(trainer, feed) | extra)
+        save_checkpoint(folder, state.checkpoint(trainer, feed) | extra)
 
     for stop in evaluation_points(schedule.iterations, job.setting.evaluations):
         if stop <= state.iteration:
@@ -274,11 +285,11 @@ def _finish(
     looked_at: Part = "test" if dataset.test else "validation"
     confusion = trainer.confusion(feed.evaluation_batches(looked_at), len(dataset.classes))
     weights = {name: value.cpu() for name, value in trainer.network.state_dict().items()}
-    save_checkpoint(folder.weights, weights)
+    save_weights(folder.weights, weights)
     last = state.rows[-1]
     columns = ("training_error", "validation_error", "running_training_error", "validation_top5_error")
-    records.write_json(
-        folder.final,
+    records.write_final(
+        folder,
         {
             "outcome": "diverged" if state.diverged else "finished",
             "iteration": state.iteration,
@@ -292,13 +303,14 @@ def _finish(
             "training_seconds": round(state.training_seconds, 3),
             "evaluation_seconds": round(state.evaluation_seconds, 3),
             "last_session_seconds": round(seconds, 3),
+            "waited_for_data_seconds": round(feed.waited_seconds, 3),
             "images_per_second": round(state.iteration * job.setting.batch_size / state.training_seconds, 1),
             "peak_memory_mib": _peak_memory_mib(job.device),
             "consumed": feed.digest.state(),
             "learning_rates": state.learning_rates,
         },
     )
-    folder.checkpoint.unlink(missing_ok=True)
+    remove_checkpoints(folder)
 
 
 def _error(confusion: list[list[int]]) -> float:

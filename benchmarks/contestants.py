@@ -1,0 +1,254 @@
+"""What is compared: a textbook loop as it is often written, a competent one, and the suite's engine.
+
+All train the same network on the same recipe (batch, crops, flips, SGD with momentum and weight decay on
+everything); they only go about it differently. A contestant takes a number of steps when it is called.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from benchmarks import measuring
+from plain_vs_residual.data.datasets import Dataset, Images
+from plain_vs_residual.data.feeds import Inputs, ResidentFeed
+from plain_vs_residual.settings import Setting
+from plain_vs_residual.torchvision_import import torchvision
+from plain_vs_residual.training.execution import Execution, executed
+from plain_vs_residual.training.step import Precision, Trainer, autocast
+
+Contestant = Callable[[int], None]
+
+
+def stepping(step: Callable[[], None]) -> Contestant:
+    """What takes one step, made to take any number."""
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            step()
+
+    return run
+
+
+class PilImages(TorchDataset[tuple[Tensor, int]]):
+    """Images one by one through PIL and torchvision's transforms, as torchvision's CIFAR10 gives them."""
+
+    def __init__(self, images: Images, setting: Setting) -> None:
+        transforms = torchvision.transforms
+        steps = [transforms.RandomCrop(setting.image_size, padding=setting.crop_padding)]
+        if setting.flip:
+            steps.append(transforms.RandomHorizontalFlip())
+        channels = images.pixels.shape[-1]
+        steps += [transforms.ToTensor(), transforms.Normalize([0.5] * channels, [1.0] * channels)]
+        self.transform = transforms.Compose(steps)
+        self.pixels, self.labels = images.pixels.numpy(), images.labels.tolist()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        pixels = self.pixels[index]
+        image = torchvision.transforms.functional.to_pil_image(pixels)
+        return self.transform(image), self.labels[index]
+
+
+def sgd(network: nn.Module, setting: Setting) -> torch.optim.SGD:
+    """The recipe's optimizer with torch's defaults."""
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=setting.learning_rate,
+        momentum=setting.momentum,
+        weight_decay=setting.weight_decay,
+    )
+
+
+def textbook(
+    network: nn.Module, images: Images, setting: Setting, device: torch.device, num_workers: int
+) -> Contestant:
+    """fp32, NCHW, a DataLoader with worker processes, ``loss.item()`` every step."""
+    loader = DataLoader(
+        PilImages(images, setting),
+        batch_size=setting.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=device.type == "cuda",
+    )
+
+    def endless() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from loader
+
+    batches, network = endless(), network.to(device)
+    optimizer = sgd(network, setting)
+    correct = 0
+
+    def step() -> None:
+        nonlocal correct
+        pixels, labels = next(batches)
+        pixels, labels = pixels.to(device), labels.to(device)
+        optimizer.zero_grad()
+        logits = network(pixels)
+        loss = cross_entropy(logits, labels)
+        loss.backward()
+        optimizer.step()
+        correct += int((logits.argmax(1) == labels).sum().item())
+        assert np.isfinite(loss.item())
+
+    return stepping(step)
+
+
+def competent(
+    network: nn.Module, images: Images, setting: Setting, device: torch.device, precision: Precision
+) -> Contestant:
+    """Decoded images in memory, channels_last, the device's best precision, no synchronisation in a step."""
+    pixels = images.pixels.permute(0, 3, 1, 2).to(device).float().div_(255).sub_(0.5)
+    pixels = nn.functional.pad(pixels, (setting.crop_padding,) * 4)
+    labels_of = images.labels.to(device)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = sgd(network, setting)
+    room = 2 * setting.crop_padding + 1
+    steps = torch.arange(setting.image_size, device=device)
+    sums = torch.zeros(2, device=device)
+
+    def step() -> None:
+        chosen = torch.randint(len(labels_of), (setting.batch_size,), device=device)
+        rows = torch.randint(room, (setting.batch_size, 1, 1), device=device) + steps[:, None]
+        columns = torch.randint(room, (setting.batch_size, 1, 1), device=device) + steps
+        batch = pixels[chosen[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
+        if setting.flip:
+            flips = torch.rand(setting.batch_size, 1, 1, 1, device=device) < 0.5
+            batch = torch.where(flips, batch.flip(3), batch)
+        labels = labels_of[chosen]
+        with autocast(device, precision):
+            logits = network(batch).float()
+        loss = cross_entropy(logits, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        sums[0] += loss.detach()
+        sums[1] += (logits.detach().argmax(1) != labels).sum()
+
+    return stepping(step)
+
+
+def engine(
+    network: nn.Module,
+    images: Images,
+    setting: Setting,
+    device: torch.device,
+    precision: Precision,
+    execution: Execution,
+    *,
+    channels_last: bool = True,
+) -> Contestant:
+    """The suite's own step, as :func:`plain_vs_residual.training.loop.train` takes it."""
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    network = network.to(device, memory_format=order)  # type: ignore[call-overload]
+    trainer = Trainer(
+        network,
+        momentum=setting.momentum,
+        weight_decay=setting.weight_decay,
+        precision=precision,
+        compiled=execution.startswith("compile"),
+    )
+    few = Images(images.pixels[:8], images.labels[:8])
+    feed = ResidentFeed(Dataset("benchmark", tuple("0123456789"), images, few), setting, 0, device)
+
+    def on_batch(*inputs: Tensor) -> None:
+        batch, labels = feed.batch(*inputs)
+        trainer.step(batch if channels_last else batch.contiguous(), labels)
+
+    def endless() -> Iterator[Inputs]:
+        start = 0
+        while True:
+            yield from feed.inputs(start, start + 100)
+            start += 100
+
+    take, inputs = executed(on_batch, execution), endless()
+
+    def step() -> None:
+        trainer.learning_rate.fill_(setting.learning_rate)
+        take(*next(inputs))
+
+    return stepping(step)
+
+
+@dataclass(frozen=True)
+class EngineInProcess:
+    """What a process needs to know to build its own engine."""
+
+    case: str
+    device: str
+    precision: Precision
+    execution: Execution
+    threads: int
+
+    def __call__(self) -> Contestant:
+        """The engine, with the process's threads set."""
+        torch.set_num_threads(self.threads)
+        network, setting, images = measuring.case(self.case)
+        built = measuring.build_case(network, setting, images)
+        return engine(built, images, setting, torch.device(self.device), self.precision, self.execution)
+
+
+def in_processes(wanted: EngineInProcess, num: int) -> Contestant:
+    """``num`` engines at once, each in a process of its own; a call makes every one take the steps."""
+    context = get_context("spawn")
+    pipes = []
+    for _ in range(num):
+        ours, theirs = context.Pipe()
+        context.Process(target=_serve, args=(wanted, theirs), daemon=True).start()
+        pipes.append(ours)
+
+    def run(steps: int) -> None:
+        for pipe in pipes:
+            pipe.send(steps)
+        for pipe in pipes:
+            pipe.recv()
+
+    return run
+
+
+def _serve(wanted: EngineInProcess, pipe: "Connection[None, int]") -> None:
+    run = wanted()
+    with suppress(EOFError):  # whoever measured is done
+        while True:
+            run(pipe.recv())
+            measuring.wait(torch.device(wanted.device))
+            pipe.send(None)
+
+
+def in_threads(wanted: EngineInProcess, num: int) -> Contestant:
+    """``num`` engines at once in threads of this process, on a GPU each with a stream of its own."""
+    device = torch.device(wanted.device)
+    pool = ThreadPoolExecutor(num)
+
+    def build() -> tuple[Contestant, Any]:
+        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        with torch.cuda.stream(stream):
+            return wanted(), stream
+
+    engines = [build() for _ in range(num)]
+
+    def go(one: Contestant, stream: Any, steps: int) -> None:
+        torch.set_num_threads(wanted.threads)
+        with torch.cuda.stream(stream):
+            one(steps)
+        measuring.wait(device)
+
+    def run(steps: int) -> None:
+        list(pool.map(lambda one: go(one[0], one[1], steps), engines))
+
+    return run

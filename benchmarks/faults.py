@@ -1,0 +1,377 @@
+"""Faults on purpose: kills, full disks, damaged files, second starts. The measure: byte-equal results.
+
+    python -m benchmarks.faults                  # a short version, as the tests run it
+    python -m benchmarks.faults --kills 100      # the long one; about 20 minutes on 2 CPU cores
+
+Every fault hits a suite of its own in a temporary folder, which is then started again with the same command.
+Afterwards metrics (clocks apart), layer responses, weights and outcome must equal those of an undisturbed
+suite, byte by byte. Writes a table to benchmarks/results/.
+"""
+
+import csv
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from benchmarks import measuring
+from plain_vs_residual.records import REPOSITORY, RunFolder, run_folders
+
+CLOCKS = {"training_seconds", "evaluation_seconds"}
+UNEQUAL = CLOCKS | {
+    *("last_session_seconds", "waited_for_data_seconds", "images_per_second", "peak_memory_mib"),
+    *("files", "checksum"),
+}
+SUITE = (
+    *("fig4_depth", "--setting", "digits", "--device", "cpu", "--seeds", "1"),
+    *("--network", "plain18", "--network", "residual18-A", "--iterations", "40", "--evaluations", "4"),
+)
+TIMEOUT = 300
+
+
+@dataclass
+class Row:
+    """A line of the table."""
+
+    fault: str
+    expected: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+
+    @property
+    def tries(self) -> int:
+        """How often the fault was tried."""
+        return sum(self.outcomes.values())
+
+
+class Surprise(AssertionError):
+    """Something was lost, changed, or not said."""
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """Everything that must not depend on what happened on the way, by run and file."""
+    found: dict[str, Any] = {}
+    for run in run_folders(folder / "digits"):
+        with run.metrics.open(encoding="utf-8") as file:
+            rows = [
+                {key: value for key, value in row.items() if key not in CLOCKS} for row in csv.DictReader(file)
+            ]
+        final = json.loads(run.final.read_text(encoding="utf-8"))
+        found[run.path.name] = (
+            rows,
+            {key: value for key, value in final.items() if key not in UNEQUAL},
+            run.responses.read_bytes(),
+            run.weights.read_bytes(),
+        )
+    return found
+
+
+class Sandbox:
+    """Folders for suites, and the undisturbed suite that all are compared with."""
+
+    def __init__(self, folder: Path, jobs: int) -> None:
+        self.folder = folder
+        self.jobs = jobs
+        self.number = 0
+        self.undisturbed = self.fresh()
+        started = time.monotonic()
+        process = self.start(self.undisturbed)
+        assert process.stdout
+        self.first_run = next(time.monotonic() - started for line in process.stdout if line.startswith("1/"))
+        assert process.wait(TIMEOUT) == 0
+        self.whole = time.monotonic() - started
+        self.expected = content(self.undisturbed)
+        assert len(self.expected) == 2
+
+    def fresh(self) -> Path:
+        """A results folder that is not there yet."""
+        self.number += 1
+        return self.folder / f"results-{self.number}"
+
+    def copy(self, results: Path) -> Path:
+        """A copy of a results folder, to be damaged."""
+        return Path(shutil.copytree(results, self.fresh()))
+
+    def start(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        """Starts the suite."""
+        program = program or (sys.executable, "-m", "plain_vs_residual", "train")
+        arguments = (*SUITE, "--jobs", str(self.jobs), "--results", str(results), *options)
+        if "--report" not in options:
+            arguments = (*arguments, "--no-report")
+        return subprocess.Popen(
+            [*program, *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+    def finish(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> tuple[int, str]:
+        """Runs the suite to its end: exit code and what it said."""
+        process = self.start(results, *options, program=program)
+        said, _ = process.communicate(timeout=TIMEOUT)
+        if "Traceback" in said:
+            raise Surprise(f"a traceback: {said}")
+        return process.returncode, said
+
+    def must_end_well(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> None:
+        """Starts the suite again, which must end with the undisturbed one's results."""
+        code, said = self.finish(results, *options, program=program)
+        if code != 0:
+            raise Surprise(f"exit {code}: {said}")
+        if content(results) != self.expected:
+            raise Surprise("the results differ from those of the undisturbed suite")
+
+    def must_refuse(self, results: Path, words: str, *options: str) -> None:
+        """Starts the suite, which must say the words in one line and exit with 2."""
+        code, said = self.finish(results, *options)
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
+        if code != 2 or len(errors) != 1 or words not in errors[0]:
+            raise Surprise(f"exit {code}, expected 2 and '{words}': {said}")
+
+
+def killed_at_random(
+    box: Sandbox, row: Row, kills: int, chance: random.Random, program: tuple[str, ...] = ()
+) -> None:
+    """SIGKILL at random moments, again and again in one suite, until it comes to its end."""
+    while row.tries < kills:
+        results = box.fresh()
+        for _ in range(3):
+            process = box.start(results, program=program)
+            try:
+                process.wait(chance.uniform(box.first_run, box.whole))
+                break
+            except subprocess.TimeoutExpired:
+                finished = [run.path.name for run in run_folders(results / "digits") if run.finished]
+                process.kill()
+                process.communicate()
+                row.outcomes["went on"] += 1
+                still = [run.path.name for run in run_folders(results / "digits") if run.finished]
+                row.lost += len(set(finished) - set(still))
+        box.must_end_well(results, program=program)
+
+
+def stopped(box: Sandbox, row: Row, number: signal.Signals, tries: int, chance: random.Random) -> None:
+    """Ctrl-C and SIGTERM: exit 130, a word on what was saved, and the same command goes on."""
+    while row.tries < tries:
+        results = box.fresh()
+        process = box.start(results)
+        time.sleep(chance.uniform(box.first_run, box.first_run + 0.6 * (box.whole - box.first_run)))
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=TIMEOUT)
+        if process.returncode == 0:
+            continue  # it was quicker
+        if process.returncode != 130 or "the same command goes on" not in said:
+            raise Surprise(f"exit {process.returncode}: {said}")
+        row.outcomes["130, said what was saved, went on"] += 1
+        box.must_end_well(results)
+
+
+STAGES = ("half written", "written", "moved the old one", "replaced")
+
+
+def killed_while_writing(box: Sandbox, row: Row, name: str, count: int, stage: str) -> None:
+    """SIGKILL in the midst of writing one file, for the ``count``-th time."""
+    results = box.fresh()
+    child = (sys.executable, "-m", "benchmarks.faults_child", name, str(count), stage)
+    options = ("--report",) if name.endswith((".png", ".html")) else ()
+    code, said = box.finish(results, *options, program=child)
+    if code != -signal.SIGKILL:
+        raise Surprise(f"was not killed while writing {name}: exit {code}: {said}")
+    box.must_end_well(results, *options)
+    row.outcomes["went on"] += 1
+
+
+def full_disk(box: Sandbox, row: Row, name: str, count: int) -> None:
+    """ENOSPC while a file is written: one line, exit 2; with room again the same command goes on."""
+    results = box.fresh()
+    child = (sys.executable, "-m", "benchmarks.faults_child", name, str(count), "full disk")
+    code, said = box.finish(results, program=child)
+    if code != 2 or os.strerror(errno.ENOSPC) not in said or "make room" not in said:
+        raise Surprise(f"exit {code}: {said}")
+    box.must_end_well(results)
+    row.outcomes["one line, exit 2, went on"] += 1
+
+
+def damage(path: Path, how: str, chance: random.Random) -> None:
+    """Truncates a file, flips one of its bits, or takes it away."""
+    before = path.read_bytes()
+    if how == "removed":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(before[: chance.randrange(len(before))])
+    else:
+        place = chance.randrange(len(before))
+        path.write_bytes(before[:place] + bytes([before[place] ^ 1 << chance.randrange(8)]) + before[place + 1 :])
+
+
+def damaged_unfinished(box: Sandbox, row: Row, half: Path, name: str, how: str, chance: random.Random) -> None:
+    """A damaged file of a run that was stopped: mended from what is there, or refused in one line."""
+    results = box.copy(half)
+    (run,) = [run for run in run_folders(results / "digits") if run.checkpoint.exists()][:1]
+    damage(run.path / name, how, chance)
+    code, said = box.finish(results)
+    if code == 2:
+        if f"{run.path.name}" not in said and "other code" not in said and " before, " not in said:
+            raise Surprise(f"not named: {said}")
+        box.must_end_well(results, "--rerun")
+        row.outcomes["named, exit 2; --rerun trained anew"] += 1
+    else:
+        box.must_end_well(results)
+        row.outcomes["went on"] += 1
+
+
+def damaged_finished(box: Sandbox, row: Row, name: str, how: str, chance: random.Random) -> None:
+    """A damaged file of a finished run: named in one line; ``--rerun`` makes it anew."""
+    results = box.copy(box.undisturbed)
+    run = RunFolder(next(iter((results / "digits").glob("plain18*"))))
+    damage(run.path / name, how, chance)
+    if how == "removed" and name in ("final.json", "run.json"):
+        box.must_end_well(results, *(["--rerun"] if name == "run.json" else []))
+        row.outcomes["trained anew"] += 1
+        return
+    box.must_refuse(results, name)
+    box.must_end_well(results, "--rerun")
+    row.outcomes["named, exit 2; --rerun trained anew"] += 1
+
+
+def second_suite(box: Sandbox, row: Row) -> None:
+    """A second suite on the same folder is told who trains there; the first does not notice."""
+    results = box.fresh()
+    first = box.start(results)
+    assert first.stdout
+    next(line for line in first.stdout if line.startswith("1/"))
+    box.must_refuse(results, f"is being trained by process {first.pid} on ")
+    first.communicate(timeout=TIMEOUT)
+    box.must_end_well(results)
+    row.outcomes["refused with pid and host"] += 1
+
+
+def half_way(box: Sandbox) -> Path:
+    """A suite that was killed after its third evaluation, with two checkpoints of one run."""
+    results = box.fresh()
+    child = (sys.executable, "-m", "benchmarks.faults_child", "checkpoint.pt", "3", "replaced")
+    box.finish(results, program=child)
+    return results
+
+
+DAMAGES = ("truncated", "bit flipped", "removed")
+OF_STOPPED = [(name, how) for name in ("checkpoint.pt", "metrics.csv", "run.json") for how in DAMAGES]
+OF_FINISHED = [
+    (name, how) for name in ("metrics.csv", "run.json", "final.json", "responses.csv") for how in DAMAGES
+]
+WRITTEN = {"checkpoint.pt": 3, "metrics.csv": 2, "run.json": 1, "weights.pt": 1, "final.json": 1}
+
+
+def scenarios(kills: int, corruptions: int, folder: Path, seed: int) -> Iterator[Row]:
+    """Every fault in turn; a few of each kind where few are asked for."""
+    chance = random.Random(seed)
+    one, two = Sandbox(folder / "one", jobs=1), Sandbox(folder / "two", jobs=2)
+    script = ("bash", str(REPOSITORY / "run_all.sh"))
+    tenth, long = max(1, kills // 10), kills >= 20
+
+    def some(cases: list[Any], few: int) -> list[Any]:
+        return cases if long else chance.sample(cases, few)
+
+    def row(fault: str, expected: str, act: Callable[..., None], box: Sandbox, *given: Any, times: int = 1) -> Row:
+        line = Row(fault, expected)
+        try:
+            for _ in range(times):
+                act(box, line, *given)
+        except (Surprise, subprocess.TimeoutExpired, OSError, ValueError) as error:
+            line.outcomes[f"SURPRISE: {' '.join(str(error).split())}"] += 1
+            line.lost += 1
+        return line
+
+    equal = "goes on, equal bytes"
+    yield row("SIGKILL at random, one run at a time", equal, killed_at_random, one, max(1, 4 * tenth), chance)
+    yield row("SIGKILL at random, two at once", equal, killed_at_random, two, max(1, 4 * tenth), chance)
+    yield row("SIGKILL of run_all.sh at random", equal, killed_at_random, one, 2 * tenth, chance, script)
+    writing = [
+        (name, count, stage) for name, count in WRITTEN.items() for stage in STAGES if _happens(name, stage)
+    ]
+    for name, count, stage in some([*writing, ("fig4_depth.png", 1, "half written")], 2):
+        yield row(f"SIGKILL while {name}: {stage}", equal, killed_while_writing, one, name, count, stage)
+    for number, box in some(
+        [(number, box) for number in (signal.SIGTERM, signal.SIGINT) for box in (one, two)], 1
+    ):
+        fault = f"{number.name}, {box.jobs} at a time"
+        yield row(fault, "exit 130, says what was saved", stopped, box, number, tenth, chance)
+    for name, count in some(list(WRITTEN.items()), 1):
+        yield row(f"disk full at {name}", "one line, exit 2", full_disk, one, name, count)
+    half = half_way(one)
+    times = -(-corruptions // len([*OF_STOPPED, *OF_FINISHED]))
+    for name, how in some(OF_STOPPED, 2):
+        fault, expected = f"{name} of a stopped run {how}", "mended, or one line and exit 2"
+        yield row(fault, expected, damaged_unfinished, one, half, name, how, chance, times=times)
+    for name, how in some(OF_FINISHED, 2):
+        fault, expected = f"{name} of a finished run {how}", "one line and exit 2"
+        yield row(fault, expected, damaged_finished, one, name, how, chance, times=times)
+    yield row("two suites on one folder", "the second refuses", second_suite, one)
+    yield row("results that cannot be written", "one line, exit 2", read_only, one)
+
+
+def read_only(box: Sandbox, row: Row) -> None:
+    """A results folder on a file system that takes no files."""
+    box.must_refuse(Path("/proc/results"), "cannot be written")
+    row.outcomes["one line, exit 2"] += 1
+
+
+def _happens(name: str, stage: str) -> bool:
+    return stage != "moved the old one" or name == "checkpoint.pt"
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown."""
+    lines = ["| fault | tries | expected | outcome | lost or unequal |", "|---|--:|---|---|--:|"]
+    for row in rows:
+        outcome = "; ".join(f"{number} x {what}" for what, number in row.outcomes.items())
+        lines.append(f"| {row.fault} | {row.tries} | {row.expected} | {outcome} | {row.lost} |")
+    kills = sum(row.tries for row in rows if row.fault.startswith("SIGKILL"))
+    damaged = sum(row.tries for row in rows if row.fault.endswith(("truncated", "bit flipped", "removed")))
+    lost = sum(row.lost for row in rows)
+    return "\n".join([*lines, "", f"{kills} kills, {damaged} damaged files; lost or unequal: {lost}"]) + "\n"
+
+
+def main(
+    kills: Annotated[int, typer.Option(help="At random moments; others while files are written.")] = 3,
+    corruptions: Annotated[
+        int | None, typer.Option(help="Damaged files; as many as kills / 3 if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
+    record: Annotated[bool, typer.Option(help="Write benchmarks/results/faults-cpu.{json,md}.")] = False,
+) -> None:
+    """Runs every fault; exit code 1 if anything was lost."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        number = corruptions if corruptions is not None else max(4, kills // 3)
+        for row in scenarios(kills, number, Path(folder), seed):
+            rows.append(row)
+            print(f"{row.fault}: {dict(row.outcomes)}", flush=True)
+    print(f"\n{table(rows)}")
+    if record:
+        command = f"python -m benchmarks.faults --kills {kills} --corruptions {number} --record"
+        entries = [{"fault": row.fault, "outcomes": dict(row.outcomes), "lost": row.lost} for row in rows]
+        path = measuring.write("faults", command, torch.device("cpu"), {"rows": entries})
+        path.with_suffix(".md").write_text(table(rows), encoding="utf-8")
+    if any(row.lost for row in rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,121 @@
+"""What the benchmarks share: fair timing, the machine's ceilings, and where results go."""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from plain_vs_residual.data.datasets import Images, digits
+from plain_vs_residual.experiment import Network
+from plain_vs_residual.machine import environment
+from plain_vs_residual.networks import StackedNetwork, build
+from plain_vs_residual.settings import Setting, find_setting
+
+RESULTS = Path(__file__).parent / "results"
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def wait(device: torch.device) -> None:
+    """Waits until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds_a_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
+    """Mean time of ``steps`` steps."""
+    wait(device)
+    started = time.perf_counter()
+    run(steps)
+    wait(device)
+    return (time.perf_counter() - started) / steps
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[int], None]], rounds: int, device: torch.device, turn_seconds: float = 0.7
+) -> dict[str, list[float]]:
+    """Seconds a step of each contestant in each round; in a round every one has its turn.
+
+    Turns are short, so that a neighbour on the machine who takes the processor for a while slows all alike.
+    Where a step takes seconds, three rounds have to do.
+    """
+    steps = {}
+    slowest = 0.0
+    for name, run in contestants.items():
+        run(4 if device.type == "cuda" else 1)  # what is set up, compiled or recorded the first time
+        seconds = seconds_a_step(run, 1, device)
+        steps[name], slowest = max(1, round(turn_seconds / seconds)), max(slowest, seconds)
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds if slowest < 2 else min(rounds, 3)):
+        for name, run in contestants.items():
+            if steps[name] > 1:
+                run(1)  # what another contestant left in the caches, or a loader prepared meanwhile
+            times[name].append(seconds_a_step(run, steps[name], device))
+    return times
+
+
+def ceilings(device: torch.device) -> dict[str, float]:
+    """Measured: operations a second of a large matrix product by precision, bytes a second of a large copy."""
+    size = 8192 if device.type == "cuda" else 2048
+    found = {}
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        seconds = _best(lambda a=a, b=b: a @ b, device)  # type: ignore[misc]
+        found[precision] = 2 * size**3 / seconds
+    source = torch.randn(64 * 2**20, device=device)
+    target = torch.empty_like(source)
+    found["bytes"] = 2 * source.nbytes / _best(lambda: target.copy_(source), device)
+    return found
+
+
+def _best(function: Callable[[], object], device: torch.device) -> float:
+    def run(times: int) -> None:
+        for _ in range(times):
+            function()
+
+    run(1)
+    return min(seconds_a_step(run, 3, device) for _ in range(5))
+
+
+def case(name: str) -> tuple[Network, Setting, Images]:
+    """Network, setting and training images of a case ``network@setting``; noise stands in for CIFAR-10."""
+    network, _, setting_name = name.partition("@")
+    setting = find_setting(setting_name)
+    if setting.name == "digits":
+        training = digits(setting.image_size).training
+        assert isinstance(training, Images)
+        return Network.parse(network), setting, training
+    generator = torch.Generator().manual_seed(0)
+    shape = (5000, setting.image_size, setting.image_size, 3)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return Network.parse(network), setting, Images(pixels, torch.arange(5000) % 10)
+
+
+def build_case(network: Network, setting: Setting, images: Images) -> StackedNetwork:
+    """The network of a case, with the weights of seed 0."""
+    return build(
+        network,
+        in_channels=images.pixels.shape[-1],
+        num_classes=10,
+        stem=setting.stem,
+        stem_width=setting.stem_width,
+        seed=0,
+    )
+
+
+def median(values: list[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def write(name: str, command: str, device: torch.device, content: Mapping[str, Any]) -> Path:
+    """Writes ``benchmarks/results/<name>-<device>.json`` and returns its path."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{device.type}.json"
+    values = {"command": command, "when": time.strftime("%Y-%m-%d"), "environment": environment(device)}
+    path.write_text(json.dumps({**values, "cores": CORES, **content}, indent=1) + "\n", encoding="utf-8")
+    return path

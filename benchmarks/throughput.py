@@ -1,0 +1,248 @@
+"""Images a second: a textbook loop, a competent one, and the engine one change a rung.
+
+    python -m benchmarks.throughput                        # every case; about 15 minutes on 2 CPU cores
+    python -m benchmarks.throughput --case cifar-residual20-A@cifar10 --rounds 3
+
+Same network, batch and recipe, in one process, in turns, median of several rounds. The floor is the larger
+of two times: the network's operations at the rate of a large matrix product, and the bytes it cannot avoid
+moving at the rate of a large copy, both measured here. Writes JSON, a Markdown table and a plot to
+benchmarks/results/.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from benchmarks import measuring
+from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
+from plain_vs_residual.diagnostics.cost import multiply_adds
+from plain_vs_residual.machine import choose_device, compiler, environment
+from plain_vs_residual.training.execution import Execution, best_execution, prepare_arithmetic
+from plain_vs_residual.training.step import Precision, best_precision
+
+CASES = (
+    *("cifar-residual20-A@cifar10", "cifar-residual56-A@cifar10", "cifar-residual110-A@cifar10"),
+    *("plain18@cifar10", "residual18-A@cifar10", "plain34@cifar10", "residual34-A@cifar10"),
+    *("plain18@digits", "residual18-A@digits", "plain34@digits", "residual34-A@digits"),
+    *("cifar-plain20@digits", "cifar-residual20-A@digits", "cifar-plain56@digits", "cifar-residual56-A@digits"),
+)
+TEXTBOOK, COMPETENT = "textbook", "competent"
+AT_ONCE = f"+ {measuring.CORES} runs of one thread at once"
+
+
+def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Contestant]:
+    """Every contestant of one case, the slowest first."""
+    network, setting, images = measuring.case(name)
+    best, fastest = best_precision(device), best_execution(device, best_precision(device))
+
+    def fresh() -> nn.Module:
+        return measuring.build_case(network, setting, images)
+
+    def ours(precision: Precision, execution: Execution, **options: Any) -> Contestant:
+        return engine(fresh(), images, setting, device, precision, execution, **options)
+
+    found = {
+        TEXTBOOK: textbook(fresh(), images, setting, device, measuring.CORES),
+        COMPETENT: competent(fresh(), images, setting, device, best),
+        "engine: fp32, NCHW, eager": ours("fp32", "eager", channels_last=False),
+        "+ channels_last": ours("fp32", "eager"),
+    }
+    if best != "fp32":
+        found[f"+ {best}"] = ours(best, "eager")
+    if fastest != "eager":
+        found[f"+ {fastest}"] = ours(best, fastest)
+    if compiled:
+        found["+ compile"] = ours(best, "compile+graph" if fastest == "graph" else "compile")
+    if device.type == "cpu" and measuring.CORES > 1:
+        found[AT_ONCE] = in_processes(EngineInProcess(name, "cpu", best, "eager", 1), measuring.CORES)
+    return found
+
+
+def floors(name: str, found: dict[str, float], device: torch.device) -> dict[str, float]:
+    """Images a second that operations alone, and bytes alone, would allow in the device's best precision.
+
+    Bytes count what operations that each read their input and write their output once cannot avoid, with ReLU
+    and addition fused away: a convolution reads x and writes y, backward it reads dy twice and x once and
+    writes dx; BN reads twice and writes once, backward it reads x and dy twice and writes once.
+    """
+    network, setting, images = measuring.case(name)
+    built = measuring.build_case(network, setting, images)
+    shape = (images.pixels.shape[-1], setting.image_size, setting.image_size)
+    elements = 0
+
+    def count(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal elements
+        elements += 3 * inputs[0].numel() + (3 + 8) * output.numel()
+
+    hooks = [m.register_forward_hook(count) for m in built.modules() if isinstance(m, nn.Conv2d)]
+    with torch.no_grad():
+        built(torch.zeros(2, *shape))
+    for hook in hooks:
+        hook.remove()
+    precision = best_precision(device)
+    num_bytes = elements / 2 * (2 if precision == "bf16" else 4)
+    operations = 3 * 2 * multiply_adds(built, shape)
+    return {
+        "operations_an_image": operations,
+        "bytes_an_image": num_bytes,
+        "images_a_second_by_operations": found[precision] / operations,
+        "images_a_second_by_bytes": found["bytes"] / num_bytes,
+    }
+
+
+def memory_mib(run: Contestant, device: torch.device) -> float:
+    """Peak memory of a step on a GPU; on a CPU what a forward pass keeps for the backward pass."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        run(1)
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        run(1)
+    return sum(kept.values()) / 2**20
+
+
+def convolution_share(run: Contestant, device: torch.device) -> float:
+    """Which part of a step's time on the device convolutions take."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profile:
+        run(3)
+    column = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    times = {event.key: getattr(event, column) for event in profile.key_averages()}
+    return float(sum(time for name, time in times.items() if "conv" in name) / sum(times.values()))
+
+
+def measure(name: str, device: torch.device, rounds: int, found: dict[str, float], *, compiled: bool) -> Any:
+    """One case: a row a rung."""
+    _, setting, _ = measuring.case(name)
+    contestants = rungs(name, device, compiled=compiled)
+    times = measuring.interleaved(contestants, rounds, device)
+    # A step of several runs at once is several batches.
+    times[AT_ONCE] = [seconds / measuring.CORES for seconds in times.get(AT_ONCE, [])]
+    floor = floors(name, found, device)
+    lowest = min(floor["images_a_second_by_operations"], floor["images_a_second_by_bytes"])
+    rows = []
+    for rung, seconds in times.items():
+        if not seconds:
+            continue
+        rate = setting.batch_size / measuring.median(seconds)
+        rows.append(
+            {
+                "rung": rung,
+                "images_a_second": round(rate, 1),
+                # Each round against the textbook's of the same round: noise that lasts falls out.
+                "ratio_to_textbook": round(
+                    measuring.median([a / b for a, b in zip(times[TEXTBOOK], seconds, strict=True)]), 2
+                ),
+                "gflops": round(rate * floor["operations_an_image"] / 1e9, 1),
+                "share_of_floor": round(rate / lowest, 3),
+                "memory_mib": None
+                if rung in ("+ compile", AT_ONCE)
+                else round(memory_mib(contestants[rung], device), 1),
+                "milliseconds_a_step": [round(1000 * value, 2) for value in seconds],
+            }
+        )
+    eager = [
+        rung for rung in contestants if rung.startswith("+") and rung not in ("+ graph", "+ compile", AT_ONCE)
+    ]
+    share = convolution_share(contestants[eager[-1]], device)
+    return {
+        "case": name,
+        "batch_size": setting.batch_size,
+        **floor,
+        "convolutions_share_of_eager_step": round(share, 3),
+        "rungs": rows,
+    }
+
+
+def table(cases: list[Any]) -> str:
+    """Markdown: images a second, ratio to the textbook loop, distance to the floor."""
+    lines = [
+        "| network @ setting | rung | images/s | x textbook | GFLOP/s | % of floor | memory, MiB |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for entry in cases:
+        for row in entry["rungs"]:
+            memory = "" if row["memory_mib"] is None else f"{row['memory_mib']:,.0f}"
+            lines.append(
+                f"| {entry['case']} | {row['rung']} | {row['images_a_second']:,.0f} | "
+                f"{row['ratio_to_textbook']:.2f} | {row['gflops']:,.0f} | "
+                f"{100 * row['share_of_floor']:.0f} | {memory} |"
+            )
+    lines += [
+        "",
+        "| network @ setting | convolutions, % of an eager step | floor by operations, images/s | by bytes |",
+    ]
+    lines += ["|---|--:|--:|--:|"]
+    lines += [
+        f"| {entry['case']} | {100 * entry['convolutions_share_of_eager_step']:.0f} | "
+        f"{entry['images_a_second_by_operations']:,.0f} | {entry['images_a_second_by_bytes']:,.0f} |"
+        for entry in cases
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(cases: list[Any], path: Path, machine: str) -> None:
+    """Ratio to the textbook loop and share of the floor, a bar a rung."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import pandas as pd
+    import seaborn as sns
+    from matplotlib import pyplot as plt
+
+    rows = pd.DataFrame([{"case": entry["case"], **row} for entry in cases for row in entry["rungs"]])
+    rows["percent_of_floor"] = 100 * rows["share_of_floor"]
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
+    figure, axes = plt.subplots(1, 2, figsize=(15, 1.5 + 0.62 * len(cases)), sharey=True, layout="constrained")
+    for ax, column, label in (
+        (axes[0], "ratio_to_textbook", "images a second, times the textbook loop's"),
+        (axes[1], "percent_of_floor", "percent of what the measured ceilings allow"),
+    ):
+        sns.barplot(rows, x=column, y="case", hue="rung", ax=ax, legend=ax is axes[1])
+        ax.set(xlabel=label, ylabel="")
+    axes[0].axvline(1, color="black", linewidth=1)
+    sns.move_legend(axes[1], "upper left", bbox_to_anchor=(1, 1), title="")
+    figure.suptitle(f"Training speed by rung, median of rounds ({machine})")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(
+    case: Annotated[
+        list[str] | None, typer.Option(help="network@setting; can be given again; all if left out.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
+    rounds: Annotated[int, typer.Option(help="How often each rung has its turn.")] = 7,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="A rung for torch.compile; a minute a network.")
+    ] = False,
+) -> None:
+    """Measures and writes benchmarks/results/throughput-<device>.{json,md,png}."""
+    chosen = choose_device(device)
+    prepare_arithmetic(chosen, best_precision(chosen), deterministic=False)
+    found = measuring.ceilings(chosen)
+    print({name: f"{value / 1e9:,.0f} G/s" for name, value in found.items()}, flush=True)
+    cases = []
+    for name in case or CASES:
+        cases.append(measure(name, chosen, rounds, found, compiled=compiled and bool(compiler())))
+        print(table(cases[-1:]), flush=True)
+    command = "python -m benchmarks.throughput" + " --compile" * compiled
+    path = measuring.write("throughput", command, chosen, {"ceilings": found, "cases": cases})
+    path.with_suffix(".md").write_text(table(cases), encoding="utf-8")
+    draw(cases, path.with_suffix(".png"), environment(chosen)["device_name"])
+    print(path)
+
+
+if __name__ == "__main__":
+    typer.run(main)

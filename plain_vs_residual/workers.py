@@ -1,0 +1,160 @@
+"""Trains runs in processes of their own, one device each, and ends them so that nothing is lost."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from itertools import cycle
+from multiprocessing.queues import Queue
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from plain_vs_residual import records
+from plain_vs_residual.data.datasets import Dataset
+from plain_vs_residual.training.loop import Job, Monitor, Stopped, train
+
+STOP_SECONDS = 120.0
+
+
+class OutOfMemory(ValueError):
+    """A run does not fit into memory."""
+
+
+class WorkerDied(ValueError):
+    """A process was killed from outside."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run as a process is told to train it."""
+
+    job: Job
+    folder: records.RunFolder
+    run: dict[str, Any]
+    rates: list[list[float]]
+
+    def train(self, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+        """Trains it here.
+
+        Raises:
+            OutOfMemory: says the batch, the peak and what to try; a smaller batch would be another recipe.
+            Stopped: if ``stops`` said so.
+        """
+        try:
+            train(self.job, dataset, self.folder, self.run, monitor, self.rates, stops)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise OutOfMemory(self._out_of_memory()) from error
+
+    def _out_of_memory(self) -> str:
+        setting, device = self.job.setting, self.job.device
+        size = setting.enlarge_to or setting.image_size
+        peak = (
+            f", peak {torch.cuda.max_memory_allocated(device) / 2**20:,.0f} MiB" if device.type == "cuda" else ""
+        )
+        return (
+            f"{self.folder.path.name}: out of memory on {device} with batches of {setting.batch_size} images of "
+            f"{size} px{peak}; the batch belongs to the recipe and stays as it is; try fewer runs at once "
+            "(--jobs 1), --precision bf16, or a device with more memory. What was finished or saved is kept"
+        )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+class Workers:
+    """A pool of ``jobs`` processes; a KeyboardInterrupt within the context lets each save its run first."""
+
+    def __init__(self, jobs: int, datasets: dict[str, Dataset], devices: list[torch.device]) -> None:
+        context = multiprocessing.get_context("spawn")
+        assigned = context.Queue()
+        for _, device in zip(range(jobs), cycle(devices), strict=False):
+            assigned.put(device)
+        prepared = (datasets, torch.get_num_threads(), assigned, os.getpid())
+        self.pool = ProcessPoolExecutor(jobs, context, _prepare, prepared)
+        self.futures: list[Future[None]] = []
+
+    def submit(self, task: Task) -> Future[None]:
+        """Hands a run to the next free process."""
+        self.futures = [future for future in self.futures if not future.done()]
+        self.futures.append(self.pool.submit(_train, task))
+        return self.futures[-1]
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the processes.
+
+        Raises:
+            Stopped: in place of a KeyboardInterrupt; says what was saved.
+            WorkerDied: if a process was killed.
+        """
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        if error is None:
+            return
+        for process in multiprocessing.active_children():
+            process.terminate()
+        saved = [str(stopped) for stopped in map(_outcome, self.futures) if isinstance(stopped, Stopped)]
+        if isinstance(error, BrokenProcessPool):
+            raise WorkerDied(
+                "a training process was killed, perhaps for want of memory; what was finished or saved is kept: "
+                "the same command goes on, with --jobs 1 it needs less memory"
+            ) from error
+        if isinstance(error, KeyboardInterrupt):
+            raise Stopped("; ".join(saved) or "nothing was being trained") from None
+
+
+def _outcome(future: Future[None]) -> BaseException | None:
+    try:
+        return future.exception(timeout=STOP_SECONDS)
+    except BaseException as error:  # cancelled, or too slow, or Ctrl-C again
+        return error
+
+
+class _Unwatched:
+    def advanced(self, iteration: int, iterations: int) -> None:
+        pass
+
+    def evaluated(self, row: dict[str, Any], iterations: int) -> None:
+        pass
+
+
+@dataclass
+class _Here:
+    """What a worker process keeps between its runs."""
+
+    datasets: dict[str, Dataset]
+    device: torch.device
+    parent: int
+    asked_to_stop: bool = False
+
+    def stops(self) -> bool:
+        # A suite that was killed cannot say so; whoever starts it again must not meet its workers.
+        return self.asked_to_stop or os.getppid() != self.parent
+
+
+_here: _Here
+
+
+def _prepare(datasets: dict[str, Dataset], threads: int, devices: "Queue[torch.device]", parent: int) -> None:
+    global _here  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the suite, which then asks its workers
+    signal.signal(signal.SIGTERM, lambda *_: setattr(_here, "asked_to_stop", True))
+    torch.set_num_threads(threads)
+    _here = _Here(datasets, devices.get(), parent)
+
+
+def _train(task: Task) -> None:
+    placed = replace(task, job=replace(task.job, device=_here.device))
+    placed.train(_here.datasets[task.job.setting.split], _Unwatched(), _here.stops)

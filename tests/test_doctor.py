@@ -1,0 +1,100 @@
+"""The doctor: what is ready, what is not, and that each problem comes with a remedy."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from plain_vs_residual import doctor
+from plain_vs_residual.cli import app
+from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.lock import RunLocks
+from plain_vs_residual.settings import SETTINGS, find_setting
+from tests.made_up_records import write_results
+
+
+def found(results: Path, setting: str = "digits", **options: Any) -> dict[str, list[doctor.Finding]]:
+    values: dict[str, Any] = {"data": None, "device_name": "cpu", "seeds": 1} | options
+    listed: dict[str, list[doctor.Finding]] = {}
+    for finding in doctor.examine(find_setting(setting), values.pop("data"), results, **values):
+        listed.setdefault(finding.what, []).append(finding)
+    return listed
+
+
+def fixes(listed: dict[str, list[doctor.Finding]]) -> dict[str, str]:
+    return {what: finding.fix for what, findings in listed.items() for finding in findings if finding.fix}
+
+
+def test_a_ready_machine_has_nothing_to_mend(tmp_path: Path) -> None:
+    listed = found(tmp_path / "results")
+    assert fixes(listed) == {}
+    assert {
+        "Python",
+        "torch",
+        "torchvision",
+        "device",
+        "memory",
+        "data",
+        "results",
+        "disk",
+        "records",
+        "lock",
+    } <= set(listed)
+    assert "1,437 training and 360 validation images" in listed["data"][0].found
+
+
+def test_missing_data_and_a_full_disk_are_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
+    listed = found(tmp_path / "results", data=tmp_path / "nowhere")
+    assert set(fixes(listed)) == {"data", "disk"}
+    assert "no such folder" in listed["data"][0].found
+
+
+def test_too_little_memory_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_free_memory", lambda: 2**20)
+    assert set(fixes(found(tmp_path / "results"))) == {"memory"}
+
+
+def test_an_unknown_device_is_a_problem(tmp_path: Path) -> None:
+    assert set(fixes(found(tmp_path / "results", device_name="tpu"))) == {"device"}
+
+
+def test_a_file_in_the_place_of_results_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    assert "results" in fixes(found(tmp_path / "results"))
+
+
+def test_damage_and_locks_are_found(tmp_path: Path) -> None:
+    write_results(tmp_path, [load_experiments()["fig4_depth"]], "digits", seeds=range(1))
+    run = next((tmp_path / "digits").glob("plain18*"))
+    (run / "metrics.csv").write_text("gone")
+    with RunLocks([run]):
+        listed = found(tmp_path)
+    assert "metrics.csv: damaged" in next(finding.found for finding in listed["records"] if finding.fix)
+    assert f"{run.name} is being trained by process" in listed["lock"][0].found
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_need_of_every_setting_is_plausible(name: str) -> None:
+    """A run of the largest network: tens of MiB on digits, tens of GiB on ImageNet at batch 256."""
+    need = doctor.largest_network_bytes(find_setting(name)) / 2**30
+    low, high = {"digits": (0.01, 1), "imagenet": (10, 100)}.get(name, (0.5, 10))
+    assert low < need < high
+
+
+def test_the_command_says_each_finding_and_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app(
+        ["doctor", "--setting", "digits", "--results", str(tmp_path / "r"), "--device", "cpu"],
+        standalone_mode=False,
+    )
+    assert "PROBLEM" not in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        app(["doctor", "--setting", "imagenet", "--results", str(tmp_path / "r")], standalone_mode=False)
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert "PROBLEM data: setting imagenet: no images" in said
+    assert "-> " in said

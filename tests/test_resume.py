@@ -1,0 +1,292 @@
+"""A run that was stopped ends as an undisturbed one, byte by byte; damage is named and mended."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from plain_vs_residual import records, workers
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.interrupt import StopRequest
+from plain_vs_residual.suite import Changed, Suite
+from plain_vs_residual.training import loop
+from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
+from plain_vs_residual.training.loop import Stopped, train
+from plain_vs_residual.verify import verify
+from plain_vs_residual.workers import OutOfMemory, Task
+from tests.conftest import Silent
+from tests.test_training import CLOCKS, train_all
+
+STUDIES = {
+    "step": {"schedule": "step", "drops": (0.5, 0.75)},
+    "warm-up": {"schedule": "step", "drops": (0.75,), "warm_up_iterations": 5, "warm_up_depth": 18},
+    "linear": {"schedule": "linear"},
+    "plateau": {"schedule": "plateau", "learning_rate": 0.5, "evaluations": 12},
+    "probe": {"schedule": "linear", "probe_iterations": 6},
+}
+
+
+def study_suite(make_suite: Any, study: str, results: Path, **changes: Any) -> Suite:
+    leader = "residual18-A" if study == "replay" else ""
+    fields = STUDIES["plateau" if study == "replay" else study]
+    experiment = Experiment(
+        title="Resume",
+        paper="none",
+        figures=("final_errors",),
+        networks={"digits": ("residual18-A", "plain18") if leader else ("residual18-A",)},
+        studies={"digits": (Study(study, fields, leader=leader),)},
+        claims=(),
+        name="resume",
+    )
+    suite: Suite = make_suite(experiments=(experiment,), results=results, **changes)
+    return suite
+
+
+class StopsAt(Silent):
+    """Watches a run and asks it to stop after some iterations."""
+
+    def __init__(self, iterations: int) -> None:
+        self.iterations = iterations
+        self.iteration = 0
+
+    def advanced(self, iteration: int, *_: Any) -> None:
+        self.iteration = iteration
+
+    def stops(self) -> bool:
+        return self.iteration >= self.iterations
+
+
+def assert_equal_runs(first: records.RunFolder, second: records.RunFolder) -> None:
+    tables = [pd.read_csv(folder.metrics).drop(columns=CLOCKS) for folder in (first, second)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert first.responses.read_bytes() == second.responses.read_bytes()
+    assert first.weights.read_bytes() == second.weights.read_bytes()
+    finals = [records.read_json(folder.final) for folder in (first, second)]
+    for name in ("consumed", "learning_rates", "training_error", "validation_loss", "mean_response"):
+        assert finals[0][name] == finals[1][name]
+
+
+# Evaluations come after 4, 8 and 12 iterations (after each of them with the plateau).
+@pytest.mark.parametrize("iterations", [3, 4, 10])
+@pytest.mark.parametrize("study", [*STUDIES, "replay"])
+def test_a_stopped_run_ends_as_an_undisturbed_one(
+    make_suite: Any, tmp_path: Path, study: str, iterations: int
+) -> None:
+    undisturbed = train_all(study_suite(make_suite, study, tmp_path / "undisturbed"))
+    suite = study_suite(make_suite, study, tmp_path / "stopped")
+    for run in suite.plan():
+        task = Task(run.job, run.folder, suite.describe(run), suite._rates_of_leader(run))
+        watch = StopsAt(iterations)
+        with pytest.raises(Stopped, match=f"{run.name} is saved at iteration {iterations} of 12"):
+            task.train(suite.dataset_of(run), watch, watch.stops)
+        assert not run.folder.finished
+        task.train(suite.dataset_of(run), Silent(), lambda: False)
+    train_all(suite)
+    for before, after in zip(undisturbed, suite.plan(), strict=True):
+        assert_equal_runs(before, after.folder)
+    recorded = records.read_json(suite.plan()[0].folder.run)
+    assert [session["iteration"] for session in recorded["resumed"]] == [iterations]
+
+
+def test_stopping_at_every_iteration_changes_nothing(make_suite: Any, tmp_path: Path) -> None:
+    (undisturbed,) = train_all(make_suite("residual18-B", results=tmp_path / "undisturbed"))
+    suite = make_suite("residual18-B", results=tmp_path / "stopped")
+    (run,) = suite.plan()
+    stops = 0
+    while not run.folder.finished:
+        try:
+            train(run.job, suite.dataset, run.folder, suite.describe(run), Silent(), stops=lambda: True)
+        except Stopped:
+            stops += 1
+    assert stops == 11
+    assert_equal_runs(undisturbed, run.folder)
+
+
+def test_long_stretches_between_evaluations_are_saved(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(
+        loop,
+        "save_checkpoint",
+        lambda folder, state: (saved.append(state["iteration"]), save_checkpoint(folder, state)),
+    )
+    train_all(make_suite("plain18"))
+    assert saved == list(range(1, 13))
+
+
+def stopped_run(make_suite: Any, results: Path, network: str = "plain18") -> tuple[Suite, records.RunFolder]:
+    suite = make_suite(network, results=results)
+    (run,) = suite.plan()
+    watch = StopsAt(10)
+    with pytest.raises(Stopped):
+        train(run.job, suite.dataset, run.folder, suite.describe(run), watch, stops=watch.stops)
+    return suite, run.folder
+
+
+@pytest.mark.parametrize("how", ["truncated", "bit flipped", "empty", "another file", "gone"])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_damaged_checkpoint_costs_time_and_nothing_else(
+    make_suite: Any, tmp_path: Path, how: str, both: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (undisturbed,) = train_all(make_suite("plain18", results=tmp_path / "undisturbed"))
+    suite, folder = stopped_run(make_suite, tmp_path / "stopped")
+    for path in (folder.checkpoint, folder.previous_checkpoint)[: 1 + both]:
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        if how == "gone":
+            path.unlink()
+            continue
+        path.write_bytes(
+            {
+                "truncated": whole[:middle],
+                "bit flipped": whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :],
+                "empty": b"",
+                "another file": b"no checkpoint",
+            }[how]
+        )
+    train_all(suite)
+    said = capsys.readouterr().out
+    assert_equal_runs(undisturbed, folder)
+    if how != "gone":
+        assert said.count("note: ") == 1 + both
+        assert ("starts anew" if both else "goes on from the one before it") in said
+
+
+def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, tmp_path: Path) -> None:
+    (undisturbed,) = train_all(make_suite("plain18", results=tmp_path / "undisturbed"))
+    suite, folder = stopped_run(make_suite, tmp_path / "stopped")
+    with folder.metrics.open("a") as file:
+        file.write("12,0.9,0.00")
+    train_all(suite)
+    assert_equal_runs(undisturbed, folder)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "responses.csv", "run.json", "final.json"])
+@pytest.mark.parametrize("how", ["changed", "truncated", "gone"])
+def test_a_damaged_finished_run_is_named_and_can_be_trained_anew(
+    make_suite: Any, tmp_path: Path, name: str, how: str
+) -> None:
+    suite = make_suite("plain18")
+    (folder,) = train_all(suite)
+    path = folder.path / name
+    whole = path.read_text()
+    digit = max(whole.rfind(digit) for digit in "123456789")
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_text(whole[:digit] + ("" if how == "truncated" else "0" + whole[digit + 1 :]))
+    runs = suite.plan()
+    if (name, how) == ("final.json", "gone"):  # not finished, then; there is nothing to say
+        assert suite.check(runs, rerun=False) == []
+    else:
+        with pytest.raises(Changed, match=name):
+            suite.check(runs, rerun=False)
+        assert len(suite.check(runs, rerun=True)) == 1
+    suite.train(runs, Silent())
+    assert records.damage(folder, weights=True) == []
+
+
+def test_damaged_weights_are_found_when_looked_for(make_suite: Any) -> None:
+    (folder,) = train_all(make_suite("plain18"))
+    folder.weights.write_bytes(folder.weights.read_bytes()[:-1])
+    assert records.damage(folder) == []
+    assert [line.split(":")[0] for line in records.damage(folder, weights=True)] == [str(folder.weights)]
+
+
+def test_a_run_that_moved_to_another_machine_says_so(make_suite: Any, tmp_path: Path) -> None:
+    suite, folder = stopped_run(make_suite, tmp_path / "results")
+    (run,) = suite.plan()
+    described = suite.describe(run)
+    moved = described | {"environment": described["environment"] | {"torch": "9.9"}}
+    train(run.job, suite.dataset, folder, moved, Silent())
+    from plain_vs_residual.analysis import load_editions
+    from plain_vs_residual.verify import differences
+
+    (edition,) = load_editions(suite.results, "digits")
+    (record,) = edition.records
+    now = torch.__version__
+    assert list(differences(record, record))[:1] == [
+        f"plain18-12-iterations-s0 went on from iteration 10 with torch 9.9, not {now}"
+    ]
+    assert verify(edition, suite.experiments[0]) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_asks_and_a_second_one_interrupts(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with StopRequest() as stops:
+        assert not stops()
+        os.kill(os.getpid(), number)
+        assert stops()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+
+
+def test_ctrl_c_in_a_suite_leaves_a_checkpoint(make_suite: Any) -> None:
+    class Interrupts(Silent):
+        def advanced(self, iteration: int, iterations: int) -> None:
+            if iteration == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    suite = make_suite("plain18", "residual18-A")
+    with pytest.raises(Stopped, match="plain18-12-iterations-s0 is saved at iteration 7 of 12"):
+        suite.train(suite.plan(), Interrupts())
+    checkpoint, damaged = load_checkpoint(suite.plan()[0].folder)
+    assert checkpoint
+    assert checkpoint["iteration"] == 7
+    assert damaged == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_says_the_batch_and_what_to_try(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(workers, "train", fails)
+    suite = make_suite("plain18")
+    with pytest.raises(
+        OutOfMemory, match=r"plain18-12-iterations-s0: out of memory on cpu with batches of 8 images of 8 px"
+    ):
+        suite.train(suite.plan(), Silent())
+
+
+def test_other_errors_are_not_taken_for_memory(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(workers, "train", fails)
+    suite = make_suite("plain18")
+    with pytest.raises(RuntimeError, match="shapes"):
+        suite.train(suite.plan(), Silent())
+
+
+def test_a_changed_data_set_is_refused(make_suite: Any, tiny_dataset: Any) -> None:
+    train_all(make_suite("plain18"))
+    tiny_dataset.validation.pixels[0, 0, 0, 0] ^= 1
+    suite = make_suite("plain18")
+    with pytest.raises(Changed, match="data_fingerprint: "):
+        suite.check(suite.plan(), rerun=False)
+
+
+def test_a_run_that_replays_is_trained_anew_with_its_leader(make_suite: Any, tmp_path: Path) -> None:
+    suite = study_suite(make_suite, "replay", tmp_path / "results")
+    train_all(suite)
+    leader, follower = suite.plan()
+    leader.folder.set_aside()
+    with pytest.raises(Changed, match=r"1 recorded runs .*trained anew, and its rates are replayed"):
+        suite.check(suite.plan(), rerun=False)
+    assert [path.name.split("-2")[0] for path in suite.check(suite.plan(), rerun=True)] == [follower.name]
