@@ -37,8 +37,8 @@ UNEQUAL = CLOCKS | {
     *("files", "checksum"),
 }
 SUITE = (
-    *("fig4_depth", "--setting", "digits", "--device", "cpu", "--seeds", "1"),
-    *("--network", "plain18", "--network", "residual18-A", "--iterations", "40", "--evaluations", "4"),
+    *("fig4_depth", "--setting", "digits", "--seeds", "1", "--deterministic"),
+    *("--network", "plain18", "--network", "residual18-A", "--iterations", "16", "--evaluations", "4"),
 )
 TIMEOUT = 300
 
@@ -83,9 +83,10 @@ def content(folder: Path) -> dict[str, Any]:
 class Sandbox:
     """Folders for suites, and the undisturbed suite that all are compared with."""
 
-    def __init__(self, folder: Path, jobs: int) -> None:
+    def __init__(self, folder: Path, jobs: int, device: str) -> None:
         self.folder = folder
         self.jobs = jobs
+        self.device = device
         self.number = 0
         self.undisturbed = self.fresh()
         started = time.monotonic()
@@ -109,7 +110,8 @@ class Sandbox:
     def start(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """Starts the suite."""
         program = program or (sys.executable, "-m", "plain_vs_residual", "train")
-        arguments = (*SUITE, "--jobs", str(self.jobs), "--results", str(results), *options)
+        where = ("--device", self.device, "--jobs", str(self.jobs), "--results", str(results))
+        arguments = (*SUITE, *where, *options)
         if "--report" not in options:
             arguments = (*arguments, "--no-report")
         return subprocess.Popen(
@@ -278,12 +280,15 @@ OF_FINISHED = [
 WRITTEN = {"checkpoint.pt": 3, "metrics.csv": 2, "run.json": 1, "weights.pt": 1, "final.json": 1}
 
 
-def scenarios(kills: int, corruptions: int, folder: Path, seed: int) -> Iterator[Row]:
+def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str) -> Iterator[Row]:
     """Every fault in turn; a few of each kind where few are asked for."""
     chance = random.Random(seed)
-    one, two = Sandbox(folder / "one", jobs=1), Sandbox(folder / "two", jobs=2)
+    one, two = (Sandbox(folder / str(jobs), jobs, device) for jobs in (1, 2))
     script = ("bash", str(REPOSITORY / "run_all.sh"))
-    tenth, long = max(1, kills // 10), kills >= 20
+    long = kills >= 20
+
+    def part(tenths: int) -> int:
+        return max(1, tenths * kills // 10)
 
     def some(cases: list[Any], few: int) -> list[Any]:
         return cases if long else chance.sample(cases, few)
@@ -299,31 +304,44 @@ def scenarios(kills: int, corruptions: int, folder: Path, seed: int) -> Iterator
         return line
 
     equal = "goes on, equal bytes"
-    yield row("SIGKILL at random, one run at a time", equal, killed_at_random, one, max(1, 4 * tenth), chance)
-    yield row("SIGKILL at random, two at once", equal, killed_at_random, two, max(1, 4 * tenth), chance)
-    yield row("SIGKILL of run_all.sh at random", equal, killed_at_random, one, 2 * tenth, chance, script)
+    yield row("SIGKILL at random, one run at a time", equal, killed_at_random, one, part(4), chance)
+    yield row("SIGKILL at random, two at once", equal, killed_at_random, two, part(4), chance)
+    yield row("SIGKILL of run_all.sh at random", equal, killed_at_random, one, part(2), chance, script)
     writing = [
         (name, count, stage) for name, count in WRITTEN.items() for stage in STAGES if _happens(name, stage)
     ]
-    for name, count, stage in some([*writing, ("fig4_depth.png", 1, "half written")], 2):
+    for name, count, stage in some([*writing, ("fig4_depth.png", 1, "half written")], 1):
         yield row(f"SIGKILL while {name}: {stage}", equal, killed_while_writing, one, name, count, stage)
     for number, box in some(
         [(number, box) for number in (signal.SIGTERM, signal.SIGINT) for box in (one, two)], 1
     ):
         fault = f"{number.name}, {box.jobs} at a time"
-        yield row(fault, "exit 130, says what was saved", stopped, box, number, tenth, chance)
+        yield row(fault, "exit 130, says what was saved", stopped, box, number, part(1), chance)
     for name, count in some(list(WRITTEN.items()), 1):
         yield row(f"disk full at {name}", "one line, exit 2", full_disk, one, name, count)
     half = half_way(one)
     times = -(-corruptions // len([*OF_STOPPED, *OF_FINISHED]))
-    for name, how in some(OF_STOPPED, 2):
+    for name, how in some(OF_STOPPED, 1):
         fault, expected = f"{name} of a stopped run {how}", "mended, or one line and exit 2"
         yield row(fault, expected, damaged_unfinished, one, half, name, how, chance, times=times)
-    for name, how in some(OF_FINISHED, 2):
+    for name, how in some(OF_FINISHED, 1):
         fault, expected = f"{name} of a finished run {how}", "one line and exit 2"
         yield row(fault, expected, damaged_finished, one, name, how, chance, times=times)
+    if device.startswith("cuda"):
+        yield row("GPU memory too small", "one line, exit 2", out_of_memory, one)
     yield row("two suites on one folder", "the second refuses", second_suite, one)
     yield row("results that cannot be written", "one line, exit 2", read_only, one)
+
+
+def out_of_memory(box: Sandbox, row: Row) -> None:
+    """A GPU of which the process may use next to nothing: the batch, the peak and what to try are said."""
+    results = box.fresh()
+    child = (sys.executable, "-m", "benchmarks.faults_child", "", "0", "little GPU memory")
+    code, said = box.finish(results, program=child)
+    if code != 2 or "out of memory on cuda with batches of 32 images" not in said:
+        raise Surprise(f"exit {code}: {said}")
+    box.must_end_well(results)
+    row.outcomes["one line, exit 2, went on"] += 1
 
 
 def read_only(box: Sandbox, row: Row) -> None:
@@ -354,20 +372,21 @@ def main(
         int | None, typer.Option(help="Damaged files; as many as kills / 3 if left out.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
-    record: Annotated[bool, typer.Option(help="Write benchmarks/results/faults-cpu.{json,md}.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    record: Annotated[bool, typer.Option("--record", help="Write benchmarks/results/faults-<device>.*.")] = False,
 ) -> None:
     """Runs every fault; exit code 1 if anything was lost."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         number = corruptions if corruptions is not None else max(4, kills // 3)
-        for row in scenarios(kills, number, Path(folder), seed):
+        for row in scenarios(kills, number, Path(folder), seed, device):
             rows.append(row)
             print(f"{row.fault}: {dict(row.outcomes)}", flush=True)
     print(f"\n{table(rows)}")
     if record:
         command = f"python -m benchmarks.faults --kills {kills} --corruptions {number} --record"
         entries = [{"fault": row.fault, "outcomes": dict(row.outcomes), "lost": row.lost} for row in rows]
-        path = measuring.write("faults", command, torch.device("cpu"), {"rows": entries})
+        path = measuring.write("faults", command, torch.device(device), {"rows": entries})
         path.with_suffix(".md").write_text(table(rows), encoding="utf-8")
     if any(row.lost for row in rows):
         raise SystemExit(1)

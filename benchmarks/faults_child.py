@@ -62,5 +62,7 @@ if __name__ == "__main__":
     checkpoint = importlib.import_module("plain_vs_residual.training.checkpoint")
     for module in (records, checkpoint):
         vars(module)["atomically"] = breaks
+    if breaks.stage == "little GPU memory":
+        importlib.import_module("torch").cuda.set_per_process_memory_fraction(1e-3)
     sys.argv[1:] = ["train", *sys.argv[4:]]
     main()

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The paper's figures from a GPU that is lent by the piece: bash experiments/on_gpu.sh FOLDER [DATA]
+#
+# Works for at most PIECE seconds, leaves everything in FOLDER, and goes on from there when called again, on this
+# machine or, with FOLDER carried along, on another. Exit 0: all done; 3: call again; else: a step failed.
+#
+#   PIECE=540      seconds a call may take
+#   DEVICE=cuda    cpu for a trial
+#   SETTING=cifar10  SHORT=cifar10-short   what is trained in full, and what with more seeds after that
+#   SEEDS=3        of the headline pairs in full, and of everything in the short setting
+#   TRAIN=""       further options of every training, e.g. "--iterations 20 --evaluations 2" for a trial
+#   STEPS="..."    which steps, in which order
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+out=${1:?name the folder that keeps results, figures and benchmark tables}
+data=${2:-}
+PIECE=${PIECE:-540} DEVICE=${DEVICE:-cuda} SETTING=${SETTING:-cifar10} SHORT=${SHORT:-cifar10-short} SEEDS=${SEEDS:-3}
+read -r -a extra <<<"${TRAIN:-}"
+read -r -a steps <<<"${STEPS:-throughput jobs headline everything short equivalence faults pages}"
+mkdir -p "$out/done" "$out/benchmarks"
+out=$(cd "$out" && pwd)
+began=$SECONDS
+
+again() {
+    echo "on_gpu.sh: the piece is over in step $1; the same command goes on from there" >&2
+    exit 3
+}
+
+# Runs a command for what is left of the piece; SIGTERM lets a training save its checkpoints first.
+within_the_piece() {
+    local step=$1 left=$((PIECE - (SECONDS - began) - 30)) code=0
+    shift
+    if ((left < 20)); then again "$step"; fi
+    timeout --signal=TERM --kill-after=60 "$left" "$@" || code=$?
+    if ((code == 124 || code == 130 || code == 137)); then again "$step"; fi
+    return "$code"
+}
+
+train() { # step, setting, what else `train` takes
+    local step=$1 setting=$2
+    shift 2
+    local options=(--setting "$setting" --device "$DEVICE" --results "$out/results" --plots "$out/plots" --no-report)
+    if [[ -n $data && $setting != digits ]]; then options+=(--data "$data"); fi
+    within_the_piece "$step" bash run_all.sh "$@" "${options[@]}" ${extra[@]+"${extra[@]}"}
+}
+
+python=${PYTHON:-python3}
+if [[ -x .venv/bin/python ]]; then python=.venv/bin/python; fi
+
+benchmark() { # step, module, options
+    local step=$1
+    shift
+    within_the_piece "$step" "$python" -m "$@"
+    cp benchmarks/results/*-"$DEVICE".* "$out/benchmarks/"
+}
+
+networks() {
+    local name
+    for name in "$@"; do printf -- '--network %s ' "$name"; done
+}
+
+for step in "${steps[@]}"; do
+    if [[ -e $out/done/$step ]]; then continue; fi
+    echo "on_gpu.sh: step $step, $((SECONDS - began)) s into the piece" >&2
+    case $step in
+    throughput) benchmark "$step" benchmarks.throughput --device "$DEVICE" ;;
+    jobs) benchmark "$step" benchmarks.jobs --device "$DEVICE" ;;
+    equivalence)
+        benchmark "$step" benchmarks.equivalence --device "$DEVICE" --results "$out/equivalence" ${EQUIVALENCE:-}
+        ;;
+    faults) benchmark "$step" benchmarks.faults --device "$DEVICE" --kills "${KILLS:-20}" --record ;;
+    headline)
+        # shellcheck disable=SC2046 # one word each
+        train "$step" "$SETTING" fig4_depth fig6_cifar_depth --seeds "$SEEDS" \
+            $(networks cifar-plain20 cifar-plain56 cifar-residual20-A cifar-residual56-A) \
+            $(networks plain18 plain34 residual18-A residual34-A)
+        ;;
+    everything) train "$step" "$SETTING" --seeds 1 ;;
+    short) train "$step" "$SHORT" --seeds "$SEEDS" ;;
+    pages)
+        "$python" -m plain_vs_residual verify --results "$out/results"
+        "$python" -m plain_vs_residual report --results "$out/results" --plots "$out/plots"
+        ;;
+    *)
+        echo "on_gpu.sh: unknown step $step" >&2
+        exit 2
+        ;;
+    esac
+    touch "$out/done/$step"
+done
+echo "on_gpu.sh: all done; records in $out/results, reports in $out/plots, tables in $out/benchmarks"
