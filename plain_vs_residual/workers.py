@@ -44,10 +44,14 @@ class Task:
         Raises:
             OutOfMemory: says the batch, the peak and what to try; a smaller batch would be another recipe.
             Stopped: if ``stops`` said so.
+            ValueError: if ``--deterministic`` asks for what the device cannot do.
         """
         try:
             train(self.job, dataset, self.folder, self.run, monitor, self.rates, stops)
         except (MemoryError, RuntimeError) as error:
+            if "does not have a deterministic implementation" in str(error):
+                line = str(error).split(". ")[0]
+                raise ValueError(f"--deterministic: {line}; leave it out for this network") from error
             if not _is_out_of_memory(error):
                 raise
             raise OutOfMemory(self._out_of_memory()) from error

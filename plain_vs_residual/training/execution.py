@@ -96,7 +96,8 @@ def prepare_arithmetic(device: torch.device, precision: Precision, *, determinis
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA first multiplies matrices
     torch.use_deterministic_algorithms(deterministic)
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        if device.index is not None:
+            torch.cuda.set_device(device)
         # torch rounds fp32 convolutions to TF32 unless told otherwise.
         fp32 = "tf32" if precision == "tf32" else "ieee"
         torch.backends.cudnn.conv.fp32_precision = fp32  # type: ignore[attr-defined]
