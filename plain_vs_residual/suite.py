@@ -84,7 +84,11 @@ class Suite:
         return "-".join(filter(None, (self.dataset.variant, split, trial)))
 
     def plan(self) -> list[PlannedRun]:
-        """Every run once, in order of work: all experiments with the first seed, then the next seed."""
+        """Every run once, in order of work: all experiments with the first seed, then the next seed.
+
+        Raises:
+            ValueError: if two experiments mean different runs by one name.
+        """
         planned: dict[Path, PlannedRun] = {}
         for seed in self.seeds:
             for experiment in self.experiments:
@@ -93,6 +97,11 @@ class Suite:
                         continue
                     run = self._planned(Network.parse(name), seed, study, experiment.name)
                     earlier = planned.get(run.folder.path)
+                    if earlier and earlier.job != run.job:
+                        raise ValueError(
+                            f"{run.name}: {earlier.experiments[-1]} and {experiment.name} want it with different "
+                            "settings; give the study in one of them another name"
+                        )
                     if earlier:
                         run = replace(run, experiments=(*earlier.experiments, experiment.name))
                     planned[run.folder.path] = run

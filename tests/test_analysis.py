@@ -61,7 +61,7 @@ def test_runs_of_a_study_belong_to_its_experiment_alone(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "cifar-plain20", 0, study=study)
     edition = read_edition(tmp_path, "digits")
     assert [record.name for record in edition.of(fig6)] == ["cifar-plain20-s0"]
-    assert [record.name for record in edition.of(FIG7)] == ["cifar-plain20-long-s0"]
+    assert [record.name for record in edition.of(FIG7)] == ["cifar-plain20-high-rate-s0"]
     for table in (edition.finals, edition.curves, edition.responses):
         assert set(edition.select(table, fig6)["study"]) == {""}
         assert set(edition.select(table, FIG7)["study"]) == {study.name}

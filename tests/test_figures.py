@@ -114,7 +114,7 @@ def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
     for setting, experiment, words in (
         ("cifar10-short", FIG4, "1 seed; short"),
         ("digits", FIG4, "1 seed; ten epochs show slow optimisation"),
-        ("digits", FIG7, "1 seed; learning rate 0.1 and 30 epochs"),
+        ("digits", FIG7, "1 seed; learning rate 0.1 for 10 epochs"),
     ):
         folder = tmp_path / setting / experiment.name
         edition = write_results(folder, [experiment], setting, seeds=[0], caveat="blurred: by hand")

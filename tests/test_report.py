@@ -100,7 +100,7 @@ def test_departures_are_numbered_with_the_studies_behind_them(tmp_path: Path) ->
     lines = section(markdown, "## Where this departs from the paper").strip().splitlines()
     assert [line.split()[0] for line in lines] == [f"{number}." for number in range(1, len(lines) + 1)]
     assert len(lines) == len(DIGITS.departures) + 1
-    assert "30 epochs" in lines[-1]
+    assert "10 epochs" in lines[-1]
     assert all(departure in page.text for departure in DIGITS.departures)
 
 

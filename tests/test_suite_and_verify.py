@@ -1,6 +1,7 @@
 """The suite skips, resumes and refuses; verify names what the code did differently to one member of a pair."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -321,3 +322,17 @@ def test_a_failing_job_ends_the_suite_with_its_error(make_suite: Any, tmp_path: 
         run.folder.path.write_text("a file where the run's folder should be")
     with pytest.raises(FileExistsError, match="-12-iterations-s0"):
         suite.train(suite.plan(), Silent(), jobs=2)
+
+
+def test_two_studies_of_one_name_must_mean_the_same(make_suite: Any) -> None:
+    one, other = (
+        replace(
+            experiment_of("plain18", "residual18-A"),
+            name=name,
+            studies={"digits": (Study("long", {"iterations": iterations}),)},
+        )
+        for name, iterations in (("one", 20), ("other", 30))
+    )
+    with pytest.raises(ValueError, match="plain18-long-12-iterations-s0: one and other want it with different"):
+        make_suite(experiments=(one, other)).plan()
+    assert len(make_suite(experiments=(one, replace(one, name="same"))).plan()) == 2
