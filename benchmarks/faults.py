@@ -21,7 +21,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +40,7 @@ UNEQUAL = CLOCKS | {
 }
 SUITE = (
     *("fig4_depth", "--setting", "digits", "--seeds", "1", "--deterministic"),
-    *("--network", "plain18", "--network", "residual18-A", "--iterations", "16", "--evaluations", "4"),
+    *("--iterations", "12", "--evaluations", "3", "--network", "plain18"),
 )
 TIMEOUT = 300
 
@@ -87,7 +89,7 @@ class Sandbox:
         self.folder = folder
         self.jobs = jobs
         self.device = device
-        self.number = 0
+        self.numbers = count()
         self.undisturbed = self.fresh()
         started = time.monotonic()
         process = self.start(self.undisturbed)
@@ -96,12 +98,11 @@ class Sandbox:
         assert process.wait(TIMEOUT) == 0
         self.whole = time.monotonic() - started
         self.expected = content(self.undisturbed)
-        assert len(self.expected) == 2
+        assert len(self.expected) == jobs
 
     def fresh(self) -> Path:
         """A results folder that is not there yet."""
-        self.number += 1
-        return self.folder / f"results-{self.number}"
+        return self.folder / f"results-{next(self.numbers)}"
 
     def copy(self, results: Path) -> Path:
         """A copy of a results folder, to be damaged."""
@@ -111,7 +112,8 @@ class Sandbox:
         """Starts the suite."""
         program = program or (sys.executable, "-m", "plain_vs_residual", "train")
         where = ("--device", self.device, "--jobs", str(self.jobs), "--results", str(results))
-        arguments = (*SUITE, *where, *options)
+        another = ("--network", "residual18-A") if self.jobs > 1 else ()
+        arguments = (*SUITE, *another, *where, *options)
         if "--report" not in options:
             arguments = (*arguments, "--no-report")
         return subprocess.Popen(
@@ -147,13 +149,11 @@ class Sandbox:
             raise Surprise(f"exit {code}, expected 2 and '{words}': {said}")
 
 
-def killed_at_random(
-    box: Sandbox, row: Row, kills: int, chance: random.Random, program: tuple[str, ...] = ()
-) -> None:
+def killed_at_random(box: Sandbox, row: Row, chance: random.Random, kills: int, program: tuple[str, ...]) -> None:
     """SIGKILL at random moments, again and again in one suite, until it comes to its end."""
     while row.tries < kills:
         results = box.fresh()
-        for _ in range(3):
+        for _ in range(min(5, kills - row.tries)):
             process = box.start(results, program=program)
             try:
                 process.wait(chance.uniform(box.first_run, box.whole))
@@ -168,29 +168,26 @@ def killed_at_random(
         box.must_end_well(results, program=program)
 
 
-def stopped(box: Sandbox, row: Row, number: signal.Signals, tries: int, chance: random.Random) -> None:
+def stopped(box: Sandbox, row: Row, chance: random.Random, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM: exit 130, a word on what was saved, and the same command goes on."""
-    while row.tries < tries:
-        results = box.fresh()
-        process = box.start(results)
-        time.sleep(chance.uniform(box.first_run, box.first_run + 0.6 * (box.whole - box.first_run)))
-        process.send_signal(number)
-        said, _ = process.communicate(timeout=TIMEOUT)
-        if process.returncode == 0:
-            continue  # it was quicker
-        if process.returncode != 130 or "the same command goes on" not in said:
-            raise Surprise(f"exit {process.returncode}: {said}")
-        row.outcomes["130, said what was saved, went on"] += 1
-        box.must_end_well(results)
-
-
-STAGES = ("half written", "written", "moved the old one", "replaced")
-
-
-def killed_while_writing(box: Sandbox, row: Row, name: str, count: int, stage: str) -> None:
-    """SIGKILL in the midst of writing one file, for the ``count``-th time."""
     results = box.fresh()
-    child = (sys.executable, "-m", "benchmarks.faults_child", name, str(count), stage)
+    process = box.start(results)
+    time.sleep(chance.uniform(box.first_run, box.first_run + 0.6 * (box.whole - box.first_run)))
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=TIMEOUT)
+    if process.returncode == 0:
+        row.outcomes["it was quicker"] += 1
+    elif process.returncode != 130 or "the same command goes on" not in said:
+        raise Surprise(f"exit {process.returncode}: {said}")
+    else:
+        row.outcomes["130, said what was saved, went on"] += 1
+    box.must_end_well(results)
+
+
+def killed_while_writing(box: Sandbox, row: Row, _: random.Random, name: str, nth: int, stage: str) -> None:
+    """SIGKILL in the midst of writing one file, for the ``nth`` time."""
+    results = box.fresh()
+    child = (sys.executable, "-m", "benchmarks.faults_child", name, str(nth), stage)
     options = ("--report",) if name.endswith((".png", ".html")) else ()
     code, said = box.finish(results, *options, program=child)
     if code != -signal.SIGKILL:
@@ -199,10 +196,10 @@ def killed_while_writing(box: Sandbox, row: Row, name: str, count: int, stage: s
     row.outcomes["went on"] += 1
 
 
-def full_disk(box: Sandbox, row: Row, name: str, count: int) -> None:
+def full_disk(box: Sandbox, row: Row, _: random.Random, name: str, nth: int) -> None:
     """ENOSPC while a file is written: one line, exit 2; with room again the same command goes on."""
     results = box.fresh()
-    child = (sys.executable, "-m", "benchmarks.faults_child", name, str(count), "full disk")
+    child = (sys.executable, "-m", "benchmarks.faults_child", name, str(nth), "full disk")
     code, said = box.finish(results, program=child)
     if code != 2 or os.strerror(errno.ENOSPC) not in said or "make room" not in said:
         raise Surprise(f"exit {code}: {said}")
@@ -222,10 +219,10 @@ def damage(path: Path, how: str, chance: random.Random) -> None:
         path.write_bytes(before[:place] + bytes([before[place] ^ 1 << chance.randrange(8)]) + before[place + 1 :])
 
 
-def damaged_unfinished(box: Sandbox, row: Row, half: Path, name: str, how: str, chance: random.Random) -> None:
+def damaged_unfinished(box: Sandbox, row: Row, chance: random.Random, half: Path, name: str, how: str) -> None:
     """A damaged file of a run that was stopped: mended from what is there, or refused in one line."""
     results = box.copy(half)
-    (run,) = [run for run in run_folders(results / "digits") if run.checkpoint.exists()][:1]
+    (run,) = [run for run in run_folders(results / "digits") if run.checkpoint.exists()]
     damage(run.path / name, how, chance)
     code, said = box.finish(results)
     if code == 2:
@@ -238,7 +235,7 @@ def damaged_unfinished(box: Sandbox, row: Row, half: Path, name: str, how: str, 
         row.outcomes["went on"] += 1
 
 
-def damaged_finished(box: Sandbox, row: Row, name: str, how: str, chance: random.Random) -> None:
+def damaged_finished(box: Sandbox, row: Row, chance: random.Random, name: str, how: str) -> None:
     """A damaged file of a finished run: named in one line; ``--rerun`` makes it anew."""
     results = box.copy(box.undisturbed)
     run = RunFolder(next(iter((results / "digits").glob("plain18*"))))
@@ -252,7 +249,7 @@ def damaged_finished(box: Sandbox, row: Row, name: str, how: str, chance: random
     row.outcomes["named, exit 2; --rerun trained anew"] += 1
 
 
-def second_suite(box: Sandbox, row: Row) -> None:
+def second_suite(box: Sandbox, row: Row, _: random.Random) -> None:
     """A second suite on the same folder is told who trains there; the first does not notice."""
     results = box.fresh()
     first = box.start(results)
@@ -265,9 +262,9 @@ def second_suite(box: Sandbox, row: Row) -> None:
 
 
 def half_way(box: Sandbox) -> Path:
-    """A suite that was killed after its third evaluation, with two checkpoints of one run."""
+    """A suite that was killed after its second evaluation, with two checkpoints of one run."""
     results = box.fresh()
-    child = (sys.executable, "-m", "benchmarks.faults_child", "checkpoint.pt", "3", "replaced")
+    child = (sys.executable, "-m", "benchmarks.faults_child", "checkpoint.pt", "2", "replaced")
     box.finish(results, program=child)
     return results
 
@@ -277,63 +274,84 @@ OF_STOPPED = [(name, how) for name in ("checkpoint.pt", "metrics.csv", "run.json
 OF_FINISHED = [
     (name, how) for name in ("metrics.csv", "run.json", "final.json", "responses.csv") for how in DAMAGES
 ]
-WRITTEN = {"checkpoint.pt": 3, "metrics.csv": 2, "run.json": 1, "weights.pt": 1, "final.json": 1}
+SCRIPT = ("bash", str(REPOSITORY / "run_all.sh"))
+WRITTEN = {"checkpoint.pt": 2, "metrics.csv": 2, "run.json": 1, "weights.pt": 1, "final.json": 1}
+
+
+WRITING = [
+    *(
+        (name, number, stage)
+        for name, number in WRITTEN.items()
+        for stage in ("half written", "written", "replaced")
+    ),
+    ("checkpoint.pt", 2, "moved the old one"),
+    ("fig4_depth.png", 1, "half written"),
+]
 
 
 def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str) -> Iterator[Row]:
-    """Every fault in turn; a few of each kind where few are asked for."""
+    """Every fault in turn, a few of each kind where few are asked for; as many at once as there are cores."""
     chance = random.Random(seed)
-    one, two = (Sandbox(folder / str(jobs), jobs, device) for jobs in (1, 2))
-    script = ("bash", str(REPOSITORY / "run_all.sh"))
     long = kills >= 20
+    with ThreadPoolExecutor(measuring.CORES) as pool:
+        # Both at once: the moments of the kills are drawn from what a suite takes beside another one.
+        one, two = pool.map(lambda jobs: Sandbox(folder / str(jobs), jobs, device), (1, 2))
+        half = half_way(one)
+        rows: list[Future[Row]] = []
 
-    def part(tenths: int) -> int:
-        return max(1, tenths * kills // 10)
+        def row(
+            fault: str, expected: str, act: Callable[..., None], box: Sandbox, *given: Any, times: int = 1
+        ) -> None:
+            own = random.Random(f"{seed} {fault}")
+            rows.append(pool.submit(_tried, Row(fault, expected), own, times, act, box, *given))
 
-    def some(cases: list[Any], few: int) -> list[Any]:
-        return cases if long else chance.sample(cases, few)
+        def part(tenths: int) -> int:
+            return max(1, tenths * kills // 10)
 
-    def row(fault: str, expected: str, act: Callable[..., None], box: Sandbox, *given: Any, times: int = 1) -> Row:
-        line = Row(fault, expected)
-        try:
-            for _ in range(times):
-                act(box, line, *given)
-        except (Surprise, subprocess.TimeoutExpired, OSError, ValueError) as error:
-            line.outcomes[f"SURPRISE: {' '.join(str(error).split())}"] += 1
-            line.lost += 1
-        return line
+        def some(cases: list[Any]) -> list[Any]:
+            return cases if long else chance.sample(cases, 1)
 
-    equal = "goes on, equal bytes"
-    yield row("SIGKILL at random, one run at a time", equal, killed_at_random, one, part(4), chance)
-    yield row("SIGKILL at random, two at once", equal, killed_at_random, two, part(4), chance)
-    yield row("SIGKILL of run_all.sh at random", equal, killed_at_random, one, part(2), chance, script)
-    writing = [
-        (name, count, stage) for name, count in WRITTEN.items() for stage in STAGES if _happens(name, stage)
-    ]
-    for name, count, stage in some([*writing, ("fig4_depth.png", 1, "half written")], 1):
-        yield row(f"SIGKILL while {name}: {stage}", equal, killed_while_writing, one, name, count, stage)
-    for number, box in some(
-        [(number, box) for number in (signal.SIGTERM, signal.SIGINT) for box in (one, two)], 1
-    ):
-        fault = f"{number.name}, {box.jobs} at a time"
-        yield row(fault, "exit 130, says what was saved", stopped, box, number, part(1), chance)
-    for name, count in some(list(WRITTEN.items()), 1):
-        yield row(f"disk full at {name}", "one line, exit 2", full_disk, one, name, count)
-    half = half_way(one)
-    times = -(-corruptions // len([*OF_STOPPED, *OF_FINISHED]))
-    for name, how in some(OF_STOPPED, 1):
-        fault, expected = f"{name} of a stopped run {how}", "mended, or one line and exit 2"
-        yield row(fault, expected, damaged_unfinished, one, half, name, how, chance, times=times)
-    for name, how in some(OF_FINISHED, 1):
-        fault, expected = f"{name} of a finished run {how}", "one line and exit 2"
-        yield row(fault, expected, damaged_finished, one, name, how, chance, times=times)
-    if device.startswith("cuda"):
-        yield row("GPU memory too small", "one line, exit 2", out_of_memory, one)
-    yield row("two suites on one folder", "the second refuses", second_suite, one)
-    yield row("results that cannot be written", "one line, exit 2", read_only, one)
+        equal = "goes on, equal bytes"
+        row("SIGKILL at random, one run at a time", equal, killed_at_random, one, part(4), ())
+        row("SIGKILL at random, two at once", equal, killed_at_random, two, part(4), ())
+        row("SIGKILL of run_all.sh at random", equal, killed_at_random, one, part(2), SCRIPT)
+        for name, nth, stage in some(WRITING):
+            row(f"SIGKILL while {name}: {stage}", equal, killed_while_writing, one, name, nth, stage)
+        for number, box in some(
+            [(number, box) for number in (signal.SIGTERM, signal.SIGINT) for box in (one, two)]
+        ):
+            fault = f"{number.name}, {box.jobs} at a time"
+            row(fault, "exit 130, says what was saved", stopped, box, number, times=max(1, kills // 25))
+        for name, nth in some(list(WRITTEN.items())):
+            row(f"disk full at {name}", "one line, exit 2", full_disk, one, name, nth)
+        fewer = corruptions // len([*OF_STOPPED, *OF_FINISHED])
+        for name, how in some(OF_STOPPED):
+            fault, expected = f"{name} of a stopped run {how}", "mended, or one line and exit 2"
+            row(fault, expected, damaged_unfinished, one, half, name, how, times=fewer + 1)
+        for name, how in some(OF_FINISHED):
+            fault, expected = f"{name} of a finished run {how}", "one line and exit 2"
+            row(fault, expected, damaged_finished, one, name, how, times=max(1, fewer))
+        if device.startswith("cuda"):
+            row("GPU memory too small", "one line, exit 2", out_of_memory, one)
+        row("two suites on one folder", "the second refuses", second_suite, one)
+        row("results that cannot be written", "one line, exit 2", read_only, one)
+        for future in rows:
+            yield future.result()
 
 
-def out_of_memory(box: Sandbox, row: Row) -> None:
+def _tried(
+    line: Row, chance: random.Random, times: int, act: Callable[..., None], box: Sandbox, *given: Any
+) -> Row:
+    try:
+        for _ in range(times):
+            act(box, line, chance, *given)
+    except (Surprise, subprocess.TimeoutExpired, OSError, ValueError) as error:
+        line.outcomes[f"SURPRISE: {' '.join(str(error).split())}"] += 1
+        line.lost += 1
+    return line
+
+
+def out_of_memory(box: Sandbox, row: Row, _: random.Random) -> None:
     """A GPU of which the process may use next to nothing: the batch, the peak and what to try are said."""
     results = box.fresh()
     child = (sys.executable, "-m", "benchmarks.faults_child", "", "0", "little GPU memory")
@@ -344,14 +362,10 @@ def out_of_memory(box: Sandbox, row: Row) -> None:
     row.outcomes["one line, exit 2, went on"] += 1
 
 
-def read_only(box: Sandbox, row: Row) -> None:
+def read_only(box: Sandbox, row: Row, _: random.Random) -> None:
     """A results folder on a file system that takes no files."""
     box.must_refuse(Path("/proc/results"), "cannot be written")
     row.outcomes["one line, exit 2"] += 1
-
-
-def _happens(name: str, stage: str) -> bool:
-    return stage != "moved the old one" or name == "checkpoint.pt"
 
 
 def table(rows: list[Row]) -> str:

@@ -1,4 +1,4 @@
-"""When figures and report are drawn: after runs, at most every other minute, and not again while nothing changed.
+"""When figures and report are drawn: every few minutes while runs end, and not again while nothing changed.
 
 Imports neither torch nor, until something is to be drawn, pandas and matplotlib.
 """
@@ -18,7 +18,8 @@ from plain_vs_residual.records import plots_folder, run_folders, write_text
 if TYPE_CHECKING:
     from plain_vs_residual.analysis import Edition
 
-REFRESH_SECONDS = 120.0
+# Drawing takes seconds from the runs beside it.
+REFRESH_SECONDS = 240.0
 
 
 def editions(results: Path, setting: str | None, experiments: Sequence[Experiment]) -> "list[Edition]":
@@ -107,7 +108,7 @@ class Refresher:
         self.setting = setting
         self.variant = variant
         self.changed: set[str] = set()
-        self.last = -REFRESH_SECONDS
+        self.last = time.monotonic()
 
     def __call__(self, experiments: Sequence[str]) -> None:
         """Redraws what the named experiments show, now or together with a later call."""

@@ -170,7 +170,9 @@ class Suite:
         if run.folder.finished and (damaged := records.damage(run.folder)):
             return damaged
         if not run.folder.run.exists():
-            return []
+            # Nothing says what a checkpoint without it was made by.
+            left = run.folder.checkpoint.exists() or run.folder.previous_checkpoint.exists()
+            return [f"{run.folder.run}: missing"] if left else []
         try:
             recorded = records.read_json(run.folder.run)
         except ValueError as error:

@@ -156,6 +156,14 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
         assert ("starts anew" if both else "goes on from the one before it") in said
 
 
+def test_a_checkpoint_of_unknown_origin_is_not_gone_on_from(make_suite: Any, tmp_path: Path) -> None:
+    suite, folder = stopped_run(make_suite, tmp_path / "results")
+    folder.run.unlink()
+    with pytest.raises(Changed, match=r"run\.json: missing"):
+        suite.check(suite.plan(), rerun=False)
+    assert len(suite.check(suite.plan(), rerun=True)) == 1
+
+
 def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, tmp_path: Path) -> None:
     (undisturbed,) = train_all(make_suite("plain18", results=tmp_path / "undisturbed"))
     suite, folder = stopped_run(make_suite, tmp_path / "stopped")
