@@ -161,7 +161,7 @@ def killed_at_random(box: Sandbox, row: Row, chance: random.Random, kills: int, 
             except subprocess.TimeoutExpired:
                 finished = [run.path.name for run in run_folders(results / "digits") if run.finished]
                 process.kill()
-                process.communicate()
+                process.communicate(timeout=TIMEOUT)  # until its workers have left as well
                 row.outcomes["went on"] += 1
                 still = [run.path.name for run in run_folders(results / "digits") if run.finished]
                 row.lost += len(set(finished) - set(still))

@@ -10,6 +10,7 @@
 #   SEEDS=3        of the headline pairs in full, and of everything in the short setting
 #   TRAIN=""       further options of every training, e.g. "--iterations 20 --evaluations 2" for a trial
 #   STEPS="..."    which steps, in which order
+#   THROUGHPUT, JOBS, EQUIVALENCE, FAULTS   options of those benchmarks, e.g. FAULTS="--kills 100"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -64,12 +65,14 @@ for step in "${steps[@]}"; do
     if [[ -e $out/done/$step ]]; then continue; fi
     echo "on_gpu.sh: step $step, $((SECONDS - began)) s into the piece" >&2
     case $step in
-    throughput) benchmark "$step" benchmarks.throughput --device "$DEVICE" ;;
-    jobs) benchmark "$step" benchmarks.jobs --device "$DEVICE" ;;
-    equivalence)
-        benchmark "$step" benchmarks.equivalence --device "$DEVICE" --results "$out/equivalence" ${EQUIVALENCE:-}
-        ;;
-    faults) benchmark "$step" benchmarks.faults --device "$DEVICE" --kills "${KILLS:-20}" --record ;;
+    # shellcheck disable=SC2086 # options, one word each
+    throughput) benchmark "$step" benchmarks.throughput --device "$DEVICE" ${THROUGHPUT:-} ;;
+    # shellcheck disable=SC2086
+    jobs) benchmark "$step" benchmarks.jobs --device "$DEVICE" ${JOBS:-} ;;
+    # shellcheck disable=SC2086
+    equivalence) benchmark "$step" benchmarks.equivalence --device "$DEVICE" --results "$out/equivalence" ${EQUIVALENCE:-} ;;
+    # shellcheck disable=SC2086
+    faults) benchmark "$step" benchmarks.faults --device "$DEVICE" --record ${FAULTS:---kills 20} ;;
     headline)
         # shellcheck disable=SC2046 # one word each
         train "$step" "$SETTING" fig4_depth fig6_cifar_depth --seeds "$SEEDS" \

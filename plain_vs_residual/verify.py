@@ -161,17 +161,19 @@ def _rates(a: Record, b: Record) -> Iterator[str]:
     deep = [Network.parse(record.run["network"]).depth >= least for record in (a, b)]
     start = a.run["configuration"]["warm_up_iterations"] if deep[0] != deep[1] else 0
     stop = min(a.final["iteration"], b.final["iteration"])
-    first, second = a.final["learning_rates"], b.final["learning_rates"]
-    changes = {int(entry[0]) for entry in (*first, *second)} | {start}
-    for iteration in sorted(change for change in changes if start <= change < stop):
-        rates = _rate_at(first, iteration), _rate_at(second, iteration)
+    first, second = dict(a.final["learning_rates"]), dict(b.final["learning_rates"])
+    rates = _rate_at(first, start), _rate_at(second, start)
+    for iteration in sorted({*first, *second, start}):
+        if not start <= iteration < stop:
+            continue
+        rates = first.get(iteration, rates[0]), second.get(iteration, rates[1])
         if rates[0] != rates[1]:
             yield f"learning rate differs first at iteration {iteration}: {rates[0]:g} against {rates[1]:g}"
             return
 
 
-def _rate_at(trace: Sequence[Sequence[float]], iteration: int) -> float:
-    return [rate for since, rate in trace if since <= iteration][-1]
+def _rate_at(trace: Mapping[int, float], iteration: int) -> float:
+    return trace[max(since for since in trace if since <= iteration)]
 
 
 def summary_line(checks: Sequence[PairCheck]) -> str:

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -140,25 +142,40 @@ class _Here:
 
     datasets: dict[str, Dataset]
     device: torch.device
-    parent: int
+    suite: int
     asked_to_stop: bool = False
+    at_work: bool = False
 
     def stops(self) -> bool:
-        # A suite that was killed cannot say so; whoever starts it again must not meet its workers.
-        return self.asked_to_stop or os.getppid() != self.parent
+        """Whether the suite asked for it, or was killed: whoever starts it again must not meet its workers."""
+        return self.asked_to_stop or self.deserted()
+
+    def deserted(self) -> bool:
+        return os.getppid() != self.suite
+
+    def leave_when_deserted(self) -> None:
+        """A pool's process would wait for work for ever."""
+        while not self.deserted() or self.at_work:
+            time.sleep(0.2)
+        os._exit(1)
 
 
 _here: _Here
 
 
-def _prepare(datasets: dict[str, Dataset], threads: int, devices: "Queue[torch.device]", parent: int) -> None:
+def _prepare(datasets: dict[str, Dataset], threads: int, devices: "Queue[torch.device]", suite: int) -> None:
     global _here  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the suite, which then asks its workers
     signal.signal(signal.SIGTERM, lambda *_: setattr(_here, "asked_to_stop", True))
     torch.set_num_threads(threads)
-    _here = _Here(datasets, devices.get(), parent)
+    _here = _Here(datasets, devices.get(), suite)
+    threading.Thread(target=_here.leave_when_deserted, daemon=True).start()
 
 
 def _train(task: Task) -> None:
     placed = replace(task, job=replace(task.job, device=_here.device))
-    placed.train(_here.datasets[task.job.setting.split], _Unwatched(), _here.stops)
+    _here.at_work = True
+    try:
+        placed.train(_here.datasets[task.job.setting.split], _Unwatched(), _here.stops)
+    finally:
+        _here.at_work = False

@@ -69,6 +69,7 @@ def write_figure(make: Callable[[], "Drawn"], caption: str, folder: Path, stem: 
         for suffix in ("png", "svg"):
             save = partial(figure.savefig, format=suffix, dpi=130, metadata=METADATA[suffix])
             atomically(folder / f"{stem}.{suffix}", save)
+            figure.set_layout_engine("none")  # laid out once, and equal in both files
         plt.close(figure)
     atomically(folder / f"{stem}.csv", lambda path: data.to_csv(path, index=False, lineterminator="\n"))
     return folder / f"{stem}.png"
