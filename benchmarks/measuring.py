@@ -112,6 +112,16 @@ def median(values: list[float]) -> float:
     return statistics.median(values)
 
 
+def earlier(name: str, device: torch.device, rows: str) -> dict[str, Any]:
+    """What an earlier call measured on the same device with the same torch, by case."""
+    path = RESULTS / f"{name}-{device.type}.json"
+    if not path.exists():
+        return {}
+    values, here = json.loads(path.read_text(encoding="utf-8")), environment(device)
+    same = all(values["environment"][field] == here[field] for field in ("device_name", "torch"))
+    return {entry["case"]: entry for entry in values[rows]} if same else {}
+
+
 def write(name: str, command: str, device: torch.device, content: Mapping[str, Any]) -> Path:
     """Writes ``benchmarks/results/<name>-<device>.json`` and returns its path."""
     RESULTS.mkdir(exist_ok=True)

@@ -228,15 +228,19 @@ def main(
         bool, typer.Option("--compile", help="A rung for torch.compile; a minute a network.")
     ] = False,
 ) -> None:
-    """Measures and writes benchmarks/results/throughput-<device>.{json,md,png}."""
+    """Measures and writes benchmarks/results/throughput-<device>.{json,md,png}; other cases there are kept."""
     chosen = choose_device(device)
     prepare_arithmetic(chosen, best_precision(chosen), deterministic=False)
     found = measuring.ceilings(chosen)
     print({name: f"{value / 1e9:,.0f} G/s" for name, value in found.items()}, flush=True)
-    cases = []
+    measured = measuring.earlier("throughput", chosen, "cases")
     for name in case or CASES:
-        cases.append(measure(name, chosen, rounds, found, compiled=compiled and bool(compiler())))
-        print(table(cases[-1:]), flush=True)
+        measured[name] = measure(name, chosen, rounds, found, compiled=compiled and bool(compiler()))
+        print(table([measured[name]]), flush=True)
+    cases = [
+        measured[name]
+        for name in sorted(measured, key=lambda name: CASES.index(name) if name in CASES else len(CASES))
+    ]
     command = "python -m benchmarks.throughput" + " --compile" * compiled
     path = measuring.write("throughput", command, chosen, {"ceilings": found, "cases": cases})
     path.with_suffix(".md").write_text(table(cases), encoding="utf-8")

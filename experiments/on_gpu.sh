@@ -10,6 +10,7 @@
 #   SEEDS=3        of the headline pairs in full, and of everything in the short setting
 #   TRAIN=""       further options of every training, e.g. "--iterations 20 --evaluations 2" for a trial
 #   STEPS="..."    which steps, in which order
+#   CASES="..."    of the throughput benchmark
 #   THROUGHPUT, JOBS, EQUIVALENCE, FAULTS   options of those benchmarks, e.g. FAULTS="--kills 100"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -65,8 +66,14 @@ for step in "${steps[@]}"; do
     if [[ -e $out/done/$step ]]; then continue; fi
     echo "on_gpu.sh: step $step, $((SECONDS - began)) s into the piece" >&2
     case $step in
-    # shellcheck disable=SC2086 # options, one word each
-    throughput) benchmark "$step" benchmarks.throughput --device "$DEVICE" ${THROUGHPUT:-} ;;
+    throughput) # a case at a time, because a piece may not hold all of them
+        while read -r case; do
+            if [[ -e $out/done/$step-$case ]]; then continue; fi
+            # shellcheck disable=SC2086 # options, one word each
+            benchmark "$step" benchmarks.throughput --device "$DEVICE" --case "$case" ${THROUGHPUT:-} </dev/null
+            touch "$out/done/$step-$case"
+        done < <(printf '%s\n' ${CASES:-$("$python" -c 'from benchmarks.throughput import CASES; print(*CASES)')})
+        ;;
     # shellcheck disable=SC2086
     jobs) benchmark "$step" benchmarks.jobs --device "$DEVICE" ${JOBS:-} ;;
     # shellcheck disable=SC2086
