@@ -95,7 +95,8 @@ class Sandbox:
         process = self.start(self.undisturbed)
         assert process.stdout
         self.first_run = next(time.monotonic() - started for line in process.stdout if line.startswith("1/"))
-        assert process.wait(TIMEOUT) == 0
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
         self.whole = time.monotonic() - started
         self.expected = content(self.undisturbed)
         assert len(self.expected) == jobs
@@ -157,7 +158,7 @@ def killed_at_random(box: Sandbox, row: Row, chance: random.Random, kills: int, 
             process = box.start(results, program=program)
             try:
                 # A resumed suite has less to do than the undisturbed one: not too late, or it is done before.
-                process.wait(chance.uniform(box.first_run, (box.first_run + box.whole) / 2))
+                process.communicate(timeout=chance.uniform(box.first_run, (box.first_run + box.whole) / 2))
                 break
             except subprocess.TimeoutExpired:
                 finished = [run.path.name for run in run_folders(results / "digits") if run.finished]
