@@ -5,6 +5,7 @@
 Images a second of all runs together, against one run that has the whole machine; in turns, median of rounds.
 """
 
+from statistics import median
 from typing import Annotated
 
 import torch
@@ -45,8 +46,8 @@ def main(
         times = measuring.interleaved({key: run for key, (_, run) in contestants.items()}, rounds, chosen)
         rows = {}
         for key, (num, _) in contestants.items():
-            rate = num * setting.batch_size / measuring.median(times[key])
-            ratio = measuring.median([num * a / b for a, b in zip(times["one"], times[key], strict=True)])
+            rate = num * setting.batch_size / median(times[key])
+            ratio = median([num * a / b for a, b in zip(times["one"], times[key], strict=True)])
             rows[key] = {"images_a_second": round(rate, 1), "ratio_to_one": round(ratio, 2)}
             lines.append(f"| {name} | {key} | {rate:,.0f} | {ratio:.2f} |")
         cases.append({"case": name, **rows})

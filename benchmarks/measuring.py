@@ -1,8 +1,6 @@
 """What the benchmarks share: fair timing, the machine's ceilings, and where results go."""
 
 import json
-import os
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +10,12 @@ import torch
 
 from plain_vs_residual.data.datasets import Images, digits
 from plain_vs_residual.experiment import Network
-from plain_vs_residual.machine import environment
+from plain_vs_residual.machine import environment, num_cores
 from plain_vs_residual.networks import StackedNetwork, build
 from plain_vs_residual.settings import Setting, find_setting
 
 RESULTS = Path(__file__).parent / "results"
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = num_cores()
 
 
 def wait(device: torch.device) -> None:
@@ -105,11 +103,6 @@ def build_case(network: Network, setting: Setting, images: Images) -> StackedNet
         stem_width=setting.stem_width,
         seed=0,
     )
-
-
-def median(values: list[float]) -> float:
-    """The median."""
-    return statistics.median(values)
 
 
 def earlier(name: str, device: torch.device, rows: str) -> dict[str, Any]:

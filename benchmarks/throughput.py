@@ -10,6 +10,7 @@ benchmarks/results/.
 """
 
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import torch
@@ -135,14 +136,14 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
     for rung, seconds in times.items():
         if not seconds:
             continue
-        rate = setting.batch_size / measuring.median(seconds)
+        rate = setting.batch_size / median(seconds)
         rows.append(
             {
                 "rung": rung,
                 "images_a_second": round(rate, 1),
                 # Each round against the textbook's of the same round: noise that lasts falls out.
                 "ratio_to_textbook": round(
-                    measuring.median([a / b for a, b in zip(times[TEXTBOOK], seconds, strict=True)]), 2
+                    median([a / b for a, b in zip(times[TEXTBOOK], seconds, strict=True)]), 2
                 ),
                 "gflops": round(rate * floor["operations_an_image"] / 1e9, 1),
                 "share_of_floor": round(rate / lowest, 3),

@@ -14,7 +14,7 @@ from plain_vs_residual.experiment import FAMILY_HINT, Experiment, Network, load_
 from plain_vs_residual.interrupt import interrupt
 from plain_vs_residual.publish import Refresher, editions, publish
 from plain_vs_residual.records import RESULTS, plots_folder
-from plain_vs_residual.settings import SETTINGS, Setting, find_setting
+from plain_vs_residual.settings import SETTINGS, Setting, default_setting, find_setting
 
 if TYPE_CHECKING:
     import torch
@@ -312,7 +312,7 @@ def _choose_setting(name: str | None, device: "torch.device") -> Setting:
     from plain_vs_residual.machine import unused_gpu
 
     if name is None:
-        name = "cifar10" if device.type == "cuda" else "digits"
+        name = default_setting(device.type)
         reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
         print(f"setting {name}, because {reason}: {find_setting(name).expected}; --setting chooses another")
     if device.type != "cuda" and (remark := unused_gpu()):

@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from plain_vs_residual.experiment import Network, load_experiments
 from plain_vs_residual.lock import LOCKS, holder, is_locked
 from plain_vs_residual.records import REPOSITORY, damage, run_folders
-from plain_vs_residual.settings import Setting
+from plain_vs_residual.settings import Setting, default_setting
 
 if TYPE_CHECKING:
     from plain_vs_residual.networks import StackedNetwork
@@ -64,9 +64,9 @@ def preferred_setting(device_name: str | None) -> str:
     try:
         from plain_vs_residual.machine import choose_device
 
-        return "cifar10" if choose_device(device_name).type == "cuda" else "digits"
+        return default_setting(choose_device(device_name).type)
     except (ValueError, ImportError):
-        return "digits"
+        return default_setting("cpu")
 
 
 def _versions() -> Iterator[Finding]:

@@ -46,13 +46,18 @@ def all_devices(device: torch.device) -> list[torch.device]:
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 
 
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def share_cores(jobs: int | None, device: torch.device) -> int:
     """How many runs at once, and gives each its share of the cores.
 
     The networks of a laptop are too thin for several threads: two runs of one thread finish sooner than one
     run of two, and lose less where another program wants a core. On GPUs it is one run a device.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     if jobs is None:
         jobs = min(cores, 4) if device.type == "cpu" else len(all_devices(device))
     if device.type == "cpu":

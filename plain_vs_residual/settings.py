@@ -229,6 +229,11 @@ IMAGENET = Setting(
 SETTINGS = {setting.name: setting for setting in (DIGITS, CIFAR10, CIFAR10_SHORT, IMAGENET)}
 
 
+def default_setting(device_type: str) -> str:
+    """The setting that is taken when none is named: what ``cuda`` can do in hours, or any CPU in minutes."""
+    return CIFAR10.name if device_type == "cuda" else DIGITS.name
+
+
 def find_setting(name: str) -> Setting:
     """The setting of that name.
 

@@ -34,6 +34,18 @@ class Silent:
         pass
 
 
+class InterruptedAfter(Silent):
+    """Ctrl-C after some evaluations."""
+
+    def __init__(self, evaluations: int) -> None:
+        self.left = evaluations
+
+    def evaluated(self, *_: Any) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
 @pytest.fixture
 def tiny_setting() -> Setting:
     """A setting whose runs take a second: 8 px, 12 iterations, 3 evaluations, crops and flips drawn."""

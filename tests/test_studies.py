@@ -13,7 +13,7 @@ from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.training.plateau import PATIENCE, Plateau
 from plain_vs_residual.verify import verify
-from tests.conftest import Silent
+from tests.conftest import InterruptedAfter, Silent
 
 CPU = torch.device("cpu")
 
@@ -95,16 +95,8 @@ def test_a_plateau_run_resumes_exactly(
     (undisturbed,) = train(make_suite(experiments=(experiment,), results=tmp_path / "a"))
     suite = make_suite(experiments=(experiment,), results=tmp_path / "b")
 
-    class Stops(Silent):
-        seen = 0
-
-        def evaluated(self, *_: Any) -> None:
-            self.seen += 1
-            if self.seen == stopped_after:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        suite.train(suite.plan(), Stops())
+        suite.train(suite.plan(), InterruptedAfter(stopped_after))
     (resumed,) = train(suite)
     finals = [records.read_json(folder.final) for folder in (undisturbed, resumed)]
     assert finals[0]["learning_rates"] == finals[1]["learning_rates"]

@@ -18,7 +18,7 @@ from plain_vs_residual.settings import IMAGENET
 from plain_vs_residual.training import loop
 from plain_vs_residual.training.loop import evaluation_points
 from plain_vs_residual.training.step import Totals, Trainer
-from tests.conftest import Silent
+from tests.conftest import InterruptedAfter, Silent
 
 CLOCKS = ["training_seconds", "evaluation_seconds"]
 
@@ -70,16 +70,8 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(
     (undisturbed,) = train_all(make_suite("residual18-B", results=tmp_path / "undisturbed"))
     suite = make_suite("residual18-B", results=tmp_path / "resumed")
 
-    class Stops(Silent):
-        seen = 0
-
-        def evaluated(self, *_: Any) -> None:
-            self.seen += 1
-            if self.seen == stopped_after:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        suite.train(suite.plan(), Stops())
+        suite.train(suite.plan(), InterruptedAfter(stopped_after))
     (resumed,) = (run.folder for run in suite.plan())
     assert resumed.checkpoint.exists()
     assert not resumed.finished
