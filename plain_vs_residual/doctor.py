@@ -22,6 +22,8 @@ from plain_vs_residual.records import REPOSITORY, damage, run_folders
 from plain_vs_residual.settings import Setting, default_setting
 
 if TYPE_CHECKING:
+    import torch
+
     from plain_vs_residual.networks import StackedNetwork
 
 GIB = 2**30
@@ -49,13 +51,13 @@ def examine(
         seeds: how many.
     """
     yield from _versions()
-    for module in ("torch", "plain_vs_residual.torchvision_import"):
-        yield _imports(module)
-    yield from _device(device_name)
-    yield from _memory(setting, device_name)
-    yield _data(setting, data)
+    imported = [_imports(module) for module in ("torch", "plain_vs_residual.torchvision_import")]
+    yield from imported
+    if not any(finding.fix for finding in imported):
+        yield from _device(setting, device_name)
+        yield _data(setting, data)
+        yield _disk(setting, results, seeds)
     yield _writable(results)
-    yield _disk(setting, results, seeds)
     yield from _records(results / setting.name)
 
 
@@ -93,7 +95,7 @@ def _imports(module: str) -> Finding:
     return Finding(name, f"{version(name)}, can be imported")
 
 
-def _device(name: str | None) -> Iterator[Finding]:
+def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
     from plain_vs_residual.machine import (
         all_devices,
         choose_device,
@@ -116,21 +118,16 @@ def _device(name: str | None) -> Iterator[Finding]:
     remedy = "install the torch build for its CUDA version (https://pytorch.org/get-started/locally)"
     yield Finding("device", f"{what}; {unused}" if (unused := unused_gpu()) else what, remedy if unused else "")
     yield Finding("compiler", f"{compiler() or 'none'} (only --execution compile needs one)")
+    yield _memory(setting, device)
 
 
-def _memory(setting: Setting, device_name: str | None) -> Iterator[Finding]:
+def _memory(setting: Setting, device: "torch.device") -> Finding:
     import torch
 
-    from plain_vs_residual.machine import choose_device
-
-    try:
-        device = choose_device(device_name)
-    except ValueError:
-        return
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
     wanted = largest_network_bytes(setting)
     fix = "" if free >= wanted else "a device with more memory, fewer --jobs, or another --setting"
-    yield Finding("memory", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.1f} GiB needed for one run", fix)
+    return Finding("memory", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.1f} GiB needed for one run", fix)
 
 
 def _free_memory() -> int:
@@ -227,7 +224,7 @@ def _existing_parent(path: Path) -> Path:
 def _records(folder: Path) -> Iterator[Finding]:
     runs = run_folders(folder)
     finished = [run for run in runs if run.finished]
-    damaged = [line for run in finished for line in damage(run, weights=True)]
+    damaged = [line for run in runs for line in damage(run, weights=True)]
     yield Finding(
         "records", f"{len(finished)} finished and {len(runs) - len(finished)} unfinished runs in {folder}"
     )

@@ -35,3 +35,9 @@ class StopRequest:
 def interrupt(number: int, frame: FrameType | None) -> None:
     """A handler that makes SIGTERM what Ctrl-C is."""
     raise KeyboardInterrupt
+
+
+def ignore_interrupts() -> None:
+    """For the end of the process, when an interrupt could only print a traceback."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

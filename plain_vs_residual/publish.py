@@ -11,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plain_vs_residual.atomic import write_text
 from plain_vs_residual.experiment import EXPERIMENTS, Experiment, load_experiments
 from plain_vs_residual.fingerprint import PACKAGE
-from plain_vs_residual.records import plots_folder, run_folders, write_text
+from plain_vs_residual.records import plots_folder, run_folders
 
 if TYPE_CHECKING:
     from plain_vs_residual.analysis import Edition
@@ -41,14 +42,13 @@ def editions(results: Path, setting: str | None, experiments: Sequence[Experimen
     return chosen
 
 
-def publish(results: Path, plots: Path | None, setting: str, *, redraw: bool = False) -> list[Path]:
+def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
     """Draws the figures and writes the reports of a setting, unless all of it is as the records and the code are.
 
     Args:
         results: where the records are.
         plots: where figures go; beside ``results`` if None.
         setting: which one.
-        redraw: draw in any case.
 
     Returns:
         The paths of the reports.
@@ -56,7 +56,7 @@ def publish(results: Path, plots: Path | None, setting: str, *, redraw: bool = F
     memory = plots_folder(results, plots) / f".{setting}.json"
     content = _content_hash(results / setting)
     known = _remembered(memory)
-    if not redraw and known.get("content") == content and all(Path(path).exists() for path in known["files"]):
+    if known.get("content") == content and all(Path(path).exists() for path in known["files"]):
         return [Path(path) for path in known["reports"]]
     from plain_vs_residual.report import write_report
 

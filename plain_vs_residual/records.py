@@ -6,16 +6,16 @@ row an evaluation), ``responses.csv`` (a row a layer, at initialisation and at t
 """
 
 import csv
-import errno
 import hashlib
 import io
 import json
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from plain_vs_residual.atomic import write_json, write_text
 
 METRICS = (
     "iteration",
@@ -128,47 +128,6 @@ def run_folders(folder: Path) -> list[RunFolder]:
     return [RunFolder(path.parent) for path in sorted(folder.glob("*/run.json"))]
 
 
-def atomically(
-    path: Path, write: Callable[[Path], object], *, before_replacing: Callable[[], None] = lambda: None
-) -> None:
-    """Lets ``write`` fill a temporary file, makes it durable and puts it in the place of ``path``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        _make_durable(temporary)
-        before_replacing()
-        temporary.replace(path)
-        _make_durable(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _make_durable(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems cannot do it for folders
-            raise
-    finally:
-        os.close(handle)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file atomically."""
-    atomically(path, lambda temporary: temporary.write_bytes(content))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically."""
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a JSON file atomically."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
 def read_json(path: Path) -> Json:
     """Reads a JSON object.
 
@@ -184,27 +143,32 @@ def read_json(path: Path) -> Json:
     return values
 
 
+def write_run(folder: RunFolder, values: Mapping[str, Any]) -> None:
+    """Writes ``run.json`` with its own SHA-256: until the run is finished nothing else vouches for it."""
+    write_json(folder.run, _sealed(values))
+
+
 def write_final(folder: RunFolder, values: Mapping[str, Any]) -> None:
     """Writes ``final.json`` with the SHA-256 of the run's other files and of itself: later damage shows."""
     others = (folder.run, folder.metrics, folder.responses, folder.first_iterations, folder.weights)
-    sealed = {**values, "files": {path.name: _sha256(path.read_bytes()) for path in others if path.exists()}}
-    write_json(folder.final, {**sealed, "checksum": _checksum(sealed)})
+    files = {path.name: _sha256(path.read_bytes()) for path in others if path.exists()}
+    write_json(folder.final, _sealed({**values, "files": files}))
 
 
 def damage(folder: RunFolder, *, weights: bool = False) -> list[str]:
-    """A line for each file of a finished run that is not what was written.
+    """A line for each file of a run that is not what was written.
 
     Args:
         folder: the run's.
         weights: also looks at the weights, which takes longer, and which records kept in git lack.
     """
     try:
+        if not folder.finished:
+            return _damaged_seal(folder.run, _checked(folder.run, FIELDS_OF_RUN))
         final = _checked(folder.final, FIELDS_OF_FINAL)
     except ValueError as error:
         return [str(error)]
-    found = []
-    if final["checksum"] != _checksum({name: value for name, value in final.items() if name != "checksum"}):
-        found.append(f"{folder.final}: damaged, its content does not match its checksum")
+    found = _damaged_seal(folder.final, final)
     for name, written in final["files"].items():
         path = folder.path / name
         if path == folder.weights and not weights:
@@ -220,8 +184,14 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _checksum(values: Mapping[str, Any]) -> str:
-    return _sha256(json.dumps(values, sort_keys=True).encode())
+def _sealed(values: Mapping[str, Any]) -> Json:
+    unsealed = {name: value for name, value in values.items() if name != "checksum"}
+    return {**unsealed, "checksum": _sha256(json.dumps(unsealed, sort_keys=True).encode())}
+
+
+def _damaged_seal(path: Path, values: Json) -> list[str]:
+    whole = values["checksum"] == _sealed(values)["checksum"]
+    return [] if whole else [f"{path}: damaged, its content does not match its checksum"]
 
 
 def write_rows(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> None:
@@ -261,6 +231,7 @@ FIELDS_OF_RUN: Fields = {
     **dict.fromkeys(("dataset.name", "dataset.caveat", "dataset.variant"), TEXT),
     **dict.fromkeys(("dataset.classes", "departures"), (list,)),
     **dict.fromkeys(("configuration.num_training", "configuration.num_validation"), WHOLE),
+    "checksum": TEXT,
 }
 FIELDS_OF_FINAL: Fields = {
     "outcome": TEXT,
@@ -285,7 +256,7 @@ def read_records(folder: Path) -> list[Record]:
     for run_folder in run_folders(folder):
         run = _checked(run_folder.run, FIELDS_OF_RUN)
         final = _checked(run_folder.final, FIELDS_OF_FINAL) if run_folder.finished else None
-        if final and (damaged := damage(run_folder)):
+        if damaged := damage(run_folder):
             raise ValueError(f"{damaged[0]}; delete its folder, or train it anew with --rerun")
         found.append(Record(run_folder, run, final))
     return found

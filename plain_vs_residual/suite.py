@@ -21,7 +21,8 @@ from plain_vs_residual.lock import RunLocks
 from plain_vs_residual.machine import all_devices, environment
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.execution import Execution
-from plain_vs_residual.training.loop import Job, Monitor, build_for
+from plain_vs_residual.training.job import Job, build_for
+from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.schedule import schedule_of
 from plain_vs_residual.training.step import Precision
 from plain_vs_residual.workers import Task, Workers
@@ -79,9 +80,19 @@ class Suite:
         """What sets these runs apart from the setting's own: another data set, split or budget."""
         own = find_setting(self.setting.name)
         split = self.setting.split.replace("/", "-") if self.setting.split != own.split else ""
-        budget = self.setting.iterations
-        trial = f"{budget}-iterations" if budget != own.iterations else ""
-        return "-".join(filter(None, (self.dataset.variant, split, trial)))
+        budget = f"{self._trial['iterations']}-iterations" if "iterations" in self._trial else ""
+        return "-".join(filter(None, (self.dataset.variant, split, budget)))
+
+    @property
+    def _trial(self) -> dict[str, int]:
+        """Budget and number of evaluations, where they are not the setting's own."""
+        own = find_setting(self.setting.name)
+        names = ("iterations", "evaluations")
+        return {
+            name: getattr(self.setting, name)
+            for name in names
+            if getattr(self.setting, name) != getattr(own, name)
+        }
 
     def plan(self) -> list[PlannedRun]:
         """Every run once, in order of work: all experiments with the first seed, then the next seed.
@@ -108,7 +119,8 @@ class Suite:
         return list(planned.values())
 
     def _planned(self, network: Network, seed: int, study: Study, experiment: str) -> PlannedRun:
-        setting = self.setting.with_changes(study.changes)
+        # What was asked for on the command line counts for more than what a study asks for.
+        setting = self.setting.with_changes({**study.changes, **self._trial})
         leader = None
         if study.leader and network.name != Network.parse(study.leader).name:
             setting = setting.with_changes({"schedule": "replay"})
@@ -167,17 +179,12 @@ class Suite:
         return [run.folder.set_aside() for run in changed]
 
     def _differences(self, run: PlannedRun) -> list[str]:
-        if run.folder.finished and (damaged := records.damage(run.folder)):
-            return damaged
-        if not run.folder.run.exists():
+        folder = run.folder
+        if not folder.run.exists() and not folder.finished:
             # Nothing says what a checkpoint without it was made by.
-            left = run.folder.checkpoint.exists() or run.folder.previous_checkpoint.exists()
-            return [f"{run.folder.run}: missing"] if left else []
-        try:
-            recorded = records.read_json(run.folder.run)
-        except ValueError as error:
-            return [str(error)]
-        return differences(recorded, self.describe(run))
+            left = folder.checkpoint.exists() or folder.previous_checkpoint.exists()
+            return [f"{folder.run}: missing"] if left else []
+        return records.damage(folder) or differences(records.read_json(folder.run), self.describe(run))
 
     def describe(self, run: PlannedRun) -> dict[str, Any]:
         """Content of ``run.json`` as far as it is known before the network is built."""

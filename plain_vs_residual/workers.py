@@ -18,7 +18,8 @@ import torch
 
 from plain_vs_residual import records
 from plain_vs_residual.data.datasets import Dataset
-from plain_vs_residual.training.loop import Job, Monitor, Stopped, train
+from plain_vs_residual.training.job import Job
+from plain_vs_residual.training.loop import Monitor, Stopped, train
 
 STOP_SECONDS = 120.0
 
@@ -91,7 +92,12 @@ class Workers:
     def submit(self, task: Task) -> Future[None]:
         """Hands a run to the next free process."""
         self.futures = [future for future in self.futures if not future.done()]
-        self.futures.append(self.pool.submit(_train, task))
+        # Ctrl-C reaches every process of a terminal; a new one is deaf to it from its first moment on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self.futures.append(self.pool.submit(_train, task))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self.futures[-1]
 
     def __enter__(self) -> "Workers":
@@ -106,12 +112,8 @@ class Workers:
             Stopped: in place of a KeyboardInterrupt; says what was saved.
             WorkerDied: if a process was killed.
         """
-        self.pool.shutdown(wait=False, cancel_futures=True)
-        if error is None:
-            return
-        for process in multiprocessing.active_children():
-            process.terminate()
-        saved = [str(stopped) for stopped in map(_outcome, self.futures) if isinstance(stopped, Stopped)]
+        saved = self._stop() if error is not None else []
+        self.pool.shutdown()
         if isinstance(error, BrokenProcessPool):
             raise WorkerDied(
                 "a training process was killed, perhaps for want of memory; what was finished or saved is kept: "
@@ -119,6 +121,16 @@ class Workers:
             ) from error
         if isinstance(error, KeyboardInterrupt):
             raise Stopped("; ".join(saved) or "nothing was being trained") from None
+
+    def _stop(self) -> list[str]:
+        """Lets every process save its run, and kills those that take too long; what was saved."""
+        for process in multiprocessing.active_children():
+            process.terminate()
+        outcomes = [_outcome(future) for future in self.futures]
+        if any(type(outcome) in (TimeoutError, KeyboardInterrupt) for outcome in outcomes):
+            for process in multiprocessing.active_children():
+                process.kill()
+        return [str(outcome) for outcome in outcomes if isinstance(outcome, Stopped)]
 
 
 def _outcome(future: Future[None]) -> BaseException | None:
@@ -165,10 +177,9 @@ _here: _Here
 
 def _prepare(datasets: dict[str, Dataset], threads: int, devices: "Queue[torch.device]", suite: int) -> None:
     global _here  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the suite, which then asks its workers
+    _here = _Here(datasets, devices.get(), suite)
     signal.signal(signal.SIGTERM, lambda *_: setattr(_here, "asked_to_stop", True))
     torch.set_num_threads(threads)
-    _here = _Here(datasets, devices.get(), suite)
     threading.Thread(target=_here.leave_when_deserted, daemon=True).start()
 
 

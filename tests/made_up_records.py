@@ -61,8 +61,8 @@ def write_run(
     study_name = study.name if study else ""
     folder = records.RunFolder(results / setting / records.run_name(network, (study_name, variant), seed))
     folder.path.mkdir(parents=True)
-    records.write_json(
-        folder.run,
+    records.write_run(
+        folder,
         {
             "network": network,
             "label": known.label,
@@ -119,6 +119,7 @@ def write_run(
 
 def reseal(folder: records.RunFolder) -> None:
     """Makes the checksums of a run agree with its files again, after a test changed one."""
+    records.write_run(folder, records.read_json(folder.run))
     final = records.read_json(folder.final)
     records.write_final(folder, {key: value for key, value in final.items() if key not in ("files", "checksum")})
 

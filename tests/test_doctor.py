@@ -1,6 +1,9 @@
 """The doctor: what is ready, what is not, and that each problem comes with a remedy."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +14,7 @@ from plain_vs_residual import doctor
 from plain_vs_residual.cli import app
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.lock import RunLocks
+from plain_vs_residual.records import REPOSITORY
 from plain_vs_residual.settings import SETTINGS, find_setting
 from tests.made_up_records import write_results
 
@@ -64,6 +68,27 @@ def test_an_unknown_device_is_a_problem(tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_results_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     assert "results" in fixes(found(tmp_path / "results"))
+
+
+def test_a_torch_that_cannot_be_imported_is_a_problem(tmp_path: Path) -> None:
+    broken = tmp_path / "torch"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('libcudart.so: cannot open shared object file')")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+
+    def said(name: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "plain_vs_residual", name, "--results", str(tmp_path / "results")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    code, text = said("doctor")
+    assert code == 1
+    assert "PROBLEM torch: cannot be imported: libcudart.so" in text
+    assert "Traceback" not in text
+    code, text = said("train")
+    assert code == 2
+    assert text.startswith("error: libcudart.so")
+    assert "doctor says what is missing" in text
 
 
 def test_damage_and_locks_are_found(tmp_path: Path) -> None:

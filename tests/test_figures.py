@@ -204,9 +204,9 @@ def test_figs_4_and_6_keep_the_conventions_of_the_paper(
     assert len(one_each) == len(colours) == len(set.union(*one_each)) == 2
 
 
-def test_fig_1_has_training_error_left_and_test_error_right(editions: Callable[[str], Edition]) -> None:
+def test_fig_1_has_training_error_left_and_validation_error_right(editions: Callable[[str], Edition]) -> None:
     _, (left, right), table = drawn(editions("cifar10"), FIG6, "training_and_test")
-    assert (left.get_title(), right.get_title()) == ("training error", "test error")
+    assert (left.get_title(), right.get_title()) == ("training error", "validation error")
     for axes, column in ((left, "training_error"), (right, "validation_error")):
         assert lines_in(axes) == lines_of(table[table["column"] == column], ["network"], "iteration", "mean")
         assert legend_of(axes) == ["plain-20", "plain-56"]

@@ -14,6 +14,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch.nn.functional import cross_entropy
 
 from plain_vs_residual import cli, records
+from plain_vs_residual.atomic import write_json
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.diagnostics.foreign import PRESETS, Normalisation, Subject, evaluate, open_subject
 from plain_vs_residual.diagnostics.predictions import inspect_run, recorded_setting
@@ -350,9 +351,9 @@ def test_changed_code_is_named_where_the_error_is_another(run: Path) -> None:
     folder = RunFolder(run)
     record = records.read_json(folder.run)
     record["sources"]["plain_vs_residual/blocks.py"] = "0" * 16
-    records.write_json(folder.run, record)
+    write_json(folder.run, record)
     final = records.read_json(folder.final)
-    records.write_json(folder.final, final | {"validation_error": 100 - final["validation_error"]})
+    write_json(folder.final, final | {"validation_error": 100 - final["validation_error"]})
     reseal(folder)
     assert "plain_vs_residual/blocks.py has changed" in inspect_run(run, None, CPU).text()
 

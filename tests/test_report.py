@@ -13,7 +13,8 @@ from made_up_records import read_edition, write_results, write_run
 from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.figures import figure_stem
-from plain_vs_residual.report import escape, formula, write_report
+from plain_vs_residual.report import write_report
+from plain_vs_residual.report_tables import escape, formula
 from plain_vs_residual.settings import DIGITS
 
 EXPERIMENTS = load_experiments()

@@ -164,6 +164,15 @@ def test_a_checkpoint_of_unknown_origin_is_not_gone_on_from(make_suite: Any, tmp
     assert len(suite.check(suite.plan(), rerun=True)) == 1
 
 
+def test_a_changed_configuration_of_a_stopped_run_is_named(make_suite: Any, tmp_path: Path) -> None:
+    suite, folder = stopped_run(make_suite, tmp_path / "results")
+    folder.run.write_text(folder.run.read_text().replace('"started": "2', '"started": "1'))
+    with pytest.raises(Changed, match=r"run\.json: damaged"):
+        suite.check(suite.plan(), rerun=False)
+    with pytest.raises(ValueError, match=r"run\.json: damaged"):
+        records.read_records(folder.path.parent)
+
+
 def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, tmp_path: Path) -> None:
     (undisturbed,) = train_all(make_suite("plain18", results=tmp_path / "undisturbed"))
     suite, folder = stopped_run(make_suite, tmp_path / "stopped")

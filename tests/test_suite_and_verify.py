@@ -9,12 +9,13 @@ import torch
 
 from plain_vs_residual import fingerprint, records
 from plain_vs_residual.analysis import load_editions
+from plain_vs_residual.atomic import write_json
 from plain_vs_residual.data import feeds
 from plain_vs_residual.data.stream import DataStream, Draws
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.suite import Changed
-from plain_vs_residual.training import loop
+from plain_vs_residual.training import job, loop
 from plain_vs_residual.training.schedule import Schedule
 from plain_vs_residual.verify import PairCheck, summary_line, verify
 from tests.conftest import Silent
@@ -134,7 +135,7 @@ def test_a_drop_moved_by_one_iteration_is_named(
 
 
 def test_one_weight_drawn_anew_is_named(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = loop.build
+    honest = job.build
 
     def anew(*arguments: Any, **named: Any) -> Any:
         network = honest(*arguments, **named)
@@ -142,7 +143,7 @@ def test_one_weight_drawn_anew_is_named(pair: Any, monkeypatch: pytest.MonkeyPat
             network.get_submodule("layer2.0").conv1.weight[0, 0, 0, 0] += 1e-6
         return network
 
-    found = train_second_differently(pair, lambda: monkeypatch.setattr(loop, "build", anew))
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(job, "build", anew))
     assert found == ("initial values of layer2.0.conv1.weight differ",)
 
 
@@ -171,7 +172,7 @@ def test_seeds_of_one_network_trained_by_different_code_are_named(make_suite: An
     for run in suite.plan()[2:]:
         written = records.read_json(run.folder.run)
         written["sources"]["plain_vs_residual/blocks.py"] = "other"
-        records.write_json(run.folder.run, written)
+        write_json(run.folder.run, written)
         reseal(run.folder)
     found = [check for check in checks(suite) if check.differences]
     assert {(check.first, check.second) for check in found} == {
@@ -185,7 +186,7 @@ def test_what_a_diverged_member_consumed_is_compared_as_far_as_it_came(pair: Any
     train(pair)
     _, run = pair.plan()
     final = records.read_json(run.folder.final)
-    records.write_json(run.folder.final, final | {"outcome": "diverged", "iteration": 8})
+    write_json(run.folder.final, final | {"outcome": "diverged", "iteration": 8})
     rows = run.folder.metrics.read_text().splitlines()
     run.folder.metrics.write_text("\n".join(rows[:3]) + "\n")
     reseal(run.folder)
@@ -272,11 +273,14 @@ def test_every_module_that_trains_is_in_the_fingerprint() -> None:
 
 
 def test_a_study_changes_the_setting_and_sets_its_runs_apart(make_suite: Any) -> None:
-    study = Study("long", changes={"iterations": 20}, reason="longer")
+    study = Study("long", changes={"learning_rate": 0.5, "iterations": 20}, reason="longer")
     suite = make_suite(experiments=(experiment_of("plain18", "residual18-A", studies={"digits": (study,)}),))
     run = suite.plan()[0]
     assert run.name.startswith("plain18-long-")
-    assert run.job.setting.iterations == 20
+    assert run.job.setting.learning_rate == 0.5
+    assert run.job.setting.iterations == 12, "what was asked for on the command line counts for more"
+    untried = make_suite(experiments=suite.experiments, setting=SETTINGS["digits"])
+    assert untried.plan()[0].job.setting.iterations == 20
 
 
 def test_other_data_splits_and_budgets_set_runs_apart(
@@ -329,9 +333,9 @@ def test_two_studies_of_one_name_must_mean_the_same(make_suite: Any) -> None:
         replace(
             experiment_of("plain18", "residual18-A"),
             name=name,
-            studies={"digits": (Study("long", {"iterations": iterations}),)},
+            studies={"digits": (Study("long", {"learning_rate": rate}),)},
         )
-        for name, iterations in (("one", 20), ("other", 30))
+        for name, rate in (("one", 0.5), ("other", 0.6))
     )
     with pytest.raises(ValueError, match="plain18-long-12-iterations-s0: one and other want it with different"):
         make_suite(experiments=(one, other)).plan()

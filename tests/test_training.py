@@ -15,7 +15,7 @@ from plain_vs_residual.diagnostics.responses import layer_responses, with_estima
 from plain_vs_residual.experiment import Network
 from plain_vs_residual.networks import build
 from plain_vs_residual.settings import IMAGENET
-from plain_vs_residual.training import loop
+from plain_vs_residual.training import job
 from plain_vs_residual.training.loop import evaluation_points
 from plain_vs_residual.training.step import Totals, Trainer
 from tests.conftest import InterruptedAfter, Silent
@@ -230,7 +230,7 @@ def test_nothing_is_written_before_the_network_is_built(make_suite: Any, monkeyp
     def fails(*_: Any, **__: Any) -> Iterator[Any]:
         raise RuntimeError("no network")
 
-    monkeypatch.setattr(loop, "build", fails)
+    monkeypatch.setattr(job, "build", fails)
     suite = make_suite("plain18")
     (run,) = suite.plan()
     with pytest.raises(RuntimeError, match="no network"):

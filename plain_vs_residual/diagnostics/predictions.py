@@ -21,7 +21,7 @@ from plain_vs_residual.figures.studies import draw_confusion
 from plain_vs_residual.figures.style import Drawn, write_figure
 from plain_vs_residual.fingerprint import source_hashes
 from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.training.loop import Job, build_for
+from plain_vs_residual.training.job import Job, build_for
 from plain_vs_residual.training.step import PRECISIONS, Totals, Trainer
 from plain_vs_residual.weights import load_weights, read_weights
 

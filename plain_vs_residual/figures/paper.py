@@ -48,12 +48,12 @@ def _plain_and_residual(edition: Edition, experiment: Experiment, lines: dict[st
 
 
 def training_and_test(edition: Edition, experiment: Experiment) -> Drawn:
-    """Fig. 1: plain networks of 20 and 56 layers, training error left, test error right."""
+    """Fig. 1: plain networks of 20 and 56 layers, training left, validation (the paper: test) right."""
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True, sharey=True)
     drawn = []
     names = [name for name in experiment.networks[edition.setting] if name in ("cifar-plain20", "cifar-plain56")]
     for axes, (column, title) in zip(
-        panels, (("training_error", "training error"), ("validation_error", "test error")), strict=True
+        panels, (("training_error", "training error"), ("validation_error", "validation error")), strict=True
     ):
         drawn += draw_curves(axes, edition, experiment, names, {column: ("-", BOLD)}, depth_colour)
         axes.set(title=title, xlabel="iteration")

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plain_vs_residual.analysis import Edition
+from plain_vs_residual.atomic import atomically
 from plain_vs_residual.experiment import Experiment, Network
-from plain_vs_residual.records import atomically
 
 THIN, BOLD = 1.3, 3.0
 COLOURS = sns.color_palette("colorblind")
@@ -31,6 +31,9 @@ DEPTH_COLOURS = {
     44: COLOURS[1],
     56: COLOURS[3],
     110: COLOURS[4],
+    50: COLOURS[2],
+    101: COLOURS[1],
+    152: COLOURS[4],
 }
 OPTION_COLOURS = {None: (0.25, 0.25, 0.25), "A": COLOURS[0], "B": COLOURS[1], "C": COLOURS[2]}
 MARKERS = {None: "X", "A": "o", "B": "s", "C": "^"}

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from plain_vs_residual.records import RunFolder, atomically, write_bytes
+from plain_vs_residual.atomic import atomically, write_bytes
+from plain_vs_residual.records import RunFolder
 
 Checkpoint = dict[str, Any]
 MAGIC = b"plain-vs-residual 1\n"

@@ -1,7 +1,8 @@
 """One step of SGD and one evaluation, in a chosen precision, without waiting for the device."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import torch
@@ -100,15 +101,16 @@ class Trainer:
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) in fp32, computed in the trainer's precision."""
+        return self._logits(self.network, images)
+
+    def _logits(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
-            logits: Tensor = self.network(images)
-        return logits.float()
+            return network(images).float()
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """One iteration at ``learning_rate``; adds its loss and errors to ``totals``."""
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.precision):
-            logits = self.training_pass(images).float()
+        logits = self._logits(self.training_pass, images)
         loss = cross_entropy(logits, labels)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -133,25 +135,28 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.totals.sums.copy_(state["totals"])
 
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        self.network.eval()
+        with torch.inference_mode():
+            yield
+        self.network.train()
+
     def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float, float]:
         """Mean loss (nats), error and top-5 error (percent) in evaluation mode."""
         totals = Totals(self.device)
-        self.network.eval()
-        with torch.inference_mode():
+        with self._evaluating():
             for images, labels in batches:
                 logits = self.forward(images)
                 totals.add(logits, labels, cross_entropy(logits, labels), top5=True)
-        self.network.train()
         return totals.read()
 
     def confusion(self, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> list[list[int]]:
         """Number of images by label (row) and prediction (column), in evaluation mode."""
         counts = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=self.device)
-        self.network.eval()
-        with torch.inference_mode():
+        with self._evaluating():
             for images, labels in batches:
                 pairs = labels * num_classes + self.forward(images).argmax(dim=1)
                 counts += torch.bincount(pairs, minlength=num_classes * num_classes)
-        self.network.train()
         table: list[list[int]] = counts.reshape(num_classes, num_classes).tolist()
         return table

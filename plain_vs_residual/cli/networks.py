@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from plain_vs_residual.cli.options import Data, Device
 from plain_vs_residual.experiment import Network
 from plain_vs_residual.records import REPOSITORY, plots_folder
 from plain_vs_residual.settings import SETTINGS, find_setting
@@ -53,10 +54,6 @@ ForeignSetting = Annotated[
     str | None,
     typer.Option("--setting", help="Kind of images; if left out, cifar10 for cifar- networks, imagenet else."),
 ]
-ForeignData = Annotated[
-    Path | None, typer.Option(help="CIFAR-10's batches, or train/ and val/ (or test/), a folder a class.")
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:N or mps.")]
 ForeignPrecision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 
 
@@ -64,7 +61,7 @@ def evaluate(
     checkpoint: Checkpoint,
     network: ForeignNetwork,
     normalise: Normalise = "",
-    data: ForeignData = None,
+    data: Data = None,
     setting: ForeignSetting = None,
     part: Annotated[str, typer.Option(help="validation or training images.")] = "validation",
     device: Device = None,
@@ -80,7 +77,7 @@ def responses(
     checkpoint: Checkpoint,
     network: ForeignNetwork,
     normalise: Normalise = "",
-    data: ForeignData = None,
+    data: Data = None,
     setting: ForeignSetting = None,
     part: Annotated[str, typer.Option(help="training or validation images.")] = "training",
     device: Device = None,
@@ -98,7 +95,7 @@ def responses(
 
 def inspect(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run: results/<setting>/<run>.")],
-    data: Annotated[Path | None, typer.Option(help="Its images, unless they are the setting's own.")] = None,
+    data: Data = None,
     device: Device = None,
     out: Annotated[
         Path | None,

@@ -1,18 +1,20 @@
 """A suite that is killed, or finds the disk full, while it writes a named file for the n-th time.
 
-python -m benchmarks.faults_child NAME COUNT STAGE [what `plain_vs_residual train` takes]
+python -m benchmarks.faults.child NAME COUNT STAGE [what `plain_vs_residual train` takes]
 """
 
 import errno
 import importlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from plain_vs_residual import records
+from plain_vs_residual import atomic
 from plain_vs_residual.cli import main
 
 
@@ -22,13 +24,13 @@ def dies() -> None:
 
 
 class Breaks:
-    """Takes the place of :func:`plain_vs_residual.records.atomically`."""
+    """Takes the place of :func:`plain_vs_residual.atomic.atomically`."""
 
     def __init__(self, name: str, count: int, stage: str) -> None:
         self.name = name
         self.left = count
         self.stage = stage
-        self.whole = records.atomically
+        self.whole = atomic.atomically
 
     def __call__(self, path: Path, write: Callable[[Path], object], **options: Any) -> None:
         self.left -= path.name == self.name
@@ -57,12 +59,31 @@ class Breaks:
         dies()
 
 
+def leave_little_memory() -> None:
+    """From the third step on hardly any memory is left: on a GPU, or in the address space of the process."""
+    torch = importlib.import_module("torch")
+    trainer = importlib.import_module("plain_vs_residual.training.step").Trainer
+    step, steps = trainer.step, count(1)
+
+    def short_of_memory(self: Any, *batch: Any) -> None:
+        if next(steps) == 3:
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+                torch.cuda.set_per_process_memory_fraction(1e-6)
+            else:
+                pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+                resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), resource.RLIM_INFINITY))
+        step(self, *batch)
+
+    trainer.step = short_of_memory
+
+
 if __name__ == "__main__":
     breaks = Breaks(sys.argv[1], int(sys.argv[2]), sys.argv[3])
     checkpoint = importlib.import_module("plain_vs_residual.training.checkpoint")
-    for module in (records, checkpoint):
+    for module in (atomic, checkpoint):
         vars(module)["atomically"] = breaks
-    if breaks.stage == "little GPU memory":
-        importlib.import_module("torch").cuda.set_per_process_memory_fraction(1e-3)
+    if breaks.stage == "little memory":
+        leave_little_memory()
     sys.argv[1:] = ["train", *sys.argv[4:]]
     main()

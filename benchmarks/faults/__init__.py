@@ -1,0 +1,1 @@
+"""Faults on purpose: is anything lost, is every result byte-equal?"""

@@ -1,0 +1,190 @@
+"""Each fault, done to a suite in a sandbox, and what must come of it."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.faults.sandbox import SCRIPT, TIMEOUT, Sandbox, Surprise
+from plain_vs_residual.records import RunFolder, run_folders
+
+
+@dataclass
+class Row:
+    """A line of the table."""
+
+    fault: str
+    expected: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
+
+    @property
+    def tries(self) -> int:
+        """How often the fault was tried."""
+        return sum(self.outcomes.values())
+
+
+def killed_at_random(box: Sandbox, row: Row, chance: random.Random, kills: int, program: tuple[str, ...]) -> None:
+    """SIGKILL at random moments, again and again in one suite, until it comes to its end."""
+    while row.tries < kills:
+        results = box.fresh()
+        for _ in range(min(5, kills - row.tries)):
+            process = box.start(results, program=program)
+            try:
+                # A resumed suite has less to do than the undisturbed one: not too late, or it is done before.
+                process.communicate(timeout=chance.uniform(box.first_run, (box.first_run + box.whole) / 2))
+                break
+            except subprocess.TimeoutExpired:
+                finished = [run.path.name for run in run_folders(results / "digits") if run.finished]
+                process.kill()
+                process.communicate(timeout=TIMEOUT)  # until its workers have left as well
+                row.outcomes["went on"] += 1
+                still = [run.path.name for run in run_folders(results / "digits") if run.finished]
+                row.lost += len(set(finished) - set(still))
+        box.must_end_well(results, program=program)
+
+
+def stopped(box: Sandbox, row: Row, chance: random.Random, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM: exit 130, a word on what was saved, and the same command goes on."""
+    results = box.fresh()
+    process = box.start(results)
+    time.sleep(chance.uniform(box.first_run, box.first_run + 0.6 * (box.whole - box.first_run)))
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=TIMEOUT)
+    if process.returncode == 0:
+        row.outcomes["it was quicker"] += 1
+    elif process.returncode != 130 or "the same command goes on" not in said:
+        raise Surprise(f"exit {process.returncode}: {said}")
+    else:
+        row.outcomes["130, said what was saved, went on"] += 1
+    box.must_end_well(results)
+
+
+def killed_while_writing(box: Sandbox, row: Row, _: random.Random, name: str, nth: int, stage: str) -> None:
+    """SIGKILL in the midst of writing one file, for the ``nth`` time."""
+    results = box.fresh()
+    child = _suite_that_breaks(name, nth, stage)
+    options = ("--report",) if name.endswith((".png", ".html")) else ()
+    code, said = box.finish(results, *options, program=child)
+    if code != -signal.SIGKILL:
+        raise Surprise(f"was not killed while writing {name}: exit {code}: {said}")
+    box.must_end_well(results, *options)
+    row.outcomes["went on"] += 1
+
+
+def _suite_that_breaks(name: str, nth: int, stage: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "benchmarks.faults.child", name, str(nth), stage)
+
+
+def full_disk(box: Sandbox, row: Row, _: random.Random, name: str, nth: int) -> None:
+    """ENOSPC while a file is written: one line, exit 2; with room again the same command goes on."""
+    results = box.fresh()
+    child = _suite_that_breaks(name, nth, "full disk")
+    code, said = box.finish(results, program=child)
+    if code != 2 or os.strerror(errno.ENOSPC) not in said or "make room" not in said:
+        raise Surprise(f"exit {code}: {said}")
+    box.must_end_well(results)
+    row.outcomes["one line, exit 2, went on"] += 1
+
+
+def damage(path: Path, how: str, chance: random.Random) -> None:
+    """Truncates a file, flips one of its bits, or takes it away."""
+    before = path.read_bytes()
+    if how == "removed":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(before[: chance.randrange(len(before))])
+    else:
+        place = chance.randrange(len(before))
+        path.write_bytes(before[:place] + bytes([before[place] ^ 1 << chance.randrange(8)]) + before[place + 1 :])
+
+
+def damaged_unfinished(box: Sandbox, row: Row, chance: random.Random, half: Path, name: str, how: str) -> None:
+    """A damaged file of a run that was stopped: mended from what is there, or refused in one line."""
+    results = box.copy(half)
+    (run,) = [run for run in run_folders(results / "digits") if run.checkpoint.exists()]
+    damage(run.path / name, how, chance)
+    code, said = box.finish(results)
+    if code == 2:
+        if f"{run.path.name}" not in said and "other code" not in said and " before, " not in said:
+            raise Surprise(f"not named: {said}")
+        box.must_end_well(results, "--rerun")
+        row.outcomes["named, exit 2; --rerun trained anew"] += 1
+    else:
+        box.must_end_well(results)
+        row.outcomes["went on"] += 1
+
+
+def damaged_finished(box: Sandbox, row: Row, chance: random.Random, name: str, how: str) -> None:
+    """A damaged file of a finished run: named in one line; ``--rerun`` makes it anew."""
+    results = box.copy(box.undisturbed)
+    run = RunFolder(next(iter((results / "digits").glob("plain18*"))))
+    damage(run.path / name, how, chance)
+    if how == "removed" and name in ("final.json", "run.json"):
+        box.must_end_well(results, *(["--rerun"] if name == "run.json" else []))
+        row.outcomes["trained anew"] += 1
+        return
+    box.must_refuse(results, name)
+    box.must_end_well(results, "--rerun")
+    row.outcomes["named, exit 2; --rerun trained anew"] += 1
+
+
+def second_suite(box: Sandbox, row: Row, _: random.Random) -> None:
+    """A second run_all.sh on the same folder is told who trains there; the first does not notice."""
+    results = box.fresh()
+    first = box.start(results, program=SCRIPT)
+    assert first.stdout
+    next(line for line in first.stdout if line.startswith("1/"))
+    box.must_refuse(results, f"is being trained by process {first.pid} on ", program=SCRIPT)
+    first.communicate(timeout=TIMEOUT)
+    box.must_end_well(results)
+    row.outcomes["refused with pid and host"] += 1
+
+
+def out_of_memory(box: Sandbox, row: Row, _: random.Random) -> None:
+    """No memory is left after two steps: the batch and what to try are said, and the same command goes on."""
+    results = box.fresh()
+    code, said = box.finish(results, program=_suite_that_breaks("", 0, "little memory"))
+    if code != 2 or f"out of memory on {box.device} with batches of 32 images" not in said:
+        raise Surprise(f"exit {code}: {said}")
+    box.must_end_well(results)
+    row.outcomes["one line, exit 2, went on"] += 1
+
+
+def changed_images(box: Sandbox, row: Row, _: random.Random) -> None:
+    """Another picture in the place of one between two starts: refused; with the old one all is finished."""
+    results, images = box.fresh(), box.images()
+    options = ("--setting", "cifar10", "--data", str(images), "--iterations", "2", "--evaluations", "1")
+    code, said = box.finish(results, *options)
+    if code != 0:
+        raise Surprise(f"exit {code}: {said}")
+    image = min(images.rglob("*.png"))
+    before = image.read_bytes()
+    Image.new("RGB", (32, 32)).save(image)
+    box.must_refuse(results, "data_fingerprint", *options)
+    image.write_bytes(before)
+    code, said = box.finish(results, *options)
+    if code != 0 or "1 of 1 runs are finished already" not in said:
+        raise Surprise(f"exit {code}: {said}")
+    row.outcomes["one line, exit 2; as before, finished"] += 1
+
+
+def read_only(box: Sandbox, row: Row, _: random.Random) -> None:
+    """A results folder on a file system that takes no files."""
+    box.must_refuse(Path("/proc/results"), "cannot be written")
+    row.outcomes["one line, exit 2"] += 1
+
+
+def half_way(box: Sandbox) -> Path:
+    """A suite that was killed after its second evaluation, with two checkpoints of one run."""
+    results = box.fresh()
+    box.finish(results, program=_suite_that_breaks("checkpoint.pt", 2, "replaced"))
+    return results

@@ -1,0 +1,127 @@
+"""Folders for suites that are to be hit by faults, and the undisturbed suite that all are compared with."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from itertools import count, product
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from plain_vs_residual.records import REPOSITORY, run_folders
+
+CLOCKS = {"training_seconds", "evaluation_seconds"}
+UNEQUAL = CLOCKS | {
+    *("last_session_seconds", "waited_for_data_seconds", "images_per_second", "peak_memory_mib"),
+    *("files", "checksum"),
+}
+SUITE = (
+    *("fig4_depth", "--setting", "digits", "--seeds", "1", "--deterministic"),
+    *("--iterations", "12", "--evaluations", "3", "--network", "plain18"),
+)
+SCRIPT = ("bash", str(REPOSITORY / "run_all.sh"))
+TIMEOUT = 300
+
+
+class Surprise(AssertionError):
+    """Something was lost, changed, or not said."""
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """Everything that must not depend on what happened on the way, by run and file."""
+    found: dict[str, Any] = {}
+    for run in run_folders(folder / "digits"):
+        with run.metrics.open(encoding="utf-8") as file:
+            rows = [
+                {key: value for key, value in row.items() if key not in CLOCKS} for row in csv.DictReader(file)
+            ]
+        final = json.loads(run.final.read_text(encoding="utf-8"))
+        found[run.path.name] = (
+            rows,
+            {key: value for key, value in final.items() if key not in UNEQUAL},
+            run.responses.read_bytes(),
+            run.weights.read_bytes(),
+        )
+    return found
+
+
+class Sandbox:
+    """Folders for suites, and the undisturbed suite that all are compared with."""
+
+    def __init__(self, folder: Path, jobs: int, device: str) -> None:
+        self.folder = folder
+        self.jobs = jobs
+        self.device = device
+        self.numbers = count()
+        self.undisturbed = self.fresh()
+        started = time.monotonic()
+        process = self.start(self.undisturbed)
+        assert process.stdout
+        self.first_run = next(time.monotonic() - started for line in process.stdout if line.startswith("1/"))
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
+        self.whole = time.monotonic() - started
+        self.expected = content(self.undisturbed)
+        assert len(self.expected) == jobs
+
+    def fresh(self) -> Path:
+        """A results folder that is not there yet."""
+        return self.folder / f"results-{next(self.numbers)}"
+
+    def images(self) -> Path:
+        """A folder of small images, two classes."""
+        folder = self.folder / f"images-{next(self.numbers)}"
+        for part, label, number in product(("train", "val"), range(2), range(4)):
+            (folder / part / str(label)).mkdir(parents=True, exist_ok=True)
+            colour = (255 * label, 30 * number, 200 if part == "val" else 100)
+            Image.new("RGB", (32, 32), colour).save(folder / part / str(label) / f"{number}.png")
+        return folder
+
+    def copy(self, results: Path) -> Path:
+        """A copy of a results folder, to be damaged."""
+        return Path(shutil.copytree(results, self.fresh()))
+
+    def start(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        """Starts the suite."""
+        program = program or (sys.executable, "-m", "plain_vs_residual", "train")
+        where = ("--device", self.device, "--jobs", str(self.jobs), "--results", str(results))
+        another = ("--network", "residual18-A") if self.jobs > 1 else ()
+        arguments = (*SUITE, *another, *where, *options)
+        if "--report" not in options:
+            arguments = (*arguments, "--no-report")
+        return subprocess.Popen(
+            [*program, *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+    def finish(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> tuple[int, str]:
+        """Runs the suite to its end: exit code and what it said."""
+        process = self.start(results, *options, program=program)
+        said, _ = process.communicate(timeout=TIMEOUT)
+        if "Traceback" in said:
+            raise Surprise(f"a traceback: {said}")
+        return process.returncode, said
+
+    def must_end_well(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> None:
+        """Starts the suite again, which must end with the undisturbed one's results."""
+        code, said = self.finish(results, *options, program=program)
+        if code != 0:
+            raise Surprise(f"exit {code}: {said}")
+        if content(results) != self.expected:
+            raise Surprise("the results differ from those of the undisturbed suite")
+
+    def must_refuse(self, results: Path, words: str, *options: str, program: tuple[str, ...] = ()) -> None:
+        """Starts the suite, which must say the words in one line and exit with 2."""
+        code, said = self.finish(results, *options, program=program)
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
+        if code != 2 or len(errors) != 1 or words not in errors[0]:
+            raise Surprise(f"exit {code}, expected 2 and '{words}': {said}")

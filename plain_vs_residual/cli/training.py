@@ -1,0 +1,201 @@
+"""The command that trains: from options to a suite, and what is said on the way."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plain_vs_residual.cli.options import (
+    Data,
+    Device,
+    Names,
+    PlotsFolder,
+    ResultsFolder,
+    Seeds,
+    SettingName,
+    chosen_experiments,
+)
+from plain_vs_residual.experiment import Experiment, Network
+from plain_vs_residual.interrupt import interrupt
+from plain_vs_residual.publish import Refresher, publish
+from plain_vs_residual.records import RESULTS
+from plain_vs_residual.settings import Setting, default_setting, find_setting
+
+if TYPE_CHECKING:
+    import torch
+
+    from plain_vs_residual.suite import Suite
+
+
+def train(
+    names: Names = None,
+    setting: SettingName = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    first_seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    device: Device = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="bf16, fp32, tf32 or fp16; if left out, bf16 where the device has it, else fp32."),
+    ] = None,
+    execution: Annotated[
+        str | None,
+        typer.Option(help="eager, graph, compile or compile+graph; if left out, graph with CUDA, eager without."),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
+    ] = False,
+    split: Annotated[
+        str, typer.Option(help="test, or 45k/5k to hold out a tenth of the training images.")
+    ] = "test",
+    iterations: Annotated[
+        int | None, typer.Option(help="Another budget, for a trial: sets its runs apart as a variant.")
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="How often errors are taken, for a trial on a slow machine.")
+    ] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(help="Only this network of the experiments; can be given again.")
+    ] = None,
+    results: ResultsFolder = RESULTS,
+    plots: PlotsFolder = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at once; if left out, one a core (at most 4) on a CPU, one on a GPU.")
+    ] = None,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
+    report: Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")] = True,
+) -> None:
+    """Trains what is not finished yet and keeps the report up to date; everything by default."""
+    _accept("--seeds", seeds, 1, 1000)
+    _accept("--first-seed", first_seed, 0, 2**31)
+    _accept("--iterations", iterations, 1, 10**9)
+    _accept("--evaluations", evaluations, 1, 10**4)
+    _accept("--jobs", jobs, 1, 256)
+    if split not in ("test", "45k/5k"):
+        raise ValueError(f"--split {split}: accepted are test and 45k/5k")
+    if setting:
+        find_setting(setting)
+    experiments = chosen_experiments(names)
+    for name in network or ():
+        Network.parse(name)
+    _writable(results)
+
+    from plain_vs_residual.data.datasets import load_dataset
+    from plain_vs_residual.machine import choose_device, choose_execution, choose_precision, share_cores
+    from plain_vs_residual.progress import SuiteProgress
+    from plain_vs_residual.suite import Suite
+    from plain_vs_residual.training.loop import Stopped
+
+    chosen_device = choose_device(device)
+    chosen = _choose_setting(setting, chosen_device).with_changes({"split": split})
+    for field, number in (("iterations", iterations), ("evaluations", evaluations)):
+        if number:
+            chosen = chosen.with_changes({field: number})
+    experiments = _possible(experiments, chosen.name, named=bool(names))
+    only = _only(network or [], experiments, chosen.name)
+    chosen_precision = choose_precision(precision, chosen_device)
+    chosen_execution = choose_execution(execution, chosen_device, chosen_precision)
+    dataset = load_dataset(chosen, data)
+    jobs = share_cores(jobs, chosen_device)
+    suite = Suite(
+        experiments=tuple(experiments),
+        setting=chosen,
+        dataset=dataset,
+        results=results,
+        seeds=range(first_seed, first_seed + (seeds or chosen.seeds)),
+        precision=chosen_precision,
+        device=chosen_device,
+        execution=chosen_execution,
+        deterministic=deterministic,
+        only=only,
+    )
+    refresh = Refresher(results, plots, chosen.name, suite.variant)
+    monitor = SuiteProgress(lambda run: refresh(run.experiments) if report else None, bars=jobs == 1)
+    _announce(suite)
+    runs = suite.plan()
+    signal.signal(signal.SIGTERM, interrupt)
+    with suite.locked(runs):
+        for aside in suite.check(runs, rerun=rerun):
+            print(f"set aside: {aside}")
+        if finished := sum(run.folder.finished for run in runs):
+            print(f"{finished} of {len(runs)} runs are finished already")
+        try:
+            suite.train(runs, monitor, jobs)
+        except Stopped as stop:
+            print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
+            raise SystemExit(130) from None
+    if report:
+        for path in publish(results, plots, chosen.name):
+            print(f"report: {path}")
+
+
+def _accept(option: str, number: int | None, least: int, most: int) -> None:
+    if number is not None and not least <= number <= most:
+        raise ValueError(f"{option} {number}: a whole number from {least} to {most} is needed")
+
+
+def _possible(experiments: list[Experiment], setting: str, *, named: bool) -> list[Experiment]:
+    """The experiments that the setting has networks for, without those that want to be named."""
+    found = [one for one in experiments if setting in one.networks and (named or setting not in one.on_request)]
+    if not found:
+        names = ", ".join(experiment.name for experiment in experiments)
+        able = sorted({name for experiment in experiments for name in experiment.networks})
+        raise ValueError(f"{names}: not for setting {setting}; accepted are {', '.join(able)}")
+    return found
+
+
+def _only(names: list[str], experiments: list[Experiment], setting: str) -> frozenset[str]:
+    compared = {name for experiment in experiments for name in experiment.networks[setting]}
+    only = {Network.parse(name).name for name in names}
+    for name in sorted(only - compared):
+        raise ValueError(
+            f"--network {name}: none of the chosen experiments compares it in setting {setting}; "
+            f"they compare {', '.join(sorted(compared))}; a file in experiments/ can name others"
+        )
+    return frozenset(only)
+
+
+def _choose_setting(name: str | None, device: "torch.device") -> Setting:
+    from plain_vs_residual.machine import unused_gpu
+
+    if name is None:
+        name = default_setting(device.type)
+        reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
+        print(f"setting {name}, because {reason}: {find_setting(name).expected}; --setting chooses another")
+    if device.type != "cuda" and (remark := unused_gpu()):
+        print(f"note: {remark}")
+    return find_setting(name)
+
+
+def _announce(suite: "Suite") -> None:
+    from plain_vs_residual.data.datasets import split
+    from plain_vs_residual.machine import environment
+
+    device = environment(suite.device)
+    dataset = split(suite.dataset, suite.setting.split)
+    seeds = f"{len(suite.seeds)} {'seed' if len(suite.seeds) == 1 else 'seeds'}"
+    print(
+        f"{suite.setting.name} on {suite.dataset.name}: {len(dataset.training):,} training and "
+        f"{len(dataset.validation):,} validation images; {seeds}; "
+        f"{device['device_name']} ({suite.precision}, {suite.execution}); "
+        f"records in {suite.results / suite.setting.name}"
+    )
+    if suite.execution.startswith("compile"):
+        print("note: torch.compile takes about a minute a network the first time; later runs use its cache")
+    for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):
+        print(f"note: {caveat}")
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--results {folder}: cannot be written ({error.strerror}); name another folder"
+        ) from error
