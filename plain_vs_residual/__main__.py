@@ -1,9 +1,12 @@
 """``python -m plain_vs_residual``."""
 
-from plain_vs_residual.cli import main
 from plain_vs_residual.interrupt import ignore_interrupts
 
 try:
+    from plain_vs_residual.cli import main
+
     main()
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 finally:
     ignore_interrupts()

@@ -67,7 +67,7 @@ def preferred_setting(device_name: str | None) -> str:
         from plain_vs_residual.machine import choose_device
 
         return default_setting(choose_device(device_name).type)
-    except (ValueError, ImportError):
+    except Exception:  # whatever a broken installation does; it is named among the findings
         return default_setting("cpu")
 
 

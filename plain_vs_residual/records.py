@@ -190,7 +190,7 @@ def _sealed(values: Mapping[str, Any]) -> Json:
 
 
 def _damaged_seal(path: Path, values: Json) -> list[str]:
-    whole = values["checksum"] == _sealed(values)["checksum"]
+    whole = values.get("checksum") == _sealed(values)["checksum"]
     return [] if whole else [f"{path}: damaged, its content does not match its checksum"]
 
 
@@ -231,7 +231,6 @@ FIELDS_OF_RUN: Fields = {
     **dict.fromkeys(("dataset.name", "dataset.caveat", "dataset.variant"), TEXT),
     **dict.fromkeys(("dataset.classes", "departures"), (list,)),
     **dict.fromkeys(("configuration.num_training", "configuration.num_validation"), WHOLE),
-    "checksum": TEXT,
 }
 FIELDS_OF_FINAL: Fields = {
     "outcome": TEXT,
@@ -252,14 +251,20 @@ def read_records(folder: Path) -> list[Record]:
     Raises:
         ValueError: if a file is not what this suite writes; names the file and the field.
     """
-    found = []
-    for run_folder in run_folders(folder):
-        run = _checked(run_folder.run, FIELDS_OF_RUN)
-        final = _checked(run_folder.final, FIELDS_OF_FINAL) if run_folder.finished else None
-        if damaged := damage(run_folder):
-            raise ValueError(f"{damaged[0]}; delete its folder, or train it anew with --rerun")
-        found.append(Record(run_folder, run, final))
-    return found
+    return [read_record(run_folder) for run_folder in run_folders(folder)]
+
+
+def read_record(folder: RunFolder) -> Record:
+    """One run.
+
+    Raises:
+        ValueError: if a file is not what this suite writes, or no longer what it wrote.
+    """
+    run = _checked(folder.run, FIELDS_OF_RUN)
+    final = _checked(folder.final, FIELDS_OF_FINAL) if folder.finished else None
+    if damaged := damage(folder):
+        raise ValueError(f"{damaged[0]}; delete its folder, or train it anew with --rerun")
+    return Record(folder, run, final)
 
 
 def _checked(path: Path, fields: Fields) -> Json:

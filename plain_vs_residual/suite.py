@@ -1,10 +1,10 @@
 """Which runs an experiment needs: skips the finished, resumes the partial, refuses the changed."""
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,7 +62,11 @@ class SuiteMonitor(Protocol):
 
 @dataclass(frozen=True)
 class Suite:
-    """Experiments in one setting on one data set and device; ``only`` some networks of them, if any are named."""
+    """Experiments in one setting on one data set and device.
+
+    ``only`` some networks of them, if any are named; a ``trial`` has a budget (``iterations``) or a number of
+    ``evaluations`` of its own, whatever setting and studies say.
+    """
 
     experiments: tuple[Experiment, ...]
     setting: Setting
@@ -74,25 +78,16 @@ class Suite:
     execution: Execution = "eager"
     deterministic: bool = False
     only: frozenset[str] = frozenset()
+    trial: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def variant(self) -> str:
         """What sets these runs apart from the setting's own: another data set, split or budget."""
         own = find_setting(self.setting.name)
         split = self.setting.split.replace("/", "-") if self.setting.split != own.split else ""
-        budget = f"{self._trial['iterations']}-iterations" if "iterations" in self._trial else ""
+        tried = "iterations" in self.trial or self.setting.iterations != own.iterations
+        budget = f"{self.setting.iterations}-iterations" if tried else ""
         return "-".join(filter(None, (self.dataset.variant, split, budget)))
-
-    @property
-    def _trial(self) -> dict[str, int]:
-        """Budget and number of evaluations, where they are not the setting's own."""
-        own = find_setting(self.setting.name)
-        names = ("iterations", "evaluations")
-        return {
-            name: getattr(self.setting, name)
-            for name in names
-            if getattr(self.setting, name) != getattr(own, name)
-        }
 
     def plan(self) -> list[PlannedRun]:
         """Every run once, in order of work: all experiments with the first seed, then the next seed.
@@ -119,8 +114,12 @@ class Suite:
         return list(planned.values())
 
     def _planned(self, network: Network, seed: int, study: Study, experiment: str) -> PlannedRun:
-        # What was asked for on the command line counts for more than what a study asks for.
-        setting = self.setting.with_changes({**study.changes, **self._trial})
+        setting = self.setting.with_changes({**study.changes, **self.trial})
+        if "evaluations" in self.trial and setting.schedule == "plateau":
+            raise ValueError(
+                f"--evaluations: {experiment} lowers its learning rate by what its evaluations say, so that "
+                "their number belongs to the recipe; leave the option out"
+            )
         leader = None
         if study.leader and network.name != Network.parse(study.leader).name:
             setting = setting.with_changes({"schedule": "replay"})
@@ -156,7 +155,7 @@ class Suite:
         return RunLocks(run.folder.path for run in runs)
 
     def check(self, runs: Iterable[PlannedRun], *, rerun: bool) -> list[Path]:
-        """Compares recorded runs with what would be trained now, and finished ones with their checksums.
+        """Compares recorded runs with what would be trained now, and each with its checksums.
 
         Returns:
             Where changed runs were set aside; they are moved only if ``rerun`` is given.
@@ -262,7 +261,7 @@ class Suite:
     ) -> Generator[PlannedRun, None, None]:
         waiting, running = list(pending), dict[Future[None], PlannedRun]()
         datasets = {run.job.setting.split: self.dataset_of(run) for run in pending}
-        with Workers(jobs, datasets, all_devices(self.device)) as workers:
+        with Workers(min(jobs, len(pending)) or 1, datasets, all_devices(self.device)) as workers:
             while waiting or running:
                 leaders = {run.folder.path for run in (*waiting, *running.values())}
                 ready = [run for run in waiting if run.leader is None or run.leader.path not in leaders]

@@ -5,11 +5,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import cycle
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from types import TracebackType
 from typing import Any
@@ -21,7 +23,8 @@ from plain_vs_residual.data.datasets import Dataset
 from plain_vs_residual.training.job import Job
 from plain_vs_residual.training.loop import Monitor, Stopped, train
 
-STOP_SECONDS = 120.0
+# An evaluation on ImageNet takes minutes, and only after it can a run be saved.
+STOP_SECONDS = 900.0
 
 
 class OutOfMemory(ValueError):
@@ -87,18 +90,21 @@ class Workers:
             assigned.put(device)
         prepared = (datasets, torch.get_num_threads(), assigned, os.getpid())
         self.pool = ProcessPoolExecutor(jobs, context, _prepare, prepared)
-        self.futures: list[Future[None]] = []
+        self.runs: dict[Future[None], str] = {}
 
     def submit(self, task: Task) -> Future[None]:
         """Hands a run to the next free process."""
-        self.futures = [future for future in self.futures if not future.done()]
-        # Ctrl-C reaches every process of a terminal; a new one is deaf to it from its first moment on.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        self.runs = {future: name for future, name in self.runs.items() if not future.done()}
+        # A new process inherits what is blocked: Ctrl-C, which reaches every process of a terminal, for good;
+        # a request to stop until it can be obeyed.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         try:
-            self.futures.append(self.pool.submit(_train, task))
+            future = self.pool.submit(_train, task)
+            self.pool.submit(int)  # whether a new process dies is watched from the next task on only
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return self.futures[-1]
+        self.runs[future] = task.folder.path.name
+        return future
 
     def __enter__(self) -> "Workers":
         return self
@@ -112,7 +118,7 @@ class Workers:
             Stopped: in place of a KeyboardInterrupt; says what was saved.
             WorkerDied: if a process was killed.
         """
-        saved = self._stop() if error is not None else []
+        said = self._stop() if error is not None else []
         self.pool.shutdown()
         if isinstance(error, BrokenProcessPool):
             raise WorkerDied(
@@ -120,24 +126,44 @@ class Workers:
                 "the same command goes on, with --jobs 1 it needs less memory"
             ) from error
         if isinstance(error, KeyboardInterrupt):
-            raise Stopped("; ".join(saved) or "nothing was being trained") from None
+            raise Stopped("; ".join(said) or "nothing was being trained") from None
 
     def _stop(self) -> list[str]:
-        """Lets every process save its run, and kills those that take too long; what was saved."""
-        for process in multiprocessing.active_children():
-            process.terminate()
-        outcomes = [_outcome(future) for future in self.futures]
-        if any(type(outcome) in (TimeoutError, KeyboardInterrupt) for outcome in outcomes):
-            for process in multiprocessing.active_children():
+        """Lets every process save its run, and kills those that take too long; a line a run.
+
+        Another KeyboardInterrupt kills them at once.
+        """
+        deadline = time.monotonic() + STOP_SECONDS
+        processes = multiprocessing.active_children()
+        said = []
+        try:
+            for process in processes:
+                process.terminate()
+            for future, name in self.runs.items():
+                try:
+                    outcome = future.exception(max(0.0, deadline - time.monotonic()))
+                except TimeoutError:
+                    said.append(f"{name} took too long to save and goes on from its last checkpoint")
+                    continue
+                if isinstance(outcome, BrokenProcessPool):
+                    self._dismiss(processes, deadline)
+                if isinstance(outcome, Stopped):
+                    said.append(str(outcome))
+        except KeyboardInterrupt:
+            said.append("the others go on from their last checkpoints")
+        finally:
+            for process in processes:
                 process.kill()
-        return [str(outcome) for outcome in outcomes if isinstance(outcome, Stopped)]
+        return said
 
-
-def _outcome(future: Future[None]) -> BaseException | None:
-    try:
-        return future.exception(timeout=STOP_SECONDS)
-    except BaseException as error:  # cancelled, or too slow, or Ctrl-C again
-        return error
+    @staticmethod
+    def _dismiss(processes: Iterable[BaseProcess], deadline: float) -> None:
+        """Waits for the other processes of a broken pool, which neither tells of them nor lets them go."""
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGUSR1)  # type: ignore[arg-type]
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Unwatched:
@@ -156,6 +182,7 @@ class _Here:
     device: torch.device
     suite: int
     asked_to_stop: bool = False
+    dismissed: bool = False
     at_work: bool = False
 
     def stops(self) -> bool:
@@ -165,9 +192,9 @@ class _Here:
     def deserted(self) -> bool:
         return os.getppid() != self.suite
 
-    def leave_when_deserted(self) -> None:
-        """A pool's process would wait for work for ever."""
-        while not self.deserted() or self.at_work:
+    def leave_in_time(self) -> None:
+        """A pool's process would wait for work for ever, whatever became of the pool."""
+        while self.at_work or not (self.dismissed or self.deserted()):
             time.sleep(0.2)
         os._exit(1)
 
@@ -179,11 +206,15 @@ def _prepare(datasets: dict[str, Dataset], threads: int, devices: "Queue[torch.d
     global _here  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
     _here = _Here(datasets, devices.get(), suite)
     signal.signal(signal.SIGTERM, lambda *_: setattr(_here, "asked_to_stop", True))
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(_here, "dismissed", True))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     torch.set_num_threads(threads)
-    threading.Thread(target=_here.leave_when_deserted, daemon=True).start()
+    threading.Thread(target=_here.leave_in_time, daemon=True).start()
 
 
 def _train(task: Task) -> None:
+    if _here.stops():
+        raise Stopped(f"{task.folder.path.name} was about to begin")
     placed = replace(task, job=replace(task.job, device=_here.device))
     _here.at_work = True
     try:

@@ -322,7 +322,7 @@ def test_stopping_is_no_failure_and_says_how_to_go_on(
     monkeypatch.setattr("plain_vs_residual.suite.Suite.train", stopped)
     code, _, err = command("train", "fig4_depth", "--setting", "digits", "--device", "cpu", "--results", tmp_path)
     assert code == 130
-    assert err == "\nstopped; the same command goes on from the last evaluation\n"
+    assert err == "\nstopped; what was saved is kept: the same command goes on from there\n"
 
 
 def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Command, tmp_path: Path) -> None:

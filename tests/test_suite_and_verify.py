@@ -277,10 +277,25 @@ def test_a_study_changes_the_setting_and_sets_its_runs_apart(make_suite: Any) ->
     suite = make_suite(experiments=(experiment_of("plain18", "residual18-A", studies={"digits": (study,)}),))
     run = suite.plan()[0]
     assert run.name.startswith("plain18-long-")
-    assert run.job.setting.learning_rate == 0.5
-    assert run.job.setting.iterations == 12, "what was asked for on the command line counts for more"
-    untried = make_suite(experiments=suite.experiments, setting=SETTINGS["digits"])
-    assert untried.plan()[0].job.setting.iterations == 20
+    assert (run.job.setting.learning_rate, run.job.setting.iterations) == (0.5, 20)
+
+
+def test_a_trial_counts_for_more_than_a_study(make_suite: Any) -> None:
+    study = Study("long", changes={"iterations": 20, "evaluations": 8})
+    experiments = (experiment_of("plain18", "residual18-A", studies={"digits": (study,)}),)
+    trial = {"iterations": 450, "evaluations": 2}
+    (run, _) = make_suite(
+        experiments=experiments, setting=SETTINGS["digits"].with_changes(trial), trial=trial
+    ).plan()
+    assert (run.job.setting.iterations, run.job.setting.evaluations) == (450, 2)
+    assert run.name == "plain18-long-450-iterations-s0"
+
+
+def test_a_schedule_that_watches_its_evaluations_keeps_their_number(make_suite: Any) -> None:
+    study = Study("watched", changes={"schedule": "plateau"}, leader="residual18-A")
+    experiments = (experiment_of("plain18", "residual18-A", studies={"digits": (study,)}),)
+    with pytest.raises(ValueError, match="--evaluations: pair lowers its learning rate by what its evaluations"):
+        make_suite(experiments=experiments, trial={"evaluations": 2}).plan()
 
 
 def test_other_data_splits_and_budgets_set_runs_apart(

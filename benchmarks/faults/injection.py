@@ -39,8 +39,7 @@ def killed_at_random(box: Sandbox, row: Row, chance: random.Random, kills: int, 
         for _ in range(min(5, kills - row.tries)):
             process = box.start(results, program=program)
             try:
-                # A resumed suite has less to do than the undisturbed one: not too late, or it is done before.
-                process.communicate(timeout=chance.uniform(box.first_run, (box.first_run + box.whole) / 2))
+                process.communicate(timeout=box.moment(chance))
                 break
             except subprocess.TimeoutExpired:
                 finished = [run.path.name for run in run_folders(results / "digits") if run.finished]
@@ -56,16 +55,35 @@ def stopped(box: Sandbox, row: Row, chance: random.Random, number: signal.Signal
     """Ctrl-C and SIGTERM: exit 130, a word on what was saved, and the same command goes on."""
     results = box.fresh()
     process = box.start(results)
-    time.sleep(chance.uniform(box.first_run, box.first_run + 0.6 * (box.whole - box.first_run)))
-    process.send_signal(number)
+    time.sleep(box.moment(chance))
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    _must_have_ended(process, row, 130, "the same command goes on", "130, said what was saved, went on")
+    box.must_end_well(results)
+
+
+def worker_killed(box: Sandbox, row: Row, chance: random.Random) -> None:
+    """SIGKILL of a process that trains, as for want of memory: the others save, and the same command goes on."""
+    results = box.fresh()
+    process = box.start(results)
+    time.sleep(box.moment(chance))
+    listed = ("pgrep", "-P", str(process.pid), "-f", "spawn_main")
+    workers = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+    if workers:
+        os.kill(int(chance.choice(workers)), signal.SIGKILL)
+    _must_have_ended(process, row, 2, "a training process was killed", "one line, exit 2, went on")
+    box.must_end_well(results)
+
+
+def _must_have_ended(process: subprocess.Popen[str], row: Row, code: int, words: str, outcome: str) -> None:
     said, _ = process.communicate(timeout=TIMEOUT)
     if process.returncode == 0:
-        row.outcomes["it was quicker"] += 1
-    elif process.returncode != 130 or "the same command goes on" not in said:
+        outcome = "it was quicker"
+    elif process.returncode != code or words not in said or "Traceback" in said:
         raise Surprise(f"exit {process.returncode}: {said}")
-    else:
-        row.outcomes["130, said what was saved, went on"] += 1
-    box.must_end_well(results)
+    row.outcomes[outcome] += 1
 
 
 def killed_while_writing(box: Sandbox, row: Row, _: random.Random, name: str, nth: int, stage: str) -> None:
@@ -113,8 +131,10 @@ def damaged_unfinished(box: Sandbox, row: Row, chance: random.Random, half: Path
     (run,) = [run for run in run_folders(results / "digits") if run.checkpoint.exists()]
     damage(run.path / name, how, chance)
     code, said = box.finish(results)
+    if code not in (0, 2):
+        raise Surprise(f"exit {code}: {said}")
     if code == 2:
-        if f"{run.path.name}" not in said and "other code" not in said and " before, " not in said:
+        if run.path.name not in said:
             raise Surprise(f"not named: {said}")
         box.must_end_well(results, "--rerun")
         row.outcomes["named, exit 2; --rerun trained anew"] += 1
@@ -128,8 +148,8 @@ def damaged_finished(box: Sandbox, row: Row, chance: random.Random, name: str, h
     results = box.copy(box.undisturbed)
     run = RunFolder(next(iter((results / "digits").glob("plain18*"))))
     damage(run.path / name, how, chance)
-    if how == "removed" and name in ("final.json", "run.json"):
-        box.must_end_well(results, *(["--rerun"] if name == "run.json" else []))
+    if (name, how) == ("final.json", "removed"):  # not finished, then
+        box.must_end_well(results)
         row.outcomes["trained anew"] += 1
         return
     box.must_refuse(results, name)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,10 @@ class Sandbox:
         """A results folder that is not there yet."""
         return self.folder / f"results-{next(self.numbers)}"
 
+    def moment(self, chance: random.Random) -> float:
+        """Seconds after the start at which a suite trains; not too late, a resumed one has less to do."""
+        return chance.uniform(self.first_run, (self.first_run + self.whole) / 2)
+
     def images(self) -> Path:
         """A folder of small images, two classes."""
         folder = self.folder / f"images-{next(self.numbers)}"
@@ -100,6 +105,7 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
 

@@ -22,6 +22,7 @@ from benchmarks.faults.injection import (
     read_only,
     second_suite,
     stopped,
+    worker_killed,
 )
 from benchmarks.faults.sandbox import SCRIPT, Sandbox, Surprise
 
@@ -70,6 +71,7 @@ def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str
         row("SIGKILL at random, one run at a time", equal, killed_at_random, one, part(4), ())
         row("SIGKILL at random, two at once", equal, killed_at_random, two, part(4), ())
         row("SIGKILL of run_all.sh at random", equal, killed_at_random, one, part(2), SCRIPT)
+        row("SIGKILL of one of two workers", "one line, exit 2", worker_killed, two, times=max(1, kills // 25))
         for name, nth, stage in some(WRITING):
             row(f"SIGKILL while {name}: {stage}", equal, killed_while_writing, one, name, nth, stage)
         for number, box in some(

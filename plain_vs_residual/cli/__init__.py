@@ -135,16 +135,16 @@ def main() -> None:
             raise KeyboardInterrupt
     except UsageError as error:
         _fail(error.format_message())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if os.environ.get("PLAIN_VS_RESIDUAL_TRACEBACK"):
             raise
+        if isinstance(error, ImportError):
+            _fail(f"{error}; python -m plain_vs_residual doctor says what is missing on this machine")
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         kept = "; what was finished or saved is kept: make room, and the same command goes on" if full else ""
         _fail(f"{error}{kept}")
-    except ImportError as error:
-        _fail(f"{error}; python -m plain_vs_residual doctor says what is missing on this machine")
     except (KeyboardInterrupt, typer.Abort):
-        print("\nstopped; the same command goes on from the last evaluation", file=sys.stderr)
+        print("\nstopped; what was saved is kept: the same command goes on from there", file=sys.stderr)
         sys.exit(130)
 
 

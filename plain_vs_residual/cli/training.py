@@ -90,10 +90,8 @@ def train(
     from plain_vs_residual.training.loop import Stopped
 
     chosen_device = choose_device(device)
-    chosen = _choose_setting(setting, chosen_device).with_changes({"split": split})
-    for field, number in (("iterations", iterations), ("evaluations", evaluations)):
-        if number:
-            chosen = chosen.with_changes({field: number})
+    trial = {name: n for name, n in (("iterations", iterations), ("evaluations", evaluations)) if n}
+    chosen = _choose_setting(setting, chosen_device).with_changes({"split": split, **trial})
     experiments = _possible(experiments, chosen.name, named=bool(names))
     only = _only(network or [], experiments, chosen.name)
     chosen_precision = choose_precision(precision, chosen_device)
@@ -111,6 +109,7 @@ def train(
         execution=chosen_execution,
         deterministic=deterministic,
         only=only,
+        trial=trial,
     )
     refresh = Refresher(results, plots, chosen.name, suite.variant)
     monitor = SuiteProgress(lambda run: refresh(run.experiments) if report else None, bars=jobs == 1)

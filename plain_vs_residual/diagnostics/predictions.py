@@ -195,7 +195,7 @@ def finished_record(path: Path) -> records.Record:
         raise ValueError(
             f"{path}: its {folder.weights.name} is not here (git does not keep weights); train the run anew"
         )
-    return next(r for r in records.read_records(folder.path.parent) if r.folder.path == folder.path)
+    return records.read_record(folder)
 
 
 def recorded_setting(run: records.Json) -> Setting:

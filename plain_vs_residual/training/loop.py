@@ -79,7 +79,7 @@ def train(
     plateau = Plateau(job.setting.learning_rate) if job.setting.schedule == "plateau" else None
     rate_of = plateau or schedule
     image_size = job.setting.enlarge_to or job.setting.image_size
-    checkpoint = _open(folder, run, network, (dataset.channels, image_size, image_size))
+    checkpoint = _begin_or_resume(folder, run, network, (dataset.channels, image_size, image_size))
     network = network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = Trainer(
         network,
@@ -99,14 +99,14 @@ def train(
         extra = {"plateau": plateau.state()} if plateau else {}
         save_checkpoint(folder, state.checkpoint(trainer, feed) | extra)
 
-    def stopped() -> Stopped:
+    def left_off() -> Stopped:
         return Stopped(f"{folder.path.name} is saved at iteration {state.iteration:,} of {schedule.iterations:,}")
 
-    for stop in evaluation_points(schedule.iterations, job.setting.evaluations):
-        if stop <= state.iteration:
+    for point in evaluation_points(schedule.iterations, job.setting.evaluations):
+        if point <= state.iteration:
             continue
         clock = saved = time.perf_counter()
-        for inputs in feed.inputs(state.iteration, stop):
+        for inputs in feed.inputs(state.iteration, point):
             rate = rate_of(state.iteration)
             trainer.learning_rate.fill_(rate)
             step(*inputs)
@@ -119,17 +119,17 @@ def train(
             state.iteration += 1
             monitor.advanced(state.iteration, schedule.iterations)
             now, stopping = time.perf_counter(), stops()
-            if state.iteration < stop and (stopping or now - saved > CHECKPOINT_SECONDS):
+            if state.iteration < point and (stopping or now - saved > CHECKPOINT_SECONDS):
                 state.training_seconds += now - clock
                 save()
                 clock = saved = time.perf_counter()
                 if stopping:
-                    raise stopped()
+                    raise left_off()
         running = trainer.totals.read()
         trainer.totals.clear()
         state.training_seconds += time.perf_counter() - clock
 
-        row = _errors(job, trainer, feed, state, running)
+        row = _evaluate(job, trainer, feed, state, running)
         records.write_rows(folder.metrics, records.METRICS, state.rows)
         state.diverged = not (math.isfinite(row["running_training_loss"]) and math.isfinite(row["training_loss"]))
         if state.diverged:
@@ -140,12 +140,12 @@ def train(
         save()
         monitor.evaluated(row, schedule.iterations)
         if stops() and state.iteration < schedule.iterations:
-            raise stopped()
+            raise left_off()
 
     record_outcome(job, dataset, folder, trainer, feed, state, time.perf_counter() - started)
 
 
-def _open(
+def _begin_or_resume(
     folder: records.RunFolder, run: dict[str, Any], network: StackedNetwork, image_shape: tuple[int, int, int]
 ) -> Checkpoint | None:
     """Writes ``run.json``, or adds this session to it; returns the checkpoint to go on from."""
@@ -167,7 +167,7 @@ def _open(
     return checkpoint
 
 
-def _errors(
+def _evaluate(
     job: Job, trainer: Trainer, feed: Feed, state: RunState, running: tuple[float, float, float]
 ) -> dict[str, Any]:
     """Takes clean errors and adds the row of this evaluation; ``running``: loss and error of the batches."""

@@ -1,9 +1,10 @@
-"""What changes in the course of a run, and what a checkpoint keeps of it."""
+"""What changes in the course of a run, and what a checkpoint keeps of it beside a plateau's state."""
 
 from typing import Any
 
 from plain_vs_residual.data.feeds import Feed
 from plain_vs_residual.diagnostics.responses import NUM_IMAGES, Rows, layer_responses, with_estimated_statistics
+from plain_vs_residual.training.checkpoint import Checkpoint
 from plain_vs_residual.training.step import Trainer, autocast
 
 
@@ -22,8 +23,12 @@ class RunState:
     """
 
     KEPT = (
-        *("iteration", "rows", "learning_rates", "first_iterations"),
-        *("training_seconds", "evaluation_seconds"),
+        "iteration",
+        "rows",
+        "learning_rates",
+        "training_seconds",
+        "evaluation_seconds",
+        "first_iterations",
     )
 
     def __init__(self, initial_responses: Rows) -> None:
@@ -48,7 +53,7 @@ class RunState:
             return cls(layer_responses(estimated, images()))
 
     @classmethod
-    def resume(cls, checkpoint: dict[str, Any], trainer: Trainer, feed: Feed) -> "RunState":
+    def resume(cls, checkpoint: Checkpoint, trainer: Trainer, feed: Feed) -> "RunState":
         """A run as a checkpoint left it; trainer and feed are put where they were."""
         state = cls(checkpoint["initial_responses"])
         for name in cls.KEPT:
@@ -57,7 +62,7 @@ class RunState:
         feed.digest.restore(checkpoint["consumed"])
         return state
 
-    def checkpoint(self, trainer: Trainer, feed: Feed) -> dict[str, Any]:
+    def checkpoint(self, trainer: Trainer, feed: Feed) -> Checkpoint:
         """What :meth:`resume` needs."""
         return {
             **{name: getattr(self, name) for name in self.KEPT},

@@ -1,0 +1,94 @@
+"""Processes of a pool: what becomes of the others when one is killed, and of all on Ctrl-C."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plain_vs_residual.experiment import Network
+from plain_vs_residual.records import RunFolder
+from plain_vs_residual.settings import DIGITS
+from plain_vs_residual.training.job import Job
+from plain_vs_residual.training.loop import Stopped
+from plain_vs_residual.workers import Task, WorkerDied, Workers
+
+CPU = torch.device("cpu")
+
+
+class Pretends(Task):
+    """Says which process works on it; seed 1 is done at once, others work until they are asked to stop."""
+
+    def train(self, dataset: Any, monitor: Any, stops: Callable[[], bool]) -> None:
+        path = self.folder.path
+        path.with_suffix(".pid").write_text(str(os.getpid()))
+        if self.job.seed == 1:
+            return
+        while not stops():
+            time.sleep(0.01)
+        time.sleep(0.5)
+        path.with_suffix(".saved").touch()
+        raise Stopped(f"{path.name} is saved")
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Callable[[Workers, int], int]:
+    """Hands a run of a seed to the pool and returns the process that works on it."""
+
+    def submitted(workers: Workers, seed: int) -> int:
+        job = Job(Network.parse("plain18"), DIGITS, seed, "fp32", CPU)
+        workers.submit(Pretends(job, RunFolder(tmp_path / f"s{seed}"), {}, []))
+        path = tmp_path / f"s{seed}.pid"
+        deadline = time.monotonic() + 60
+        while not (path.exists() and path.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return int(path.read_text())
+
+    return submitted
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def pool_of_two() -> Workers:
+    return Workers(2, {"test": None}, [CPU])  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("other", [2, 1], ids=["busy", "idle"])
+def test_a_run_is_saved_when_another_process_is_killed(
+    submit: Callable[[Workers, int], int], tmp_path: Path, other: int
+) -> None:
+    def act(workers: Workers) -> None:
+        with workers:
+            pids.extend(submit(workers, seed) for seed in (0, other))
+            os.kill(pids[1], signal.SIGKILL)
+            for future in list(workers.runs):
+                future.result()
+
+    pids: list[int] = []
+    with pytest.raises(WorkerDied, match="a training process was killed"):
+        act(pool_of_two())
+    assert (tmp_path / "s0.saved").exists()
+    assert not any(map(is_alive, pids))
+
+
+def test_ctrl_c_lets_every_process_save(submit: Callable[[Workers, int], int]) -> None:
+    def act(workers: Workers) -> None:
+        with workers:
+            pids.extend(submit(workers, seed) for seed in (0, 2))
+            raise KeyboardInterrupt
+
+    pids: list[int] = []
+    with pytest.raises(Stopped, match="s0 is saved; s2 is saved"):
+        act(pool_of_two())
+    assert not any(map(is_alive, pids))
