@@ -17,12 +17,11 @@ from plain_vs_residual.figures.responses import layer_responses
 from plain_vs_residual.figures.studies import confusion, error_and_loss, first_iterations, input_scaling_grid
 from plain_vs_residual.figures.style import Drawn, write_figure
 
+# Drawn as a line, the mean over seeds, in a band, their range.
+CURVES = (depth_curves, cifar_curves, training_and_test, shortcut_options, layer_responses, error_and_loss)
+OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations)
 FIGURES: dict[str, Callable[[Edition, Experiment], Drawn]] = {
-    function.__name__: function
-    for function in (
-        *(depth_curves, cifar_curves, training_and_test, shortcut_options, layer_responses, final_errors),
-        *(error_and_loss, confusion, input_scaling_grid, first_iterations),
-    )
+    function.__name__: function for function in (*CURVES, *OTHERS)
 }
 
 
@@ -45,7 +44,7 @@ def draw(edition: Edition, experiment: Experiment, name: str, folder: Path) -> P
     if name not in FIGURES:
         raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
     make = partial(FIGURES[name], edition, experiment)
-    return write_figure(make, _caption(edition, experiment), folder, figure_stem(experiment, name))
+    return write_figure(make, _caption(edition, experiment, name), folder, figure_stem(experiment, name))
 
 
 def figure_stem(experiment: Experiment, name: str) -> str:
@@ -53,12 +52,13 @@ def figure_stem(experiment: Experiment, name: str) -> str:
     return experiment.name if name == experiment.figures[0] else f"{experiment.name}-{name}"
 
 
-def _caption(edition: Edition, experiment: Experiment) -> str:
+def _caption(edition: Edition, experiment: Experiment, name: str) -> str:
     finals = edition.select(edition.finals, experiment)
     counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
     seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     plural = "s" if counts != {1} else ""
-    parts = [f"{edition.dataset}, setting {edition.setting}", f"{seeds} seed{plural}"]
+    shown = " (line: mean, band: range)" if max(counts) > 1 and FIGURES[name] in CURVES else ""
+    parts = [f"{edition.dataset}, setting {edition.setting}", f"{seeds} seed{plural}{shown}"]
     run, study = edition.records[0].run, experiment.studies_in(edition.setting)[0]
     # A study has another budget than the one of which the setting warns.
     caveats = (study.reason or run["caveat"], run["dataset"]["caveat"])
