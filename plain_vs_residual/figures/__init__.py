@@ -57,7 +57,7 @@ def _caption(edition: Edition, experiment: Experiment, name: str) -> str:
     counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
     seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     plural = "s" if counts != {1} else ""
-    shown = " (line: mean, band: range)" if max(counts) > 1 and FIGURES[name] in CURVES else ""
+    shown = " (mean and range)" if max(counts) > 1 and FIGURES[name] in CURVES else ""
     parts = [f"{edition.dataset}, setting {edition.setting}", f"{seeds} seed{plural}{shown}"]
     run, study = edition.records[0].run, experiment.studies_in(edition.setting)[0]
     # A study has another budget than the one of which the setting warns.
