@@ -1,7 +1,7 @@
 """Faults on purpose: kills, full disks, damaged files, second starts. The measure: byte-equal results.
 
     python -m benchmarks.faults                  # a short version, as the tests run it
-    python -m benchmarks.faults --kills 100      # the long one; about 20 minutes on 2 CPU cores
+    python -m benchmarks.faults --kills 100      # the long one; about 45 minutes on 2 CPU cores
 
 Every fault hits a suite of its own in a temporary folder, which is then started again with the same command.
 Afterwards metrics (clocks apart), layer responses, weights and outcome must equal those of an undisturbed
