@@ -95,7 +95,7 @@ def responses(
 
 def inspect(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run: results/<setting>/<run>.")],
-    data: Data = None,
+    data: Annotated[Path | None, typer.Option(help="Its images, unless they are the setting's own.")] = None,
     device: Device = None,
     out: Annotated[
         Path | None,
