@@ -20,12 +20,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks import measuring
-from plain_vs_residual.data.datasets import Dataset, Images
-from plain_vs_residual.data.feeds import Inputs, ResidentFeed
-from plain_vs_residual.settings import Setting
-from plain_vs_residual.torchvision_import import torchvision
-from plain_vs_residual.training.execution import Execution, executed
-from plain_vs_residual.training.step import Precision, Trainer, autocast
+from plain_vs_residual.data.batches import Inputs
+from plain_vs_residual.data.feeds import ResidentFeed
+from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.settings import Execution, Precision, Setting
+from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.execution import executed
+from plain_vs_residual.training.step import Trainer
 
 Contestant = Callable[[int], None]
 
@@ -156,13 +158,7 @@ def engine(
     """The suite's own step, as :func:`plain_vs_residual.training.loop.train` takes it."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     network = network.to(device, memory_format=order)  # type: ignore[call-overload]
-    trainer = Trainer(
-        network,
-        momentum=setting.momentum,
-        weight_decay=setting.weight_decay,
-        precision=precision,
-        compiled=execution.startswith("compile"),
-    )
+    trainer = Trainer(network, setting, precision, compiled=execution.compiled)
     few = Images(images.pixels[:8], images.labels[:8])
     feed = ResidentFeed(Dataset("benchmark", tuple("0123456789"), images, few), setting, 0, device)
 

@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_image
 
 from benchmarks import measuring
 from plain_vs_residual.data.datasets import load_dataset
-from plain_vs_residual.data.feeds import LoaderFeed
+from plain_vs_residual.data.loader import LoaderFeed
 from plain_vs_residual.settings import IMAGENET
 
 COPIES = 1200
@@ -54,7 +54,7 @@ def main(batches: int = 6) -> None:
     print({f"{workers} workers": f"{rate} images/s" for workers, rate in rates.items()})
     print(
         measuring.write(
-            "decoding", "python -m benchmarks.decoding", torch.device("cpu"), {"images_a_second": rates}
+            "decoding", "python -m benchmarks.decoding", torch.device("cpu"), {"images_per_second": rates}
         )
     )
 

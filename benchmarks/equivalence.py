@@ -25,18 +25,20 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks import measuring
-from plain_vs_residual.data.datasets import Dataset, Images, load_dataset
+from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.feeds import ResidentFeed
+from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.experiment import load_experiments
-from plain_vs_residual.machine import choose_device, choose_execution, share_cores
-from plain_vs_residual.progress import SuiteProgress
-from plain_vs_residual.records import read_records
-from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.suite import Suite
-from plain_vs_residual.training.execution import executed, prepare_arithmetic
-from plain_vs_residual.training.schedule import schedule_of
-from plain_vs_residual.training.step import Precision, Trainer, best_precision
+from plain_vs_residual.records.store import read_records
+from plain_vs_residual.settings import Precision, Setting, find_setting
+from plain_vs_residual.suite.machine import choose_device, choose_execution, share_cores
+from plain_vs_residual.suite.progress import SuiteProgress
+from plain_vs_residual.suite.suite import Suite
+from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
+from plain_vs_residual.training.execution import executed
+from plain_vs_residual.training.schedule import num_iterations, schedule_of
+from plain_vs_residual.training.step import Trainer
 
 ITERATIONS = 20
 FIRST_ITERATIONS = (
@@ -71,7 +73,7 @@ def reference_losses(name: str, device: torch.device) -> tuple[list[float], dict
     network, setting, images = measuring.case(name)
     built = measuring.build_case(network, setting, images).to(device)
     drawn = DataStream(len(images), setting.batch_size, 0, draws_of(setting)).segment(0, ITERATIONS)
-    rate = schedule_of(setting, network.depth, len(images))
+    rate = schedule_of(setting, network.depth, num_iterations(setting, len(images)))
     velocity = [torch.zeros_like(parameter) for parameter in built.parameters()]
     losses = []
     for step in range(ITERATIONS):
@@ -90,10 +92,10 @@ def engine_losses(name: str, device: torch.device, precision: Precision) -> tupl
     """Losses and final weights of the engine in its default execution."""
     network, setting, images = measuring.case(name)
     built = measuring.build_case(network, setting, images).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trainer = Trainer(built, momentum=setting.momentum, weight_decay=setting.weight_decay, precision=precision)
+    trainer = Trainer(built, setting, precision)
     few = Images(images.pixels[:8], images.labels[:8])
     feed = ResidentFeed(Dataset("benchmark", tuple("0123456789"), images, few), setting, 0, device)
-    rate = schedule_of(setting, network.depth, len(images))
+    rate = schedule_of(setting, network.depth, num_iterations(setting, len(images)))
     step = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), choose_execution(None, device, precision))
     losses = []
     for iteration, inputs in enumerate(feed.inputs(0, ITERATIONS)):
@@ -148,7 +150,7 @@ def train(precision: Precision, seeds: int, results: Path, device: torch.device,
 def equivalence(results: Path, precision: Precision) -> list[dict[str, Any]]:
     """Paired differences to fp32 by network, with 90 % intervals and the verdict."""
     errors = {
-        (kind, record.run["network"], record.run["seed"]): record.final["training_error"]
+        (kind, record.run.network, record.run.seed): record.final.training_error
         for kind in ("fp32", precision)
         for record in read_records(results / kind / "digits")
         if record.final

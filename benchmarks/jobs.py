@@ -13,9 +13,9 @@ import typer
 
 from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, in_processes, in_threads
-from plain_vs_residual.machine import choose_device
-from plain_vs_residual.training.execution import best_execution, prepare_arithmetic
-from plain_vs_residual.training.step import best_precision
+from plain_vs_residual.suite.machine import choose_device
+from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
+from plain_vs_residual.training.execution import best_execution
 
 CASES = ("cifar-residual20-A@digits", "residual34-A@digits", "cifar-residual20-A@cifar10")
 
@@ -48,7 +48,7 @@ def main(
         for key, (num, _) in contestants.items():
             rate = num * setting.batch_size / median(times[key])
             ratio = median([num * a / b for a, b in zip(times["one"], times[key], strict=True)])
-            rows[key] = {"images_a_second": round(rate, 1), "ratio_to_one": round(ratio, 2)}
+            rows[key] = {"images_per_second": round(rate, 1), "ratio_to_one": round(ratio, 2)}
             lines.append(f"| {name} | {key} | {rate:,.0f} | {ratio:.2f} |")
         cases.append({"case": name, **rows})
         print("\n".join(lines), flush=True)

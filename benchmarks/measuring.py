@@ -8,24 +8,25 @@ from typing import Any
 
 import torch
 
-from plain_vs_residual.data.datasets import Images, digits
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.machine import environment, num_cores
-from plain_vs_residual.networks import StackedNetwork, build
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.datasets import digits
+from plain_vs_residual.data.images import Images
+from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import Setting, find_setting
+from plain_vs_residual.suite.machine import environment, num_cores
 
 RESULTS = Path(__file__).parent / "results"
 CORES = num_cores()
 
 
 def wait(device: torch.device) -> None:
-    """Waits until the device has done what it was given."""
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def seconds_a_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
-    """Mean time of ``steps`` steps."""
+def seconds_per_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
+    """Measure the mean time of ``steps`` steps."""
     wait(device)
     started = time.perf_counter()
     run(steps)
@@ -36,7 +37,7 @@ def seconds_a_step(run: Callable[[int], None], steps: int, device: torch.device)
 def interleaved(
     contestants: Mapping[str, Callable[[int], None]], rounds: int, device: torch.device, turn_seconds: float = 0.7
 ) -> dict[str, list[float]]:
-    """Seconds a step of each contestant in each round; in a round every one has its turn.
+    """Measure the seconds per step of each contestant in each round; in a round every one has its turn.
 
     Turns are short, so that a neighbour on the machine who takes the processor for a while slows all alike.
     Where a step takes seconds, three rounds have to do.
@@ -45,19 +46,19 @@ def interleaved(
     slowest = 0.0
     for name, run in contestants.items():
         run(4 if device.type == "cuda" else 1)  # what is set up, compiled or recorded the first time
-        seconds = seconds_a_step(run, 1, device)
+        seconds = seconds_per_step(run, 1, device)
         steps[name], slowest = max(1, round(turn_seconds / seconds)), max(slowest, seconds)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds if slowest < 2 else min(rounds, 3)):
         for name, run in contestants.items():
             if steps[name] > 1:
                 run(1)  # what another contestant left in the caches, or a loader prepared meanwhile
-            times[name].append(seconds_a_step(run, steps[name], device))
+            times[name].append(seconds_per_step(run, steps[name], device))
     return times
 
 
 def ceilings(device: torch.device) -> dict[str, float]:
-    """Measured: operations a second of a large matrix product by precision, bytes a second of a large copy."""
+    """Measure a large matrix product (operations per second) by precision, and a large copy (bytes per second)."""
     size = 8192 if device.type == "cuda" else 2048
     found = {}
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
@@ -76,49 +77,46 @@ def _best(function: Callable[[], object], device: torch.device) -> float:
             function()
 
     run(1)
-    return min(seconds_a_step(run, 3, device) for _ in range(5))
+    return min(seconds_per_step(run, 3, device) for _ in range(5))
 
 
-def case(name: str) -> tuple[Network, Setting, Images]:
-    """Network, setting and training images of a case ``network@setting``; noise stands in for CIFAR-10."""
+def case(name: str) -> tuple[Architecture, Setting, Images]:
+    """Return architecture, setting and training images of a case; noise stands in for CIFAR-10."""
     network, _, setting_name = name.partition("@")
     setting = find_setting(setting_name)
     if setting.name == "digits":
         training = digits(setting.image_size).training
         assert isinstance(training, Images)
-        return Network.parse(network), setting, training
+        return Architecture.parse(network), setting, training
     generator = torch.Generator().manual_seed(0)
     shape = (5000, setting.image_size, setting.image_size, 3)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-    return Network.parse(network), setting, Images(pixels, torch.arange(5000) % 10)
+    return Architecture.parse(network), setting, Images(pixels, torch.arange(5000) % 10)
 
 
-def build_case(network: Network, setting: Setting, images: Images) -> StackedNetwork:
-    """The network of a case, with the weights of seed 0."""
-    return build(
-        network,
-        in_channels=images.pixels.shape[-1],
-        num_classes=10,
-        stem=setting.stem,
-        stem_width=setting.stem_width,
-        seed=0,
-    )
+def build_case(architecture: Architecture, setting: Setting, images: Images) -> Network:
+    """Build the network of a case, with the weights of seed 0."""
+    return build(architecture, setting, channels=images.pixels.shape[-1], num_classes=10, seed=0)
 
 
 def earlier(name: str, device: torch.device, rows: str) -> dict[str, Any]:
-    """What an earlier call measured on the same device with the same torch, by case."""
+    """Read what an earlier call measured on the same device with the same torch, by case."""
     path = RESULTS / f"{name}-{device.type}.json"
     if not path.exists():
         return {}
     values, here = json.loads(path.read_text(encoding="utf-8")), environment(device)
-    same = all(values["environment"][field] == here[field] for field in ("device_name", "torch"))
+    same = all(values["environment"][field] == getattr(here, field) for field in ("device_name", "torch"))
     return {entry["case"]: entry for entry in values[rows]} if same else {}
 
 
 def write(name: str, command: str, device: torch.device, content: Mapping[str, Any]) -> Path:
-    """Writes ``benchmarks/results/<name>-<device>.json`` and returns its path."""
+    """Write ``benchmarks/results/<name>-<device>.json`` and returns its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{device.type}.json"
-    values = {"command": command, "when": time.strftime("%Y-%m-%d"), "environment": environment(device)}
+    values = {
+        "command": command,
+        "when": time.strftime("%Y-%m-%d"),
+        "environment": environment(device).model_dump(),
+    }
     path.write_text(json.dumps({**values, "cores": CORES, **content}, indent=1) + "\n", encoding="utf-8")
     return path

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
-from plain_vs_residual.diagnostics.cost import multiply_adds
-from plain_vs_residual.machine import choose_device, compiler, environment
-from plain_vs_residual.training.execution import Execution, best_execution, prepare_arithmetic
-from plain_vs_residual.training.step import Precision, best_precision
+from plain_vs_residual.measures.cost import multiply_adds
+from plain_vs_residual.settings import Execution, Precision
+from plain_vs_residual.suite.machine import choose_device, compiler, environment
+from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
+from plain_vs_residual.training.execution import best_execution
 
 CASES = (
     *("cifar-residual20-A@cifar10", "cifar-residual56-A@cifar10", "cifar-residual110-A@cifar10"),
@@ -48,17 +49,17 @@ def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Conte
     found = {
         TEXTBOOK: textbook(fresh(), images, setting, device, measuring.CORES),
         COMPETENT: competent(fresh(), images, setting, device, best),
-        "engine: fp32, NCHW, eager": ours("fp32", "eager", channels_last=False),
-        "+ channels_last": ours("fp32", "eager"),
+        "engine: fp32, NCHW, eager": ours("fp32", Execution.EAGER, channels_last=False),
+        "+ channels_last": ours("fp32", Execution.EAGER),
     }
     if best != "fp32":
-        found[f"+ {best}"] = ours(best, "eager")
-    if fastest != "eager":
+        found[f"+ {best}"] = ours(best, Execution.EAGER)
+    if fastest != Execution.EAGER:
         found[f"+ {fastest}"] = ours(best, fastest)
     if compiled:
-        found["+ compile"] = ours(best, "compile+graph" if fastest == "graph" else "compile")
+        found["+ compile"] = ours(best, Execution.COMPILE_AND_GRAPH if fastest.recorded else Execution.COMPILE)
     if device.type == "cpu" and measuring.CORES > 1:
-        found[AT_ONCE] = in_processes(EngineInProcess(name, "cpu", best, "eager", 1), measuring.CORES)
+        found[AT_ONCE] = in_processes(EngineInProcess(name, "cpu", best, Execution.EAGER, 1), measuring.CORES)
     return found
 
 
@@ -87,10 +88,10 @@ def floors(name: str, found: dict[str, float], device: torch.device) -> dict[str
     num_bytes = elements / 2 * (2 if precision == "bf16" else 4)
     operations = 3 * 2 * multiply_adds(built, shape)
     return {
-        "operations_an_image": operations,
-        "bytes_an_image": num_bytes,
-        "images_a_second_by_operations": found[precision] / operations,
-        "images_a_second_by_bytes": found["bytes"] / num_bytes,
+        "operations_per_image": operations,
+        "bytes_per_image": num_bytes,
+        "images_per_second_by_operations": found[precision] / operations,
+        "images_per_second_by_bytes": found["bytes"] / num_bytes,
     }
 
 
@@ -131,7 +132,7 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
     # A step of several runs at once is several batches.
     times[AT_ONCE] = [seconds / measuring.CORES for seconds in times.get(AT_ONCE, [])]
     floor = floors(name, found, device)
-    lowest = min(floor["images_a_second_by_operations"], floor["images_a_second_by_bytes"])
+    lowest = min(floor["images_per_second_by_operations"], floor["images_per_second_by_bytes"])
     rows = []
     for rung, seconds in times.items():
         if not seconds:
@@ -140,17 +141,17 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
         rows.append(
             {
                 "rung": rung,
-                "images_a_second": round(rate, 1),
+                "images_per_second": round(rate, 1),
                 # Each round against the textbook's of the same round: noise that lasts falls out.
                 "ratio_to_textbook": round(
                     median([a / b for a, b in zip(times[TEXTBOOK], seconds, strict=True)]), 2
                 ),
-                "gflops": round(rate * floor["operations_an_image"] / 1e9, 1),
+                "gflops": round(rate * floor["operations_per_image"] / 1e9, 1),
                 "share_of_floor": round(rate / lowest, 3),
                 "memory_mib": None
                 if rung in ("+ compile", AT_ONCE)
                 else round(memory_mib(contestants[rung], device), 1),
-                "milliseconds_a_step": [round(1000 * value, 2) for value in seconds],
+                "milliseconds_per_step": [round(1000 * value, 2) for value in seconds],
             }
         )
     eager = [
@@ -176,7 +177,7 @@ def table(cases: list[Any]) -> str:
         for row in entry["rungs"]:
             memory = "" if row["memory_mib"] is None else f"{row['memory_mib']:,.0f}"
             lines.append(
-                f"| {entry['case']} | {row['rung']} | {row['images_a_second']:,.0f} | "
+                f"| {entry['case']} | {row['rung']} | {row['images_per_second']:,.0f} | "
                 f"{row['ratio_to_textbook']:.2f} | {row['gflops']:,.0f} | "
                 f"{100 * row['share_of_floor']:.0f} | {memory} |"
             )
@@ -187,7 +188,7 @@ def table(cases: list[Any]) -> str:
     lines += ["|---|--:|--:|--:|"]
     lines += [
         f"| {entry['case']} | {100 * entry['convolutions_share_of_eager_step']:.0f} | "
-        f"{entry['images_a_second_by_operations']:,.0f} | {entry['images_a_second_by_bytes']:,.0f} |"
+        f"{entry['images_per_second_by_operations']:,.0f} | {entry['images_per_second_by_bytes']:,.0f} |"
         for entry in cases
     ]
     return "\n".join(lines) + "\n"
@@ -245,7 +246,7 @@ def main(
     command = "python -m benchmarks.throughput" + " --compile" * compiled
     path = measuring.write("throughput", command, chosen, {"ceilings": found, "cases": cases})
     path.with_suffix(".md").write_text(table(cases), encoding="utf-8")
-    draw(cases, path.with_suffix(".png"), environment(chosen)["device_name"])
+    draw(cases, path.with_suffix(".png"), environment(chosen).device_name)
     print(path)
 
 

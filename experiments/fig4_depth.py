@@ -4,13 +4,13 @@ The paper: the deeper plain network has the *higher training error* throughout t
 copy the shallower one. With identity shortcuts (option A, no extra parameters) the order turns around.
 
 What to look for: on the left (plain) the thin line of 34 layers runs above that of 18; on the right
-(residual) it does not. The headline is one number a seed: how much depth costs the plain network more
+(residual) it does not. The headline is one number per seed: how much depth costs the plain network more
 than the residual one, in percentage points of training error.
 
     bash run_all.sh                                      (everything)
-    python -m plain_vs_residual train fig4_depth         (this page alone)
+    bash run_all.sh fig4_depth         (this page alone)
 
-Cost: about 40 s a seed on 2 cores (`digits`).
+Cost: about 40 s per seed on 2 cores (`digits`).
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

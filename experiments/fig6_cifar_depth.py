@@ -7,9 +7,9 @@ altogether (error above 60 %). Residual networks of the same depths, with exactl
 What to look for: the fan of dashed training curves opens upwards on the left and closes on the right.
 `digits` holds the two depths of Fig. 1, 20 and 56.
 
-    python -m plain_vs_residual train fig6_cifar_depth
+    bash run_all.sh fig6_cifar_depth
 
-Cost: about 1 minute a seed on 2 cores (`digits`: 20 and 56 layers).
+Cost: about 1 minute per seed on 2 cores (`digits`: 20 and 56 layers).
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

@@ -12,9 +12,9 @@ On `digits` this page trains a study of its own at learning rate 0.1: at the 0.0
 of BN hardly move in 450 iterations, and every response stays near 1. Ten epochs keep the whole suite within ten
 minutes; the longer the training, the larger the differences (change `epochs` below and rerun).
 
-    python -m plain_vs_residual train fig7_layer_responses
+    bash run_all.sh fig7_layer_responses
 
-Cost: about a minute a seed on 2 cores (`digits`); nothing on `cifar10`, whose runs are those of fig6_cifar_depth.
+Cost: about a minute per seed on 2 cores (`digits`); nothing on `cifar10`: runs of fig6_cifar_depth.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study
@@ -25,6 +25,7 @@ EXPERIMENT = Experiment(
     title="Layer responses, and how small F(x) is",
     paper="Fig. 7",
     figures=("layer_responses",),
+    table=("responses",),
     networks={
         "digits": FAMILY,
         "cifar10": (*FAMILY, "cifar-residual110-A"),

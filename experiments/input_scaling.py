@@ -10,9 +10,9 @@ is left to decide is the learning rate.
 What to look for: the error at the end of each combination, and in the first iterations the scale of conv1's
 output (which follows the input), of BN's output (which should not), and of the gradients.
 
-    python -m plain_vs_residual train input_scaling
+    bash run_all.sh input_scaling
 
-Cost: about 2 minutes a seed on 2 cores (`digits`, 3 epochs). Trained only when this page is named.
+Cost: about 2 minutes per seed on 2 cores (`digits`, 3 epochs). Trained only when this page is named.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study

@@ -9,10 +9,10 @@ leads: its schedule watches, and the plain network replays the very same learnin
 
 What to look for: error and loss of both, and which classes are confused (cats and dogs).
 
-    python -m plain_vs_residual train resnet50_study --setting cifar10     (a GPU)
-    python -m plain_vs_residual train resnet50_study --setting digits      (small: 16 px enlarged to 64, 8 epochs)
+    bash run_all.sh resnet50_study --setting cifar10     (a GPU)
+    bash run_all.sh resnet50_study --setting digits      (small: 16 px enlarged to 64, 8 epochs)
 
-Cost: about a minute a seed on 2 cores (`digits`). Trained only when this page is named.
+Cost: about a minute per seed on 2 cores (`digits`). Trained only when this page is named.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study
@@ -25,13 +25,14 @@ ARTICLE = {
     "drops": (),
     "crop_padding": 0,
     "warm_up_iterations": 0,
-    "iterations": 0,
+    "iterations": None,
 }
 
 EXPERIMENT = Experiment(
     title="ResNet-50 and plain-50 on enlarged images",
     paper="after an article, not the paper",
     figures=("error_and_loss", "confusion"),
+    table=("classes",),
     networks=dict.fromkeys(("digits", "cifar10"), ("residual50-B", "plain50")),
     studies={
         "cifar10": (

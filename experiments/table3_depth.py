@@ -5,9 +5,9 @@ and keep getting better with depth. It trains no plain networks of these depths;
 
 What to look for: the residual line falls, or at least does not rise, from 34 layers on; the plain line rises.
 
-    python -m plain_vs_residual train table3_depth
+    bash run_all.sh table3_depth
 
-Cost: about 90 s a seed on 2 cores (`digits`: 34 and 50 layers, trained only when this page is named).
+Cost: about 90 s per seed on 2 cores (`digits`: 34 and 50 layers, trained only when this page is named).
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

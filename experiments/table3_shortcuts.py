@@ -7,9 +7,9 @@ are small, so projections are not essential, and C is not used for its cost.
 What to look for: the distance from plain-34 to any option, against the distances between the options. The
 table shows what each costs: parameters, multiply-adds, and time as measured in these very runs.
 
-    python -m plain_vs_residual train table3_shortcuts
+    bash run_all.sh table3_shortcuts
 
-Cost: about 40 s a seed on 2 cores (`digits`) beside the runs shared with fig4_depth.
+Cost: about 40 s per seed on 2 cores (`digits`) beside the runs shared with fig4_depth.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment
@@ -20,6 +20,7 @@ EXPERIMENT = Experiment(
     title="Shortcut options A, B and C",
     paper="Table 3",
     figures=("shortcut_options",),
+    table=("costs",),
     networks=dict.fromkeys(("digits", "cifar10", "cifar10-short", "imagenet"), NETWORKS),
     claims=(
         Claim(

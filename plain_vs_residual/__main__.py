@@ -1,6 +1,6 @@
 """``python -m plain_vs_residual``."""
 
-from plain_vs_residual.interrupt import ignore_interrupts
+from plain_vs_residual.suite.interrupt import ignore_interrupts
 
 try:
     from plain_vs_residual.cli import main

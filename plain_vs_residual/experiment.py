@@ -1,90 +1,16 @@
 """What a file in experiments/ declares: networks, claims, and the experiment that holds them."""
 
 import importlib.util
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
+
+from plain_vs_residual.architecture import Architecture
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
-
-Kind = Literal["plain", "residual"]
-Family = Literal["imagenet", "cifar"]
-Option = Literal["A", "B", "C"]
-
-BASIC_DEPTHS, BOTTLENECK_DEPTHS = (18, 34), (50, 101, 152)
-FAMILY_HINT = (
-    "accepted are plainD and residualD-A, -B or -C with D in 18, 34, 50, 101, 152 (-1x1 behind it puts the "
-    "stride of a bottleneck into its first 1x1), "
-    "and cifar-plainD and cifar-residualD-A, -B or -C with D = 6n+2 (20, 32, 44, 56, 110, 1202)"
-)
-
-
-@dataclass(frozen=True)
-class Network:
-    """One network by its identity alone; how wide it is and on what it is trained belong to the setting.
-
-    Attributes:
-        kind: plain or residual.
-        depth: number of weighted layers (He et al., Table 1; 6n+2 in Sec. 4.2).
-        option: shortcut option of a residual network, None for a plain one.
-        family: the ImageNet family of Table 1 or the CIFAR family of Sec. 4.2.
-        stride_in_1x1: for 50, 101 and 152 layers: stride in the first 1x1 of a bottleneck, as in the paper,
-            instead of in its 3x3, as in torchvision.
-    """
-
-    kind: Kind
-    depth: int
-    option: Option | None
-    family: Family
-    stride_in_1x1: bool = False
-
-    def __post_init__(self) -> None:
-        if self.family == "imagenet" and self.depth not in BASIC_DEPTHS + BOTTLENECK_DEPTHS:
-            raise ValueError(f"network '{self.name}': no depth {self.depth} in this family; {FAMILY_HINT}")
-        if self.family == "cifar" and (self.depth < 8 or self.depth % 6 != 2):
-            raise ValueError(f"network '{self.name}': depth {self.depth} is not 6n+2; {FAMILY_HINT}")
-        if self.stride_in_1x1 and not self.bottleneck:
-            raise ValueError(f"network '{self.name}': no bottlenecks at this depth, so no -1x1; {FAMILY_HINT}")
-        if (self.option is None) != (self.kind == "plain"):
-            raise ValueError(f"network '{self.name}': a residual network has a shortcut option, a plain one none")
-
-    @property
-    def bottleneck(self) -> bool:
-        """Whether the blocks are bottlenecks (He et al., Table 1)."""
-        return self.family == "imagenet" and self.depth in BOTTLENECK_DEPTHS
-
-    @property
-    def name(self) -> str:
-        """The name by which the command line and the records know the network, such as ``residual34-B``."""
-        family = "cifar-" if self.family == "cifar" else ""
-        option = f"-{self.option}" if self.option else ""
-        return f"{family}{self.kind}{self.depth}{option}{'-1x1' if self.stride_in_1x1 else ''}"
-
-    @property
-    def label(self) -> str:
-        """The paper's name for figures, such as ``plain-34`` or ``ResNet-34 B``."""
-        label = f"plain-{self.depth}" if self.kind == "plain" else f"ResNet-{self.depth} {self.option}"
-        return f"{label} (1x1 stride)" if self.stride_in_1x1 else label
-
-    @classmethod
-    def parse(cls, name: str) -> "Network":
-        """Reads a name; without an option, 18 and 34 layers and the CIFAR family mean A, deeper ones B (Table 3).
-
-        Raises:
-            ValueError: if no network has that name.
-        """
-        match = re.fullmatch(r"(cifar-)?(plain|residual)([1-9][0-9]{0,3})(?:-([ABC]))?(-1x1)?", name)
-        if not match:
-            raise ValueError(f"unknown network '{name}'; {FAMILY_HINT}")
-        cifar, kind, depth, option, stride_in_1x1 = match.groups()
-        if kind == "plain" and option:
-            raise ValueError(f"network '{name}': a plain network has no shortcuts, so no option {option}")
-        if kind == "residual":
-            option = option or ("B" if not cifar and int(depth) in BOTTLENECK_DEPTHS else "A")
-        return cls(kind, int(depth), option, "cifar" if cifar else "imagenet", bool(stride_in_1x1))  # type: ignore[arg-type]
+Column = Literal["responses", "costs", "classes"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +26,7 @@ class Claim:
         column: a column of the final record, such as ``training_error`` (percent).
         above: margin the number must exceed, in the column's unit.
         below: margin the number must stay under, in the column's unit.
-        primary: whether this is the experiment's one primary claim (Holm-corrected within a setting).
+        primary: whether this is the experiment's one primary claim (corrected within a setting after Holm).
         undecidable: reason by setting, where a setting cannot decide the claim.
     """
 
@@ -126,7 +52,7 @@ class Claim:
 
 def _canonical(name: str) -> str:
     network, at, study = name.partition("@")
-    return f"{Network.parse(network).name}{at}{study}"
+    return f"{Architecture.parse(network).name}{at}{study}"
 
 
 @dataclass(frozen=True)
@@ -141,7 +67,7 @@ class Study:
     """
 
     name: str = ""
-    changes: Mapping[str, object] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     leader: str = ""
 
@@ -153,10 +79,12 @@ class Experiment:
     Attributes:
         title: heading in the report.
         paper: figure or table of He et al. that it repeats.
-        figures: names of the functions in ``figures.py`` that draw it.
+        figures: names of the functions in ``report/figures`` that draw it, the first one for its page's top.
         networks: names by setting; a setting that is absent does not run this experiment.
         claims: the first primary one is the headline.
         studies: changed settings, by setting name; each network is trained in every one of them.
+        table: what its table shows beside the errors: ``responses`` (layer responses and F(x) over x), ``costs``
+            (parameters, multiply-adds, speed), ``classes`` (precision and recall of each class).
         on_request: settings in which the experiment is trained only when it is named.
         paper_errors: the paper's own top-1 or test error by network (percent), with its data set.
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
@@ -171,6 +99,7 @@ class Experiment:
     networks: Mapping[str, tuple[str, ...]]
     claims: tuple[Claim, ...]
     studies: Mapping[str, tuple[Study, ...]] = field(default_factory=dict)
+    table: tuple[Column, ...] = ()
     on_request: tuple[str, ...] = ()
     paper_errors: Mapping[str, float] = field(default_factory=dict)
     paper_data: str = ""
@@ -180,7 +109,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         names = {
-            setting: tuple(Network.parse(name).name for name in networks)
+            setting: tuple(Architecture.parse(name).name for name in networks)
             for setting, networks in self.networks.items()
         }
         object.__setattr__(self, "networks", MappingProxyType(names))
@@ -188,11 +117,11 @@ class Experiment:
             raise ValueError(f"experiment '{self.title}': one primary claim at the most")
 
     def studies_in(self, setting: str) -> tuple[Study, ...]:
-        """The studies of a setting; the setting as it is where none is declared."""
+        """Return the studies of a setting: the setting as it is where none is declared."""
         return self.studies.get(setting, (Study(),))
 
     def runs_in(self, setting: str) -> list[tuple[str, Study]]:
-        """Every network with every study that the experiment needs in a setting, leaders first."""
+        """List every network with every study that the experiment needs in a setting, leaders first."""
         names = self.networks.get(setting, ())
         return [
             (name, study)
@@ -201,12 +130,12 @@ class Experiment:
         ]
 
     def member(self, key: str, setting: str) -> tuple[str, str]:
-        """Network and study that a key of a contrast stands for."""
+        """Return the network and study that a key of a contrast stands for."""
         network, at, study = key.partition("@")
         return network, study if at else self.studies_in(setting)[0].name
 
     def claims_in(self, setting: str) -> tuple[Claim, ...]:
-        """The claims whose runs this setting has."""
+        """Return the claims whose runs this setting has."""
         runs = {(name, study.name) for name, study in self.runs_in(setting)}
         return tuple(
             claim for claim in self.claims if all(self.member(key, setting) in runs for key in claim.contrast)
@@ -214,7 +143,7 @@ class Experiment:
 
 
 def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
-    """Every experiment by file name, in the order of the file names.
+    """Load every experiment, by file name, in the order of the file names.
 
     Raises:
         ValueError: if a file does not declare an ``EXPERIMENT``, or declares a wrong one.

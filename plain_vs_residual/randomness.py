@@ -6,6 +6,6 @@ import torch
 
 
 def keyed_generator(seed: int, *purpose: object) -> torch.Generator:
-    """A CPU generator that depends on nothing but ``seed`` and ``purpose`` (SHA-256 over them)."""
+    """Make a CPU generator that depends on nothing but ``seed`` and ``purpose`` (SHA-256 over them)."""
     digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -1,139 +1,166 @@
-"""A setting: data, input size, widths, stem, recipe, budget and seeds (He et al., Sec. 3.4 and 4.2)."""
+"""Settings: data, input size, widths, stem, schedule, budget and seeds (He et al., Sec. 3.4 and 4.2).
+
+A field is declared, documented and bounded here and nowhere else: its range is checked whenever a setting is
+made or changed, and the options of the command line are made from it. Imports no torch.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal
+from enum import StrEnum
+from textwrap import shorten
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Stem = Literal["3x3", "7x7"]
-
-WHOLE_FROM = {
-    **dict.fromkeys(("image_size", "stem_width", "batch_size", "evaluations", "seeds"), 1),
-    **dict.fromkeys(("epochs", "iterations", "warm_up_iterations", "warm_up_depth", "probe_iterations"), 0),
-    **dict.fromkeys(("crop_padding", "enlarge_to"), 0),
-}
-NUMBER_TO = {"learning_rate": float("inf"), "momentum": 1.0, "weight_decay": float("inf")}
-CHOICES: dict[str, tuple[object, ...]] = {
-    "data": ("digits", "cifar10", "imagenet"),
-    "stem": ("3x3", "7x7"),
-    "schedule": ("step", "linear", "plateau", "replay"),
-    "pixel_range": ("0..1", "0..255"),
-    "split": ("test", "45k/5k"),
-    **dict.fromkeys(("flip", "subtract_mean"), (True, False)),
-}
+Split = Literal["test", "45k/5k"]
+Precision = Literal["bf16", "fp32", "tf32", "fp16"]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Everything that the members of a pair share.
+class Execution(StrEnum):
+    """How the operations of a step reach the device: one by one, compiled, or as one recorded CUDA graph."""
 
-    Attributes:
-        name: as on the command line.
-        data: kind of images: ``digits``, ``cifar10`` or ``imagenet``.
-        image_size: side of the images the networks see, in pixels.
-        stem: first layer of the ImageNet family.
-        stem_width: channels of stage 1 of the ImageNet family; each later stage doubles them.
-        batch_size: images a step.
-        epochs: budget in passes over the training set; used where ``iterations`` is 0.
-        iterations: budget in steps.
-        learning_rate: at the start.
-        schedule: ``step`` divides by 10 at ``drops``; ``linear`` falls to 0 at the end; ``plateau`` divides
-            by 10 when the validation loss has not fallen for ten evaluations (one member of a pair alone may
-            watch itself), ``replay`` applies the rates that its pair's leader applied.
-        drops: where the learning rate drops, as fractions of the budget.
-        warm_up_iterations: steps at a tenth of the learning rate for networks of ``warm_up_depth`` layers
-            and more, plain and residual alike (He et al., Sec. 4.2).
-        warm_up_depth: least depth that is warmed up.
-        momentum: of SGD, no Nesterov.
-        weight_decay: on every parameter, BN included.
-        crop_padding: zero pixels on each side before the random crop.
-        flip: whether images are mirrored at random.
-        pixel_range: values of the pixels before the mean is subtracted.
-        subtract_mean: whether the per-pixel mean of the training images is subtracted.
-        enlarge_to: side in pixels to which the device enlarges images (bilinear) after that; 0 for not at all.
-        probe_iterations: first iterations whose activation and gradient scale are recorded.
-        split: ``test`` trains on all training images and evaluates on the test set; ``45k/5k`` holds a
-            tenth of the training images out (fixed, stratified, independent of the seed).
-        evaluations: how often clean training and validation error are taken, the last iteration included.
-        seeds: how many by default.
-        caveat: printed wherever results of this setting appear.
-        expected: time of the whole suite, as announced.
-        departures: where the setting departs from the paper's recipe.
-    """
+    EAGER = "eager"
+    GRAPH = "graph"
+    COMPILE = "compile"
+    COMPILE_AND_GRAPH = "compile+graph"
 
-    name: str
-    data: str
-    image_size: int
-    stem: Stem
-    stem_width: int
-    batch_size: int
-    learning_rate: float
-    schedule: Literal["step", "linear", "plateau", "replay"]
-    crop_padding: int
-    flip: bool
-    epochs: int = 0
-    iterations: int = 0
-    drops: tuple[float, ...] = ()
-    warm_up_iterations: int = 0
-    warm_up_depth: int = 110
-    pixel_range: Literal["0..1", "0..255"] = "0..1"
-    subtract_mean: bool = True
-    enlarge_to: int = 0
-    probe_iterations: int = 0
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    split: str = "test"
-    evaluations: int = 20
-    seeds: int = 1
-    caveat: str = ""
-    expected: str = ""
-    departures: tuple[str, ...] = ()
+    @property
+    def compiled(self) -> bool:
+        """Whether the network goes through ``torch.compile``."""
+        return self in (Execution.COMPILE, Execution.COMPILE_AND_GRAPH)
 
-    def __post_init__(self) -> None:
-        """Checks every field.
+    @property
+    def recorded(self) -> bool:
+        """Whether the step is recorded as a CUDA graph."""
+        return self in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH)
+
+
+class ImageKind(NamedTuple):
+    """What is known of a kind of images before any is read."""
+
+    channels: int
+    num_classes: int
+
+
+IMAGE_KINDS = {"digits": ImageKind(1, 10), "cifar10": ImageKind(3, 10), "imagenet": ImageKind(3, 1000)}
+
+
+class Recipe(BaseModel):
+    """Everything about training that determines the numbers and that the members of a pair share."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    data: Literal["digits", "cifar10", "imagenet"] = Field(description="Kind of images.")
+    image_size: int = Field(ge=1, description="Side of the images as the data set gives them, in pixels.")
+    stem: Stem = Field(description="First layer of the ImageNet family: 7x7 with max-pooling, or 3x3 without.")
+    stem_width: int = Field(
+        ge=1, description="Channels of stage 1 of the ImageNet family; each later stage has twice as many."
+    )
+    batch_size: int = Field(ge=1, description="Images per step.")
+    learning_rate: float = Field(ge=0, allow_inf_nan=False, description="Learning rate at the start.")
+    schedule: Literal["step", "linear", "plateau", "replay"] = Field(
+        description="step: divided by 10 at each of the drops; linear: falls to 0 at the end; plateau: divided by "
+        "10 when the validation loss has not fallen for ten evaluations (one member of a pair alone may watch "
+        "itself); replay: the rates that the pair's leader applied."
+    )
+    crop_padding: int = Field(ge=0, description="Zero pixels added on each side before the random crop.")
+    flip: bool = Field(description="Whether images are mirrored at random.")
+    epochs: int | None = Field(
+        None, ge=1, description="Budget in passes over the training set; counts where iterations is not given."
+    )
+    iterations: int | None = Field(None, ge=1, le=10**9, description="Budget in steps.")
+    drops: tuple[Fraction, ...] = Field((), description="Where the schedule step drops: fractions of the budget.")
+    warm_up_iterations: int = Field(
+        0,
+        ge=0,
+        description="First steps of deep networks, plain and residual alike, at a tenth of the rate.",
+    )
+    warm_up_depth: int = Field(110, ge=0, description="Least depth that is warmed up (He et al., Sec. 4.2).")
+    pixel_range: Literal["0..1", "0..255"] = Field("0..1", description="Pixels before the mean is subtracted.")
+    subtract_mean: bool = Field(True, description="Whether the training images' per-pixel mean is subtracted.")
+    enlarge_to: int | None = Field(
+        None, ge=1, description="Side to which the device enlarges images (bilinear) after that, in pixels."
+    )
+    probe_iterations: int = Field(
+        0, ge=0, description="First iterations of which the scale of activations and gradients is recorded."
+    )
+    momentum: float = Field(0.9, ge=0, le=1, description="Momentum of SGD, without Nesterov.")
+    weight_decay: float = Field(
+        1e-4, ge=0, allow_inf_nan=False, description="Weight decay on every parameter, BN included."
+    )
+    split: Split = Field(
+        "test",
+        description="test: train on all training images and evaluate on the test set; 45k/5k: hold out a tenth of "
+        "the training images (fixed, stratified, independent of the seed).",
+    )
+    evaluations: int = Field(
+        20,
+        ge=1,
+        le=10**4,
+        description="How often clean training and validation error are taken, the last iteration included.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.iterations is None and self.epochs is None:
+            raise ValueError("iterations and epochs cannot both be None; one of them is the budget")
+        if list(self.drops) != sorted(self.drops):
+            raise ValueError(f"drops cannot be {self.drops}; they are fractions of the budget in rising order")
+        if self.drops and self.schedule != "step":
+            raise ValueError(f"drops cannot be {self.drops} with schedule {self.schedule}; only step has drops")
+        return self
+
+    @property
+    def input_size(self) -> int:
+        """Side of the images that the network sees, in pixels."""
+        return self.enlarge_to or self.image_size
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the fields that determine the numbers."""
+        return self.model_dump(include=set(Recipe.model_fields))
+
+
+class Setting(Recipe):
+    """A recipe under a name, and what a person is told about it."""
+
+    name: str = Field(description="As on the command line.")
+    seeds: int = Field(1, ge=1, le=1000, description="How many seeds are trained, unless told otherwise.")
+    caveat: str = Field("", description="Printed wherever results of this setting appear.")
+    expected: str = Field("", description="Time of the whole suite, as announced.")
+    departures: tuple[str, ...] = Field((), description="Where the setting departs from the paper's recipe.")
+
+    def with_changes(self, changes: Mapping[str, Any]) -> "Setting":
+        """Return a copy with some fields changed.
+
+        >>> DIGITS.with_changes({"batch_size": 64}).batch_size
+        64
 
         Raises:
-            ValueError: if a field cannot have its value; names what is accepted.
+            ValueError: if a field does not exist or cannot have such a value; says what is accepted.
         """
-        for name, least in WHOLE_FROM.items():
-            value = getattr(self, name)
-            self._accept(name, type(value) is int and value >= least, f"a whole number from {least} on")
-        for name, most in NUMBER_TO.items():
-            value = getattr(self, name)
-            number = type(value) in (int, float) and 0 <= value <= most
-            self._accept(
-                name, number, f"a number from 0 to {most:g}" if most < float("inf") else "a number from 0 on"
-            )
-        for name, choices in CHOICES.items():
-            self._accept(name, getattr(self, name) in choices, f"one of {', '.join(map(str, choices))}")
-        fractions = [drop for drop in self.drops if type(drop) in (int, float) and 0 < drop <= 1]
-        self._accept("drops", sorted(fractions) == list(self.drops), "fractions of the budget in rising order")
-        self._accept("iterations", self.iterations > 0 or self.epochs > 0, "more than 0, unless epochs is")
-
-    def _accept(self, field: str, accepted: bool, what: str) -> None:
-        if not accepted:
-            raise ValueError(f"setting {self.name}: {field} cannot be {getattr(self, field)!r}; it is {what}")
-
-    def num_iterations(self, num_images: int) -> int:
-        """The budget in steps for a training set of ``num_images``."""
-        return self.iterations or max(1, round(self.epochs * num_images / self.batch_size))
-
-    def with_changes(self, changes: Mapping[str, object]) -> "Setting":
-        """A copy with some fields changed.
-
-        Raises:
-            ValueError: if a field does not exist.
-        """
-        known = {field.name for field in fields(self)}
         for name in changes:
-            if name not in known:
-                raise ValueError(f"a setting has no field '{name}'; it has {', '.join(sorted(known))}")
-        return replace(self, **changes)  # type: ignore[arg-type]
+            if name not in Setting.model_fields:
+                raise ValueError(
+                    f"a setting has no field '{name}'; it has {', '.join(sorted(Setting.model_fields))}"
+                )
+        try:
+            return Setting.model_validate(self.model_dump() | dict(changes))
+        except ValidationError as error:
+            raise ValueError(f"setting {self.name}: {explained(error)}") from None
 
-    def recipe(self) -> dict[str, object]:
-        """The fields that determine the numbers, as they go into the record."""
-        telling = ("name", "seeds", "caveat", "expected", "departures")
-        values = {name: value for name, value in asdict(self).items() if name not in telling}
-        return values | {"drops": list(self.drops)}
+
+def explained(error: ValidationError) -> str:
+    """Say in one line which field was given what, and what is accepted."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if not field:
+        return message
+    if first["type"] == "missing":
+        return f"field '{field}' is missing"
+    given = shorten(repr(first["input"]), 80)
+    return f"{field} cannot be {given}: {message[0].lower()}{message[1:]}"
 
 
 BATCH_NORM = "One GPU normalises over the whole batch; the paper's two GPUs may have seen half of it each."
@@ -184,7 +211,7 @@ CIFAR10 = Setting(
     warm_up_iterations=400,
     crop_padding=4,
     flip=True,
-    expected="about an hour a seed on one H100 (an estimate; the rate is shown as it trains)",
+    expected="1 to 2 hours per seed on one H100 (an estimate; the rate is shown as it trains)",
     departures=(
         WARM_UP,
         BATCH_NORM,
@@ -195,13 +222,14 @@ CIFAR10 = Setting(
     ),
 )
 
-CIFAR10_SHORT = replace(
-    CIFAR10,
-    name="cifar10-short",
-    iterations=8_000,
-    caveat="short: 8,000 of 64,000 iterations",
-    expected="about ten minutes a seed on one H100 (an estimate; the rate is shown as it trains)",
-    departures=("An eighth of the paper's iterations, drops scaled.", *CIFAR10.departures),
+CIFAR10_SHORT = CIFAR10.with_changes(
+    {
+        "name": "cifar10-short",
+        "iterations": 8_000,
+        "caveat": "short: 8,000 of 64,000 iterations",
+        "expected": "about ten minutes per seed on one H100 (an estimate; the rate is shown as it trains)",
+        "departures": ("An eighth of the paper's iterations, drops scaled.", *CIFAR10.departures),
+    }
 )
 
 IMAGENET = Setting(
@@ -230,12 +258,12 @@ SETTINGS = {setting.name: setting for setting in (DIGITS, CIFAR10, CIFAR10_SHORT
 
 
 def default_setting(device_type: str) -> str:
-    """The setting that is taken when none is named: what ``cuda`` can do in hours, or any CPU in minutes."""
+    """Return the setting to take when none is named: what ``cuda`` can do in hours, or any CPU in minutes."""
     return CIFAR10.name if device_type == "cuda" else DIGITS.name
 
 
 def find_setting(name: str) -> Setting:
-    """The setting of that name.
+    """Return the setting of that name.
 
     Raises:
         ValueError: if there is none.

@@ -1,6 +1,5 @@
 """What several tests share: tiny images, a tiny setting, and a run of it."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from plain_vs_residual.data.datasets import Dataset, Images
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import DIGITS, Setting
-from plain_vs_residual.suite import Suite
+from plain_vs_residual.suite.suite import Suite
 
 # Tiny networks gain nothing from threads, and on a busy machine lose much by waiting for each other.
 torch.set_num_threads(1)
@@ -46,19 +47,28 @@ class InterruptedAfter(Silent):
             raise KeyboardInterrupt
 
 
+def network_of(
+    name: str, *, channels: int, num_classes: int, stem: str = "3x3", stem_width: int = 16, seed: int = 0
+) -> Network:
+    """A network by its name, with stem and width as given and the initial values of a seed."""
+    recipe = DIGITS.with_changes({"stem": stem, "stem_width": stem_width})
+    return build(Architecture.parse(name), recipe, channels=channels, num_classes=num_classes, seed=seed)
+
+
 @pytest.fixture
 def tiny_setting() -> Setting:
     """A setting whose runs take a second: 8 px, 12 iterations, 3 evaluations, crops and flips drawn."""
-    return replace(
-        DIGITS,
-        image_size=8,
-        stem_width=4,
-        batch_size=8,
-        epochs=0,
-        iterations=12,
-        evaluations=3,
-        crop_padding=1,
-        flip=True,
+    return DIGITS.with_changes(
+        {
+            "image_size": 8,
+            "stem_width": 4,
+            "batch_size": 8,
+            "epochs": None,
+            "iterations": 12,
+            "evaluations": 3,
+            "crop_padding": 1,
+            "flip": True,
+        }
     )
 
 

@@ -1,40 +1,55 @@
 """Writes believable results by simple formulas, without torch and without training anything."""
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from plain_vs_residual import records
-from plain_vs_residual.analysis import Edition, load_editions
-from plain_vs_residual.experiment import Experiment, Network, Study
-from plain_vs_residual.settings import find_setting
-from plain_vs_residual.training.schedule import Schedule, schedule_of
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.edition import Edition, load_editions
+from plain_vs_residual.records.files import RunFolder, run_name
+from plain_vs_residual.records.models import (
+    Configuration,
+    DatasetRecord,
+    Environment,
+    FinalRecord,
+    FirstIterationRow,
+    MetricsRow,
+    ResponseRow,
+    RunRecord,
+)
+from plain_vs_residual.records.store import sealed, write_final, write_rows
+from plain_vs_residual.records.store import write_run as write_run_record
+from plain_vs_residual.settings import Execution, Recipe, find_setting
 
 NUM_IMAGES = {"digits": (1_437, 360), "cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
 NAMES = {"digits": "digits (scikit-learn)", "cifar10": "CIFAR-10", "imagenet": "ILSVRC2012"}
-ENVIRONMENT = {
-    "python": "3.12.1",
-    "torch": "2.99.0+made-up",
-    "torchvision": "0.99.0",
-    "numpy": "2.9.9",
-    "platform": "Linux",
-    "device": "cpu",
-    "device_name": "Abacus",
-    "cuda": None,
-    "cudnn": None,
-    "threads": 2,
-    "git_commit": "0123456789ab",
-    "git_changes": False,
-}
+ENVIRONMENT = Environment(
+    python="3.12.1",
+    torch="2.99.0+made-up",
+    torchvision="0.99.0",
+    numpy="2.9.9",
+    platform="Linux",
+    device="cpu",
+    device_name="Abacus",
+    cuda=None,
+    cudnn=None,
+    threads=2,
+    git_commit="0123456789ab",
+    git_changes=False,
+)
 
-Errors = Callable[[Network, int], tuple[float, float]]
+Errors = Callable[[Architecture, int], tuple[float, float]]
+Outcome = Literal["finished", "diverged"]
 
 
-def usual_errors(network: Network, seed: int) -> tuple[float, float]:
+def usual_errors(architecture: Architecture, seed: int) -> tuple[float, float]:
     """Training and validation error at the end (percent): depth costs plain networks ten times as much."""
-    training = 1 + network.depth / (5 if network.kind == "plain" else 50) + 0.05 * seed
+    training = 1 + architecture.depth / (5 if architecture.kind == "plain" else 50) + 0.05 * seed
     return training, training + 2
 
 
@@ -50,78 +65,84 @@ def write_run(
     caveat: str = "",
     classes: Sequence[str] = tuple("0123456789"),
     errors: Errors = usual_errors,
-    outcome: str = "finished",
+    outcome: Outcome = "finished",
     finished: bool = True,
-) -> records.RunFolder:
+) -> RunFolder:
     """Writes run.json, metrics.csv and, unless it is to be unfinished, responses.csv and final.json."""
-    known = Network.parse(network)
+    known = Architecture.parse(network)
     changed = find_setting(setting).with_changes(study.changes if study else {})
     num_training, num_validation = NUM_IMAGES[changed.data]
-    schedule = schedule_of(changed, known.depth, num_training)
+    iterations = changed.iterations or round((changed.epochs or 0) * num_training / changed.batch_size)
     study_name = study.name if study else ""
-    folder = records.RunFolder(results / setting / records.run_name(network, (study_name, variant), seed))
+    folder = RunFolder(results / setting / run_name(network, (study_name, variant), seed))
     folder.path.mkdir(parents=True)
-    records.write_run(
-        folder,
-        {
-            "network": network,
-            "label": known.label,
-            "setting": setting,
-            "study": study_name,
-            "seed": seed,
-            "dataset": {
-                "name": dataset or NAMES[changed.data],
-                "caveat": caveat,
-                "variant": variant,
-                "classes": list(classes),
-            },
-            "caveat": changed.caveat,
-            "departures": list(changed.departures),
-            "configuration": {
-                "network": network,
-                "seed": seed,
-                **changed.recipe(),
-                "iterations": schedule.iterations,
-                "num_training": num_training,
-                "num_validation": num_validation,
-                "data_fingerprint": _hash(dataset, variant),
-                "precision": "fp32",
-                "execution": "eager",
-            },
-            "sources": {"plain_vs_residual/blocks.py": _hash("blocks")},
-            "environment": ENVIRONMENT,
-            "started": "2026-01-01 00:00:00",
-            "parameters": 1_000 * known.depth + {None: 0, "A": 0, "B": 10, "C": 20}[known.option],
-            "multiply_adds": 1_000_000 * known.depth,
-            "initial_parameters": _parameters(known, seed),
-        },
+    run = RunRecord(
+        network=network,
+        label=known.label,
+        setting=setting,
+        study=study_name,
+        seed=seed,
+        dataset=DatasetRecord(
+            name=dataset or NAMES[changed.data], caveat=caveat, variant=variant, classes=list(classes)
+        ),
+        caveat=changed.caveat,
+        departures=list(changed.departures),
+        configuration=Configuration(
+            **changed.recipe() | {"iterations": iterations},
+            network=network,
+            seed=seed,
+            num_training=num_training,
+            num_validation=num_validation,
+            data_fingerprint=_hash(dataset, variant),
+            precision="fp32",
+            execution=Execution.EAGER,
+            deterministic=False,
+        ),
+        sources={"plain_vs_residual/blocks.py": _hash("blocks")},
+        environment=ENVIRONMENT,
+        started="2026-01-01 00:00:00",
+        parameters=1_000 * known.depth + {None: 0, "A": 0, "B": 10, "C": 20}[known.option],
+        multiply_adds=1_000_000 * known.depth,
+        initial_parameters=_parameters(known, seed),
+        resumed=[],
     )
-    rows = _metrics(known, seed, schedule, changed.evaluations, errors, outcome)
-    if not finished:
-        rows = rows[: len(rows) // 2]
-    records.write_rows(folder.metrics, records.METRICS, rows)
+    write_run_record(folder, run)
+    rates = _rates(changed, known.depth, iterations)
+    rows = _metrics(known, seed, iterations, rates, changed.evaluations, errors, outcome)
+    write_rows(folder.metrics, rows if finished else rows[: len(rows) // 2])
     if changed.probe_iterations:
+        names = set(FirstIterationRow.model_fields) - {"iteration"}
         probed = [
-            dict.fromkeys(records.FIRST_ITERATIONS, 1 + iteration / 10) | {"iteration": iteration}
+            FirstIterationRow(iteration=iteration, **dict.fromkeys(names, 1 + iteration / 10))
             for iteration in range(changed.probe_iterations)
         ]
-        records.write_rows(folder.first_iterations, records.FIRST_ITERATIONS, probed)
+        write_rows(folder.first_iterations, probed)
     if finished:
         responses = _responses(known, seed, diverged=outcome == "diverged")
-        records.write_rows(folder.responses, records.RESPONSES, responses)
-        looked_at = "validation" if changed.split == "test" else "test"
+        write_rows(folder.responses, responses)
+        held_out = changed.split != "test"
         confusion = [[9 if row == column else 1 for column in classes] for row in classes]
-        final = _final(known, seed, schedule, rows[-1], responses, outcome)
-        looked = {f"{looked_at}_confusion": confusion} | ({"test_error": 50.0} if looked_at == "test" else {})
-        records.write_final(folder, final | looked)
+        final = _final(known, seed, rates, rows[-1], responses, outcome)
+        looked_at = {
+            "confusion": confusion,
+            "confusion_on": "test" if held_out else "validation",
+            "test_error": 50.0 if held_out else None,
+        }
+        write_final(folder, FinalRecord(**final | looked_at))
     return folder
 
 
-def reseal(folder: records.RunFolder) -> None:
+def read_json(path: Path) -> Any:
+    """What stands in a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def reseal(folder: RunFolder) -> None:
     """Makes the checksums of a run agree with its files again, after a test changed one."""
-    records.write_run(folder, records.read_json(folder.run))
-    final = records.read_json(folder.final)
-    records.write_final(folder, {key: value for key, value in final.items() if key not in ("files", "checksum")})
+    write_json(folder.run, sealed(read_json(folder.run)))
+    final = read_json(folder.final)
+    files = {name: hashlib.sha256((folder.path / name).read_bytes()).hexdigest() for name in final["files"]}
+    write_json(folder.final, sealed(final | {"files": files}))
 
 
 def write_results(
@@ -158,90 +179,110 @@ def _consumed(seed: int, iteration: int) -> dict[str, str]:
     return {name: _hash(name, seed, iteration) for name in ("indices", "crops", "flips", "pixels")}
 
 
-def _parameters(network: Network, seed: int) -> dict[str, str]:
+def _parameters(architecture: Architecture, seed: int) -> dict[str, str]:
     shapes = {"conv1.weight": "16x3x3x3", "layer1.0.conv1.weight": "16x16x3x3", "fc.weight": "10x64"}
-    if network.option in ("B", "C"):
+    if architecture.option in ("B", "C"):
         shapes["layer2.0.shortcut.0.weight"] = "32x16x1x1"
     return {name: f"{shape}:{_hash(seed, name, shape)}" for name, shape in shapes.items()}
 
 
+def _rates(recipe: Recipe, depth: int, iterations: int) -> list[tuple[int, float]]:
+    """The trace of learning rates, in steps of fifty where they fall all the time."""
+    if recipe.schedule == "linear":
+        return [(start, recipe.learning_rate * (1 - start / iterations)) for start in range(0, iterations, 50)]
+    trace = [(0, recipe.learning_rate)]
+    if recipe.warm_up_iterations and depth >= recipe.warm_up_depth:
+        trace = [(0, recipe.learning_rate / 10), (recipe.warm_up_iterations, recipe.learning_rate)]
+    for number, drop in enumerate(recipe.drops, start=1):
+        trace.append((round(drop * iterations), recipe.learning_rate / 10**number))
+    return trace
+
+
 def _metrics(
-    network: Network, seed: int, schedule: Schedule, evaluations: int, errors: Errors, outcome: str
-) -> list[dict[str, Any]]:
-    final_training, final_validation = errors(network, seed)
-    rows: list[dict[str, Any]] = []
+    architecture: Architecture,
+    seed: int,
+    iterations: int,
+    rates: Sequence[tuple[int, float]],
+    evaluations: int,
+    errors: Errors,
+    outcome: Outcome,
+) -> list[MetricsRow]:
+    final_training, final_validation = errors(architecture, seed)
+    rows: list[MetricsRow] = []
     for number in range(1, evaluations + 1):
-        iteration = round(number * schedule.iterations / evaluations)
+        iteration = round(number * iterations / evaluations)
         still = (1 - number / evaluations) ** 3
         training, validation = (final + (90 - final) * still for final in (final_training, final_validation))
         diverged = outcome == "diverged" and number == max(2, evaluations // 2)
         rows.append(
-            {
-                "iteration": iteration,
-                "epoch": number,
-                "learning_rate": schedule(iteration - 1),
-                "running_training_loss": math.nan if diverged else training / 40,
-                "running_training_error": training,
-                "training_loss": math.nan if diverged else training / 50,
-                "training_error": training,
-                "validation_loss": math.nan if diverged else validation / 50,
-                "validation_error": validation,
-                "validation_top5_error": validation / 4,
-                "training_seconds": float(number),
-                "evaluation_seconds": number / 10,
-                "consumed": "/".join(f"{name}:{value}" for name, value in _consumed(seed, iteration).items()),
-            }
+            MetricsRow(
+                iteration=iteration,
+                epoch=float(number),
+                learning_rate=[rate for start, rate in rates if start < iteration][-1],
+                running_training_loss=math.nan if diverged else training / 40,
+                running_training_error=training,
+                training_loss=math.nan if diverged else training / 50,
+                training_error=training,
+                validation_loss=math.nan if diverged else validation / 50,
+                validation_error=validation,
+                validation_top5_error=validation / 4,
+                training_seconds=float(number),
+                evaluation_seconds=number / 10,
+                consumed="/".join(f"{name}:{value}" for name, value in _consumed(seed, iteration).items()),
+            )
         )
         if diverged:
             break
     return rows
 
 
-def _responses(network: Network, seed: int, *, diverged: bool) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    size = 1.0 if network.kind == "plain" else 0.8 - network.depth / 1000
-    for moment in ("initial", "final"):
+def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list[ResponseRow]:
+    rows: list[ResponseRow] = []
+    size = 1.0 if architecture.kind == "plain" else 0.8 - architecture.depth / 1000
+    moments: tuple[Literal["initial", "final"], ...] = ("initial", "final")
+    for moment in moments:
         trained = moment == "final"
-        for order in range(1, network.depth):
+        lost = diverged and trained
+        for order in range(1, architecture.depth):
             # Not in order of size, so that sorting changes the line.
             value = size * (1 + 0.3 * math.sin(order)) + 0.01 * seed if trained else 1.0
             name = f"conv{order}"
-            rows.append({"moment": moment, "kind": "response_std", "order": order, "layer": name, "value": value})
-        for order in range(1, network.depth // 2) if network.kind == "residual" else ():
+            value = math.nan if lost else value
+            rows.append(ResponseRow(moment=moment, kind="response_std", order=order, layer=name, value=value))
+        for order in range(1, architecture.depth // 2) if architecture.kind == "residual" else ():
             value = (0.5 if trained else 1.0) / order**0.5 + 0.01 * seed
             name = f"block{order}"
-            rows.append({"moment": moment, "kind": "ratio", "order": order, "layer": name, "value": value})
-    return [row | {"value": math.nan} if diverged and row["moment"] == "final" else row for row in rows]
+            value = math.nan if lost else value
+            rows.append(ResponseRow(moment=moment, kind="ratio", order=order, layer=name, value=value))
+    return rows
 
 
 def _final(
-    network: Network,
+    architecture: Architecture,
     seed: int,
-    schedule: Schedule,
-    last: dict[str, Any],
-    responses: list[dict[str, Any]],
-    outcome: str,
+    rates: list[tuple[int, float]],
+    last: MetricsRow,
+    responses: Sequence[ResponseRow],
+    outcome: Outcome,
 ) -> dict[str, Any]:
     def mean(kind: str) -> float | None:
-        values = [row["value"] for row in responses if row["kind"] == kind and row["moment"] == "final"]
+        values = [row.value for row in responses if row.kind == kind and row.moment == "final"]
         return sum(values) / len(values) if values else None
 
     columns = ("training_error", "validation_error", "running_training_error", "validation_top5_error")
-    changes = {0, schedule.warm_up, *schedule.drops}
-    if schedule.linear:
-        changes |= set(range(0, schedule.iterations, 50))
     return {
         "outcome": outcome,
-        "iteration": last["iteration"],
-        **{name: last[name] for name in (*columns, "training_loss", "validation_loss")},
+        "iteration": last.iteration,
+        **{name: getattr(last, name) for name in (*columns, "training_loss", "validation_loss")},
         "mean_response": mean("response_std"),
         "mean_ratio": mean("ratio"),
         "responses_on": "1,000 training images, evenly spaced, no augmentation, evaluation mode",
-        "training_seconds": last["training_seconds"],
-        "evaluation_seconds": last["evaluation_seconds"],
-        "last_session_seconds": last["training_seconds"],
-        "images_per_second": 50_000 / network.depth * (0.8 if network.option == "C" else 1.0),
+        "training_seconds": last.training_seconds,
+        "evaluation_seconds": last.evaluation_seconds,
+        "last_session_seconds": last.training_seconds,
+        "waited_for_data_seconds": 0.0,
+        "images_per_second": 50_000 / architecture.depth * (0.8 if architecture.option == "C" else 1.0),
         "peak_memory_mib": 100,
-        "consumed": _consumed(seed, last["iteration"]),
-        "learning_rates": [[start, schedule(start)] for start in sorted(changes)],
+        "consumed": _consumed(seed, last.iteration),
+        "learning_rates": rates,
     }

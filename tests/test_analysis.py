@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_records import read_edition, reseal, write_results, write_run
 
-from plain_vs_residual.analysis import load_editions, summary
-from plain_vs_residual.experiment import Experiment, Network, Study, load_experiments
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment, Study, load_experiments
+from plain_vs_residual.records.edition import load_editions, summary
+from tests.made_up_records import read_edition, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG7 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig7_layer_responses"]
 PAIR = Experiment("Pair", "none", ("final_errors",), {"digits": ("plain18", "residual18-A")}, (), name="pair")
 
 
-def by_seed(network: Network, seed: int) -> tuple[float, float]:
+def by_seed(network: Architecture, seed: int) -> tuple[float, float]:
     return float(seed), 10.0 * seed
 
 
@@ -208,7 +209,7 @@ def test_a_value_of_the_wrong_kind_is_named_with_its_file(
     tmp_path: Path, file: str, field: str, value: object
 ) -> None:
     path = damaged(tmp_path, file, lambda values: values | {field: value})
-    with pytest.raises(ValueError, match=f"{path}: field '{field}'"):
+    with pytest.raises(ValueError, match=f"{path}: {field} cannot be "):
         load_editions(tmp_path)
 
 

@@ -6,11 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from made_up_records import read_edition, write_run
 from scipy import stats
 
-from plain_vs_residual.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED, Verdict, _holm, interval, judge
+from plain_vs_residual.evidence.verdicts import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    Verdict,
+    _holm,
+    interval,
+    judge,
+)
 from plain_vs_residual.experiment import Claim, Experiment
+from tests.made_up_records import read_edition, write_run
 
 ONE_IMAGE = 100 / 1_437
 DEEPER = {"plain34": 1, "plain18": -1}

@@ -7,20 +7,24 @@ import sys
 import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from made_up_records import reseal, write_results, write_run
 from rich.console import Console
 
-from plain_vs_residual import cli, progress, records
+from plain_vs_residual import cli
+from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data import datasets
-from plain_vs_residual.experiment import Network, load_experiments
+from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.records.files import RunFolder, plots_folder
 from plain_vs_residual.settings import SETTINGS
-from plain_vs_residual.torchvision_import import torchvision
+from plain_vs_residual.suite import progress
+from tests.made_up_records import reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
@@ -72,7 +76,7 @@ def training(mistake: Callable[..., str], tmp_path: Path, monkeypatch: pytest.Mo
     def never(*_: object) -> NoReturn:
         pytest.fail("trained in spite of the mistake")
 
-    monkeypatch.setattr("plain_vs_residual.suite.Suite.train", never)
+    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", never)
     return lambda *arguments: mistake("train", "--results", tmp_path / "results", *arguments)
 
 
@@ -146,14 +150,15 @@ def test_python_m_reaches_the_command_line() -> None:
             ["--network", "cifar-residual110-B", "--setting", "digits"],
             "none of the chosen experiments compares it",
         ),
-        (["--seeds", "0"], "--seeds 0: a whole number from 1 to 1000 is needed"),
-        (["--seeds", "-3"], "--seeds -3"),
+        (["--seeds", "0"], "seeds cannot be 0: input should be greater than or equal to 1"),
+        (["--seeds", "-3"], "seeds cannot be -3"),
+        (["--seeds", "1001"], "seeds cannot be 1001: input should be less than or equal to 1000"),
         (["--seeds", "three"], "Invalid value for '--seeds'"),
         (["--first-seed", "-1"], "--first-seed -1: a whole number from 0 to 2147483648 is needed"),
-        (["--iterations", "0"], "--iterations 0"),
-        (["--evaluations", "0"], "--evaluations 0"),
+        (["--iterations", "0"], "iterations cannot be 0: input should be greater than or equal to 1"),
+        (["--evaluations", "0"], "evaluations cannot be 0: input should be greater than or equal to 1"),
         (["--jobs", "0"], "--jobs 0"),
-        (["--split", "50/50"], "--split 50/50: accepted are test and 45k/5k"),
+        (["--split", "50/50"], "split cannot be '50/50': input should be 'test' or '45k/5k'"),
         (["--precision", "fp8", "--setting", "digits"], "--precision fp8: accepted are bf16, fp32, tf32, fp16"),
         (["--precision", "tf32"], "--precision tf32: only CUDA devices have it, not cpu; use fp32 or bf16"),
         (["--execution", "jit"], "--execution jit: accepted are eager, graph, compile, compile+graph"),
@@ -245,7 +250,7 @@ def test_an_empty_data_folder_says_what_belongs_there(with_images: Any) -> None:
     train, folder = with_images
     shutil.rmtree(folder)
     folder.mkdir()
-    assert f"--data {folder}: needs the folders train/ and val/ (or test/), one folder a class" in train()
+    assert f"--data {folder}: needs the folders train/ and val/ (or test/), one folder per class" in train()
 
 
 def test_a_missing_validation_part_says_what_belongs_there(with_images: Any) -> None:
@@ -319,7 +324,7 @@ def test_stopping_is_no_failure_and_says_how_to_go_on(
     def stopped(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("plain_vs_residual.suite.Suite.train", stopped)
+    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", stopped)
     code, _, err = command("train", "fig4_depth", "--setting", "digits", "--device", "cpu", "--results", tmp_path)
     assert code == 130
     assert err == "\nstopped; what was saved is kept: the same command goes on from there\n"
@@ -347,7 +352,7 @@ def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Com
 def test_without_cuda_digits_are_chosen_and_it_is_said(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plain_vs_residual.suite.Suite.train", lambda *_: None)
+    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", lambda *_: None)
     code, out, _ = command("train", "--device", "cpu", "--results", tmp_path / "results", "--no-report")
     assert code == 0
     assert out.startswith("setting digits, because no CUDA device is used: ")
@@ -367,8 +372,8 @@ def test_plot_writes_beside_the_results_and_prints_every_file(command: Command, 
     [("results", "plots"), ("results/reference", "plots/reference"), ("mine", "mine-plots")],
 )
 def test_plots_lie_beside_their_results(results: str, plots: str) -> None:
-    assert records.plots_folder(Path("/somewhere") / results, None) == Path("/somewhere") / plots
-    assert records.plots_folder(Path("/somewhere") / results, Path("/else")) == Path("/else")
+    assert plots_folder(Path("/somewhere") / results, None) == Path("/somewhere") / plots
+    assert plots_folder(Path("/somewhere") / results, Path("/else")) == Path("/else")
 
 
 def test_an_experiment_that_the_recorded_setting_does_not_run_is_refused(
@@ -388,7 +393,7 @@ def test_verify_passes_when_pairs_agree_and_fails_naming_what_differs(command: C
     assert re.search(r"^digits fig4_depth: all \d+ pairs agree", out)
     path = tmp_path / "digits" / "plain34-s0" / "run.json"
     path.write_text(path.read_text().replace('"batch_size": 32', '"batch_size": 64'))
-    reseal(records.RunFolder(path.parent))
+    reseal(RunFolder(path.parent))
     code, out, _ = command("verify", "fig4_depth", "--results", tmp_path)
     assert code == 1
     assert re.search(r"plain18-s0 and plain34-s0: batch_size: (32 against 64|64 against 32)", out)
@@ -420,9 +425,8 @@ def test_progress_without_a_terminal_is_plain_lines(
     shown = progress.RunProgress(console, "1/2 plain18-s0", "(suite: 3 min left)", bar=True)
     for iteration in (100, 200, 250, 400):
         shown.advanced(iteration, 400)
-        shown.evaluated(
-            {"iteration": iteration, "training_error": 100 / iteration, "validation_error": float("nan")}, 400
-        )
+        row = SimpleNamespace(iteration=iteration, training_error=100 / iteration, validation_error=float("nan"))
+        shown.evaluated(row, 400)  # type: ignore[arg-type]
     shown.close()
     assert capsys.readouterr().out.splitlines() == [
         "1/2 plain18-s0 (suite: 3 min left)",
@@ -451,11 +455,11 @@ NETWORKS = st.one_of(
 @example("residual50-1x1")
 def test_any_text_is_a_network_whose_name_parses_back_or_a_value_error(text: str) -> None:
     try:
-        network = Network.parse(text)
+        network = Architecture.parse(text)
     except ValueError as error:
         message = str(error)
     else:
-        assert Network.parse(network.name) == network
+        assert Architecture.parse(network.name) == network
         assert network.name.startswith(text.removesuffix("-1x1"))
         return
     assert "accepted are" in message or "no option" in message
@@ -472,7 +476,7 @@ def test_a_network_is_read_back_from_its_name(
     kind: Any, depth: int, option: Any, family: Any, stride_in_1x1: bool
 ) -> None:
     try:
-        network = Network(kind, depth, option, family, stride_in_1x1)
+        network = Architecture(kind, depth, option, family, stride_in_1x1)
     except ValueError:
         return
-    assert Network.parse(network.name) == network
+    assert Architecture.parse(network.name) == network

@@ -10,7 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from plain_vs_residual.data.datasets import CIFAR10_CLASSES, Dataset, Images, load_dataset, split
+from plain_vs_residual.data import cifar10
+from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
+from plain_vs_residual.data.datasets import load_dataset, split
+from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET
 
 
@@ -21,7 +24,7 @@ def test_digits_are_1437_and_360_stratified_images() -> None:
     assert dataset.training.pixels.shape == (1437, 16, 16, 1)
     counts = dataset.validation.labels.bincount()
     assert counts.max() - counts.min() <= 3
-    assert dataset.fingerprint() == load_dataset(DIGITS).fingerprint()
+    assert dataset.fingerprint == load_dataset(DIGITS).fingerprint
 
 
 def test_the_fingerprint_changes_with_one_pixel(tiny_dataset: Dataset) -> None:
@@ -29,7 +32,7 @@ def test_the_fingerprint_changes_with_one_pixel(tiny_dataset: Dataset) -> None:
     pixels = tiny_dataset.training.pixels.clone()
     pixels[0, 0, 0, 0] ^= 1
     other = replace(tiny_dataset, training=Images(pixels, tiny_dataset.training.labels))
-    assert other.fingerprint() != tiny_dataset.fingerprint()
+    assert other.fingerprint != tiny_dataset.fingerprint
 
 
 def test_the_papers_split_holds_a_tenth_out_of_the_training_images() -> None:
@@ -109,7 +112,7 @@ def test_a_missing_folder_and_missing_imagenet_are_named(tmp_path: Path) -> None
 
 
 def test_cifar10_that_cannot_be_had_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plain_vs_residual.torchvision_import import torchvision
+    from plain_vs_residual.data.torchvision_import import torchvision
 
     def unreachable(*_: Any, **__: Any) -> None:
         raise OSError("<urlopen error\n no route>")
@@ -124,7 +127,7 @@ def test_cifar10_that_cannot_be_had_says_where_to_put_it(tmp_path: Path, monkeyp
 
 def test_an_archive_that_is_not_cifar10_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is in it: another md5 means another archive, and the download replaces it or fails."""
-    from plain_vs_residual.torchvision_import import torchvision
+    from plain_vs_residual.data.torchvision_import import torchvision
 
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("cifar-10-batches-py/data_batch_1"))
@@ -135,14 +138,13 @@ def test_an_archive_that_is_not_cifar10_is_not_opened(tmp_path: Path, monkeypatc
 
 
 def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from plain_vs_residual.data import datasets
 
     folder = tmp_path / "data"
     folder.mkdir()
     with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("../outside"))
     md5 = hashlib.md5((folder / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
-    monkeypatch.setattr(datasets, "CIFAR10_MD5", md5)
+    monkeypatch.setattr(cifar10, "CIFAR10_MD5", md5)
     with pytest.raises(FileNotFoundError, match="outside"):
         load_dataset(CIFAR10, folder)
     assert not (tmp_path / "outside").exists()

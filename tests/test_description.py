@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli import main
-from plain_vs_residual.diagnostics.cost import multiply_adds
-from plain_vs_residual.diagnostics.description import CHANNELS_AND_CLASSES, Description, describe, smallest_input
-from plain_vs_residual.diagnostics.layer_table import TABLE_1, align
-from plain_vs_residual.experiment import Network
+from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.inspection.description import IMAGE_KINDS, Description, describe, smallest_input
+from plain_vs_residual.inspection.layer_table import TABLE_1, align
+from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.networks import build, num_parameters
 from plain_vs_residual.settings import SETTINGS
-from plain_vs_residual.torchvision_import import torchvision
+from tests.conftest import network_of
 
 Shown = Callable[..., str]
 NETWORKS = (
@@ -27,7 +28,7 @@ NETWORKS = (
 
 @cache
 def described(name: str, setting: str | None = None, size: int | None = None) -> Description:
-    return describe(Network.parse(name), SETTINGS[setting] if setting else None, size)
+    return describe(Architecture.parse(name), SETTINGS[setting] if setting else None, size)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_the_table_ends_in_the_papers_sizes_and_the_known_totals(
     assert "output sizes: 112, 56, 28, 14, 7, 1\n" in text
     assert f"parameters: {parameters:,} (" in text
     assert f"multiply-adds: {billions} G (" in text
-    assert f"He et al., Table 1: {TABLE_1[Network.parse(name).depth]} G" in text
+    assert f"He et al., Table 1: {TABLE_1[Architecture.parse(name).depth]} G" in text
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,8 @@ def test_the_table_ends_in_the_papers_sizes_and_the_known_totals(
 )
 def test_multiply_adds_are_those_of_table_1_within_its_rounding(name: str, tolerance: float) -> None:
     one = described(name)
-    assert one.multiply_adds / 1e9 == pytest.approx(TABLE_1[one.network.depth], abs=tolerance)
-    assert one.weighted_layers == one.network.depth
+    assert one.multiply_adds / 1e9 == pytest.approx(TABLE_1[one.architecture.depth], abs=tolerance)
+    assert one.weighted_layers == one.architecture.depth
     assert list(one.output_sizes) == ["conv1", "conv2_x", "conv3_x", "conv4_x", "conv5_x", "average pool"]
     assert list(one.output_sizes.values()) == [112, 56, 28, 14, 7, 1]
 
@@ -96,15 +97,8 @@ def test_every_row_has_torchvisions_parameters_and_multiply_adds(depth: int) -> 
 @pytest.mark.parametrize("name", ["plain18", "residual18-C", "cifar-residual8-A"])
 def test_rows_add_up_to_what_the_network_has_in_every_setting(name: str, setting: str) -> None:
     one, chosen = described(name, setting), SETTINGS[setting]
-    channels, classes = CHANNELS_AND_CLASSES[chosen.data]
-    network = build(
-        one.network,
-        in_channels=channels,
-        num_classes=classes,
-        stem=chosen.stem,
-        stem_width=chosen.stem_width,
-        seed=0,
-    )
+    channels, classes = IMAGE_KINDS[chosen.data]
+    network = build(one.architecture, chosen, channels=channels, num_classes=classes, seed=0)
     assert one.parameters == num_parameters(network)
     assert sum(row.parameters + row.bn_parameters for row in one.rows) == one.parameters
     assert one.multiply_adds == multiply_adds(network, (channels, chosen.image_size, chosen.image_size))
@@ -139,7 +133,7 @@ def test_the_words_agree_with_the_measured_sizes(name: str, size: int | None) ->
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_layer_takes_what_the_one_before_gives(name: str) -> None:
-    now = (CHANNELS_AND_CLASSES["cifar10"][0], described(name).image_size)
+    now = (IMAGE_KINDS["cifar10"][0], described(name).image_size)
     block = now
     for row in described(name).rows:
         if re.search(r"^layer\d+\.\d+\.conv1$", row.layer):
@@ -212,16 +206,16 @@ def test_an_input_too_small_is_refused_with_the_smallest(
 
 
 def test_the_smallest_input_of_a_changed_network_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network.parse("cifar-plain8")
+    network = Architecture.parse("cifar-plain8")
 
     def unpadded(*_: object, **__: object) -> nn.Module:
-        stacked = build(network, in_channels=3, num_classes=10, stem="3x3", stem_width=16, seed=0)
-        for module in stacked.modules():
+        built = network_of("cifar-plain8", channels=3, num_classes=10).to("meta")
+        for module in built.modules():
             if isinstance(module, nn.Conv2d):
                 module.padding = (0, 0)
-        return stacked
+        return built
 
-    monkeypatch.setattr("plain_vs_residual.diagnostics.description.build", unpadded)
+    monkeypatch.setattr("plain_vs_residual.inspection.description.abstract", unpadded)
     smallest = smallest_input(unpadded().to("meta"), network, 3)
     # Backwards from 1: + 2 + 2, doubled, and so on: 1, 3, 7, 9, 19, 21, 23, 25.
     assert smallest == 25
@@ -231,9 +225,9 @@ def test_the_smallest_input_of_a_changed_network_is_found(monkeypatch: pytest.Mo
 
 
 def test_a_network_that_never_works_is_not_blamed_on_the_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network.parse("cifar-plain8")
-    broken = build(network, in_channels=1, num_classes=10, stem="3x3", stem_width=16, seed=0)
-    monkeypatch.setattr("plain_vs_residual.diagnostics.description.build", lambda *_, **__: broken)
+    network = Architecture.parse("cifar-plain8")
+    broken = network_of("cifar-plain8", channels=1, num_classes=10).to("meta")
+    monkeypatch.setattr("plain_vs_residual.inspection.description.abstract", lambda *_, **__: broken)
     with pytest.raises(RuntimeError, match="channel"):
         describe(network)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from plain_vs_residual import doctor
 from plain_vs_residual.cli import app
 from plain_vs_residual.experiment import load_experiments
-from plain_vs_residual.lock import RunLocks
-from plain_vs_residual.records import REPOSITORY
+from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.settings import SETTINGS, find_setting
+from plain_vs_residual.suite import doctor
+from plain_vs_residual.suite.locks import RunLocks
 from tests.made_up_records import write_results
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from plain_vs_residual.data.feeds import ResidentFeed
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.networks import build
-from plain_vs_residual.training import execution, loop
-from plain_vs_residual.training.execution import RecordedStep, best_execution, executed
+from plain_vs_residual.settings import Execution
+from plain_vs_residual.training import execution, session
+from plain_vs_residual.training.execution import Recorded, best_execution, executed
 from plain_vs_residual.training.step import Trainer
+from tests.conftest import network_of
 from tests.test_training import CLOCKS, train_all
 
 CPU = torch.device("cpu")
@@ -56,24 +56,24 @@ def tensors_of(trainer: Trainer, feed: ResidentFeed) -> list[Tensor]:
 def test_a_recorded_step_equals_the_eager_one(precision: Any, tiny_setting: Any, tiny_dataset: Any) -> None:
     ends = []
     for recorded in (False, True):
-        network = build(
-            Network.parse("residual18-B"), in_channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0
-        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        trainer = Trainer(network, momentum=0.9, weight_decay=1e-4, precision=precision)
+        network = network_of("residual18-B", channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0).to(
+            memory_format=torch.channels_last
+        )  # type: ignore[call-overload]
+        trainer = Trainer(network, tiny_setting, precision)
         feed = ResidentFeed(tiny_dataset, tiny_setting, 0, CPU)
         recorder = TracingRecorder(lambda trainer=trainer, feed=feed: tensors_of(trainer, feed))
 
         def step(*inputs: Tensor, trainer: Trainer = trainer, feed: ResidentFeed = feed) -> None:
             trainer.step(*feed.batch(*inputs))
 
-        take: Any = RecordedStep(step, recorder) if recorded else step
+        take: Any = Recorded(step, recorder) if recorded else step
         for iteration, inputs in enumerate(feed.inputs(0, 9)):
             trainer.learning_rate.fill_(0.1 / (iteration + 1))
             if iteration == 6:
                 trainer.totals.clear()
             take(*inputs)
         assert (recorder.recorded, recorder.replayed) == ((1, 6) if recorded else (0, 0))
-        assert trainer.totals.read()[1] > 0
+        assert trainer.totals.read().error > 0
         ends.append([feed.digest.state()["pixels"], *tensors_of(trainer, feed)])
     assert ends[0][0] == ends[1][0]
     for eager, replayed in zip(ends[0][1:], ends[1][1:], strict=True):
@@ -82,7 +82,7 @@ def test_a_recorded_step_equals_the_eager_one(precision: Any, tiny_setting: Any,
 
 def test_a_recorded_step_takes_batches_of_one_size() -> None:
     recorder = TracingRecorder(list)
-    step = RecordedStep(lambda _: None, recorder)
+    step = Recorded(lambda _: None, recorder)
     for _ in range(4):
         step(torch.zeros(3))
     with pytest.raises(AssertionError, match="one size"):
@@ -93,8 +93,8 @@ def test_a_graph_is_the_choice_on_cuda_alone() -> None:
     assert best_execution(CPU, "bf16") == "eager"
     assert best_execution(torch.device("cuda"), "bf16") == "graph"
     assert best_execution(torch.device("cuda"), "fp16") == "eager"
-    assert isinstance(executed(print, "compile+graph"), RecordedStep)
-    assert executed(print, "compile") is print
+    assert isinstance(executed(print, Execution.COMPILE_AND_GRAPH), Recorded)
+    assert executed(print, Execution.COMPILE) is print
 
 
 def test_a_run_through_a_recorder_leaves_the_records_of_an_eager_one(
@@ -112,11 +112,11 @@ def test_a_run_through_a_recorder_leaves_the_records_of_an_eager_one(
 
         return make
 
-    monkeypatch.setattr(loop, "Trainer", kept(Trainer, trainers))
-    monkeypatch.setattr(loop, "make_feed", kept(ResidentFeed, feeds))
+    monkeypatch.setattr(session, "Trainer", kept(Trainer, trainers))
+    monkeypatch.setattr(session, "make_feed", kept(ResidentFeed, feeds))
     recorder = TracingRecorder(lambda: tensors_of(trainers[-1], feeds[-1]))
     monkeypatch.setattr(execution, "CudaGraphRecorder", lambda: recorder)
-    (graphed,) = train_all(make_suite("residual18-A", results=tmp_path / "graph", execution="graph"))
+    (graphed,) = train_all(make_suite("residual18-A", results=tmp_path / "graph", execution=Execution.GRAPH))
     assert recorder.replayed == 9
     first, second = (pd.read_csv(folder.metrics).drop(columns=CLOCKS) for folder in (eager, graphed))
     pd.testing.assert_frame_equal(first, second, check_exact=True)

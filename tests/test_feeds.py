@@ -1,7 +1,6 @@
 """Feeds: the vectorised crop against a slow one image by image, normalisation, digests, loader workers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,12 @@ import pytest
 import torch
 
 from plain_vs_residual.data.augmentation import crop_and_flip
-from plain_vs_residual.data.datasets import Dataset, Images, load_dataset
+from plain_vs_residual.data.batches import Batch, Feed, evenly_spaced
+from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.digest import ConsumptionDigest
-from plain_vs_residual.data.feeds import Batch, Feed, LoaderFeed, ResidentFeed, evenly_spaced
+from plain_vs_residual.data.feeds import ResidentFeed
+from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.data.loader import LoaderFeed
 from plain_vs_residual.settings import IMAGENET, Setting
 
 CPU = torch.device("cpu")
@@ -31,7 +33,7 @@ def slow_view(pixels: np.ndarray, mean: np.ndarray, crop: list[int], flip: bool,
 
 
 def test_the_fast_view_equals_the_slow_one_image_by_image(tiny_setting: Setting, tiny_dataset: Dataset) -> None:
-    setting = replace(tiny_setting, crop_padding=2)
+    setting = tiny_setting.with_changes({"crop_padding": 2})
     feed = ResidentFeed(tiny_dataset, setting, seed=0, device=CPU)
     drawn = feed.stream.segment(0, 6)
     assert isinstance(tiny_dataset.training, Images)
@@ -122,7 +124,9 @@ def test_crop_and_flip_mirrors_left_to_right() -> None:
 
 @pytest.fixture
 def small_imagenet() -> Setting:
-    return replace(IMAGENET, image_size=28, batch_size=4, iterations=4, epochs=0, stem_width=4, evaluations=2)
+    return IMAGENET.with_changes(
+        {"image_size": 28, "batch_size": 4, "iterations": 4, "epochs": None, "stem_width": 4, "evaluations": 2}
+    )
 
 
 def test_the_loader_gives_the_same_batches_with_and_without_workers(

@@ -9,15 +9,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_records import read_edition, write_results, write_run
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from plain_vs_residual.analysis import Edition
 from plain_vs_residual.experiment import Experiment, load_experiments
-from plain_vs_residual.figures import FIGURES, draw, draw_all
-from plain_vs_residual.figures.style import BOLD, THIN
+from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.report.figures import FIGURES, draw, draw_all
+from plain_vs_residual.report.figures.style import BOLD, THIN
+from tests.made_up_records import read_edition, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from plain_vs_residual import machine
+from plain_vs_residual.suite import machine
 
 CUDA = torch.device("cuda")
 

@@ -4,18 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from plain_vs_residual.diagnostics.cost import multiply_adds
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.networks import StackedNetwork, build, num_parameters, parameter_hashes
-from plain_vs_residual.settings import Stem
-from plain_vs_residual.torchvision_import import torchvision
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.measures.cost import multiply_adds
+from plain_vs_residual.networks import Network, num_parameters, parameter_hashes
+from plain_vs_residual.settings import DIGITS, Stem
+from tests.conftest import network_of
 
 
-def network(name: str, *, classes: int = 10, stem: Stem = "3x3", width: int = 16, seed: int = 0) -> StackedNetwork:
-    return build(Network.parse(name), in_channels=3, num_classes=classes, stem=stem, stem_width=width, seed=seed)
+def network(name: str, *, classes: int = 10, stem: Stem = "3x3", width: int = 16, seed: int = 0) -> Network:
+    return network_of(name, channels=3, num_classes=classes, stem=stem, stem_width=width, seed=seed)
 
 
-def imagenet(name: str, seed: int = 0) -> StackedNetwork:
+def imagenet(name: str, seed: int = 0) -> Network:
     return network(name, classes=1000, stem="7x7", width=64, seed=seed)
 
 
@@ -44,14 +45,7 @@ def test_plain_and_residual_a_of_one_depth_have_the_same_parameters(depth: int) 
 
 def test_the_1202_layer_network_has_19_4_million_parameters() -> None:
     with torch.device("meta"):
-        stacked = StackedNetwork(
-            Network.parse("cifar-residual1202-A"),
-            in_channels=3,
-            num_classes=10,
-            stem="3x3",
-            stem_width=16,
-            blocks_per_stage=(200, 200, 200),
-        )
+        stacked = Network(Architecture.parse("cifar-residual1202-A"), DIGITS, channels=3, num_classes=10)
     assert round(num_parameters(stacked) / 1e6, 1) == 19.4
 
 
@@ -179,8 +173,8 @@ def test_plain_and_residual_blocks_differ_by_the_shortcut_alone() -> None:
 )
 def test_a_network_that_does_not_exist_is_refused_with_what_is_accepted(name: str) -> None:
     with pytest.raises(ValueError, match=r"network '.*'.*"):
-        Network.parse(name)
+        Architecture.parse(name)
 
 
 def test_residual_without_an_option_means_a() -> None:
-    assert Network.parse("residual18").name == "residual18-A"
+    assert Architecture.parse("residual18").name == "residual18-A"

@@ -1,6 +1,5 @@
 """evaluate, responses and inspect: images in the right scale, recorded errors found again, clear refusals."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,16 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 from torch.nn.functional import cross_entropy
 
-from plain_vs_residual import cli, records
-from plain_vs_residual.atomic import write_json
+from plain_vs_residual import cli
 from plain_vs_residual.data.datasets import digits
-from plain_vs_residual.diagnostics.foreign import PRESETS, Normalisation, Subject, evaluate, open_subject
-from plain_vs_residual.diagnostics.predictions import inspect_run, recorded_setting
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.networks import build
-from plain_vs_residual.records import RunFolder
+from plain_vs_residual.inspection.foreign import PRESETS, Normalisation, Subject, evaluate, open_subject
+from plain_vs_residual.inspection.predictions import inspect_run, recorded_setting
+from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.store import read_run
 from plain_vs_residual.settings import CIFAR10, IMAGENET
-from tests.conftest import Silent
-from tests.made_up_records import reseal
+from tests.conftest import Silent, network_of
+from tests.made_up_records import read_json, reseal
 
 CPU = torch.device("cpu")
 
@@ -52,9 +50,7 @@ def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A published-looking ResNet-20 of three classes, with BN statistics that keep its logits apart."""
-    network = build(
-        Network.parse("cifar-residual20-A"), in_channels=3, num_classes=3, stem="3x3", stem_width=16, seed=1
-    )
+    network = network_of("cifar-residual20-A", channels=3, num_classes=3, stem="3x3", stem_width=16, seed=1)
     state = {f"module.{name.replace('fc.', 'linear.')}": value for name, value in network.state_dict().items()}
     torch.save({"state_dict": state, "best_prec1": 90.0}, tmp_path / "resnet20.th")
     return tmp_path / "resnet20.th"
@@ -115,9 +111,7 @@ def test_ours_subtracts_the_mean_of_the_training_images_pixel_by_pixel(
 
 def test_image_files_are_normalised_as_asked_too(checkpoint: Path, image_folder: Path, tmp_path: Path) -> None:
     """Loaded from disk, imagenet's numbers are the setting's own: the two ways must agree."""
-    network = build(
-        Network.parse("residual18-B"), in_channels=3, num_classes=1000, stem="7x7", stem_width=64, seed=0
-    )
+    network = network_of("residual18-B", channels=3, num_classes=1000, stem="7x7", stem_width=64, seed=0)
     torch.save(network.state_dict(), tmp_path / "resnet18.pth")
     ours, imagenet, raw = (
         torch.cat(
@@ -137,13 +131,13 @@ def test_image_files_are_normalised_as_asked_too(checkpoint: Path, image_folder:
 
 def test_evaluate_finds_the_error_of_a_network_run_by_hand(checkpoint: Path, image_folder: Path) -> None:
     opened = subject(checkpoint, image_folder, "0.5/0.25")
-    loss, error, _ = evaluate(opened)
+    errors = evaluate(opened)
     images = (pixels_of(image_folder / "val", 32) - 0.5) / 0.25
     labels = torch.arange(3).repeat_interleave(3)
     with torch.no_grad():
         logits = opened.network.eval()(images)
-    assert error == pytest.approx(100 * (logits.argmax(dim=1) != labels).float().mean().item())
-    assert loss == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-4)
+    assert errors.error == pytest.approx(100 * (logits.argmax(dim=1) != labels).float().mean().item())
+    assert errors.loss == pytest.approx(cross_entropy(logits, labels).item(), rel=1e-4)
 
 
 def test_evaluate_command(
@@ -203,9 +197,7 @@ def test_channels_must_be_those_of_the_images(checkpoint: Path) -> None:
 
 
 def test_an_error_needs_the_classes_of_the_images(image_folder: Path, tmp_path: Path) -> None:
-    network = build(
-        Network.parse("cifar-plain20"), in_channels=3, num_classes=10, stem="3x3", stem_width=16, seed=0
-    )
+    network = network_of("cifar-plain20", channels=3, num_classes=10, stem="3x3", stem_width=16, seed=0)
     torch.save(network.state_dict(), tmp_path / "ten.pt")
     opened = subject(tmp_path / "ten.pt", image_folder, network="cifar-plain20")
     with pytest.raises(ValueError, match=r"tells 10 classes apart, images has 3"):
@@ -246,7 +238,7 @@ def test_responses_command_writes_table_and_figure(
     ratios: int,
 ) -> None:
     """Ten classes on images of three: responses need no labels."""
-    network = build(Network.parse(name), in_channels=3, num_classes=10, stem="3x3", stem_width=16, seed=0)
+    network = network_of(name, channels=3, num_classes=10, stem="3x3", stem_width=16, seed=0)
     with torch.no_grad():
         network.get_submodule("layer3.2.bn1").weight.fill_(3.0)  # type: ignore[operator]
     torch.save(network.state_dict(), tmp_path / "weights.pt")
@@ -276,7 +268,7 @@ def test_responses_command_writes_table_and_figure(
 def test_a_subject_keeps_its_weights_while_its_responses_are_measured(
     checkpoint: Path, image_folder: Path, tmp_path: Path
 ) -> None:
-    from plain_vs_residual.diagnostics.foreign import measure_responses
+    from plain_vs_residual.inspection.foreign import measure_responses
 
     opened = subject(checkpoint, image_folder)
     before = {name: value.clone() for name, value in opened.network.state_dict().items()}
@@ -299,16 +291,15 @@ def run(make_suite: Any) -> Path:
 
 def test_inspect_finds_the_recorded_error_again_and_counts_every_image(run: Path) -> None:
     inspection = inspect_run(run, None, CPU)
-    final = records.read_json(RunFolder(run).final)
-    assert inspection.predictions.error == pytest.approx(final["validation_error"], abs=1e-9)
-    assert inspection.predictions.loss == pytest.approx(final["validation_loss"], rel=1e-6)
+    final = read_json(RunFolder(run).final)
+    assert inspection.errors.error == pytest.approx(final["validation_error"], abs=1e-9)
+    assert inspection.errors.loss == pytest.approx(final["validation_loss"], rel=1e-6)
     assert ": as recorded" in inspection.text()
     matrix = inspection.matrix
     assert matrix.shape == (10, 10)
     assert matrix.sum() == 360
     assert 100 * (1 - np.trace(matrix) / 360) == pytest.approx(final["validation_error"])
-    if "validation_confusion" in final:
-        assert matrix.tolist() == final["validation_confusion"]
+    assert matrix.tolist() == final["confusion"]
 
 
 def test_inspect_command_prints_and_writes_beside_the_plots(
@@ -349,10 +340,10 @@ def test_other_weights_are_said_to_give_another_error(run: Path) -> None:
 
 def test_changed_code_is_named_where_the_error_is_another(run: Path) -> None:
     folder = RunFolder(run)
-    record = records.read_json(folder.run)
+    record = read_json(folder.run)
     record["sources"]["plain_vs_residual/blocks.py"] = "0" * 16
     write_json(folder.run, record)
-    final = records.read_json(folder.final)
+    final = read_json(folder.final)
     write_json(folder.final, final | {"validation_error": 100 - final["validation_error"]})
     reseal(folder)
     assert "plain_vs_residual/blocks.py has changed" in inspect_run(run, None, CPU).text()
@@ -395,15 +386,21 @@ def test_unfinished_runs_and_other_folders_are_one_line(
 
 
 def test_a_setting_is_read_back_as_it_was_trained_with(run: Path, tiny_setting: Any) -> None:
-    recorded = recorded_setting(json.loads(RunFolder(run).run.read_text(encoding="utf-8")))
-    assert recorded == replace(tiny_setting, iterations=recorded.iterations)
+    record = read_run(RunFolder(run))
+    assert recorded_setting(record) == tiny_setting
     for setting in (CIFAR10, IMAGENET):
-        assert recorded_setting({"setting": setting.name, "configuration": setting.recipe()}) == setting
+        configuration = record.configuration.model_copy(update=setting.recipe())
+        changed = record.model_copy(update={"setting": setting.name, "configuration": configuration})
+        assert recorded_setting(changed) == setting
 
 
 def test_many_classes_are_drawn_without_numbers_and_not_printed_as_a_table(run: Path, tmp_path: Path) -> None:
     inspection = inspect_run(run, None, CPU)
-    many = replace(inspection, classes=tuple(f"class {number}" for number in range(40)))
+    many = replace(
+        inspection,
+        classes=tuple(f"class {number}" for number in range(40)),
+        errors=replace(inspection.errors, confusion=(np.eye(40, dtype=int) * 9).tolist()),
+    )
     assert "40 classes are too many for a screen" in many.text()
     many.write(tmp_path / "many")
     assert len(pd.read_csv(tmp_path / "many" / "confusion_matrix.csv")) == 40

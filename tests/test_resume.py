@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,21 @@ import pandas as pd
 import pytest
 import torch
 
-from plain_vs_residual import records, workers
+from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.experiment import Experiment, Study
-from plain_vs_residual.interrupt import StopRequest
-from plain_vs_residual.suite import Changed, Suite
-from plain_vs_residual.training import loop
+from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.store import damage, read_records
+from plain_vs_residual.suite import workers
+from plain_vs_residual.suite.description import describe
+from plain_vs_residual.suite.interrupt import StopRequest
+from plain_vs_residual.suite.suite import Changed, Suite
+from plain_vs_residual.suite.workers import OutOfMemory, train_run
+from plain_vs_residual.training import session
 from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
-from plain_vs_residual.training.loop import Stopped, train
-from plain_vs_residual.verify import verify
-from plain_vs_residual.workers import OutOfMemory, Task
+from plain_vs_residual.training.loop import train
+from plain_vs_residual.training.session import Stopped
 from tests.conftest import Silent
+from tests.made_up_records import read_json
 from tests.test_training import CLOCKS, train_all
 
 STUDIES = {
@@ -60,12 +66,12 @@ class StopsAt(Silent):
         return self.iteration >= self.iterations
 
 
-def assert_equal_runs(first: records.RunFolder, second: records.RunFolder) -> None:
+def assert_equal_runs(first: RunFolder, second: RunFolder) -> None:
     tables = [pd.read_csv(folder.metrics).drop(columns=CLOCKS) for folder in (first, second)]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert first.responses.read_bytes() == second.responses.read_bytes()
     assert first.weights.read_bytes() == second.weights.read_bytes()
-    finals = [records.read_json(folder.final) for folder in (first, second)]
+    finals = [read_json(folder.final) for folder in (first, second)]
     for name in ("consumed", "learning_rates", "training_error", "validation_loss", "mean_response"):
         assert finals[0][name] == finals[1][name]
 
@@ -79,16 +85,15 @@ def test_a_stopped_run_ends_as_an_undisturbed_one(
     undisturbed = train_all(study_suite(make_suite, study, tmp_path / "undisturbed"))
     suite = study_suite(make_suite, study, tmp_path / "stopped")
     for run in suite.plan():
-        task = Task(run.job, run.folder, suite.describe(run), suite._rates_of_leader(run))
         watch = StopsAt(iterations)
         with pytest.raises(Stopped, match=f"{run.name} is saved at iteration {iterations} of 12"):
-            task.train(suite.dataset_of(run), watch, watch.stops)
+            train_run(run, suite.dataset_of(run), watch, watch.stops)
         assert not run.folder.finished
-        task.train(suite.dataset_of(run), Silent(), lambda: False)
+        train_run(run, suite.dataset_of(run), Silent(), lambda: False)
     train_all(suite)
     for before, after in zip(undisturbed, suite.plan(), strict=True):
         assert_equal_runs(before, after.folder)
-    recorded = records.read_json(suite.plan()[0].folder.run)
+    recorded = read_json(suite.plan()[0].folder.run)
     assert [session["iteration"] for session in recorded["resumed"]] == [iterations]
 
 
@@ -99,7 +104,7 @@ def test_stopping_at_every_iteration_changes_nothing(make_suite: Any, tmp_path: 
     stops = 0
     while not run.folder.finished:
         try:
-            train(run.job, suite.dataset, run.folder, suite.describe(run), Silent(), stops=lambda: True)
+            train(run, suite.dataset, describe(run, suite.dataset), Silent(), stops=lambda: True)
         except Stopped:
             stops += 1
     assert stops == 11
@@ -108,9 +113,9 @@ def test_stopping_at_every_iteration_changes_nothing(make_suite: Any, tmp_path: 
 
 def test_long_stretches_between_evaluations_are_saved(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(
-        loop,
+        session,
         "save_checkpoint",
         lambda folder, state: (saved.append(state["iteration"]), save_checkpoint(folder, state)),
     )
@@ -118,12 +123,12 @@ def test_long_stretches_between_evaluations_are_saved(make_suite: Any, monkeypat
     assert saved == list(range(1, 13))
 
 
-def stopped_run(make_suite: Any, results: Path, network: str = "plain18") -> tuple[Suite, records.RunFolder]:
+def stopped_run(make_suite: Any, results: Path, network: str = "plain18") -> tuple[Suite, RunFolder]:
     suite = make_suite(network, results=results)
     (run,) = suite.plan()
     watch = StopsAt(10)
     with pytest.raises(Stopped):
-        train(run.job, suite.dataset, run.folder, suite.describe(run), watch, stops=watch.stops)
+        train(run, suite.dataset, describe(run, suite.dataset), watch, stops=watch.stops)
     return suite, run.folder
 
 
@@ -170,7 +175,7 @@ def test_a_changed_configuration_of_a_stopped_run_is_named(make_suite: Any, tmp_
     with pytest.raises(Changed, match=r"run\.json: damaged"):
         suite.check(suite.plan(), rerun=False)
     with pytest.raises(ValueError, match=r"run\.json: damaged"):
-        records.read_records(folder.path.parent)
+        read_records(folder.path.parent)
 
 
 def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, tmp_path: Path) -> None:
@@ -204,24 +209,25 @@ def test_a_damaged_finished_run_is_named_and_can_be_trained_anew(
             suite.check(runs, rerun=False)
         assert len(suite.check(runs, rerun=True)) == 1
     suite.train(runs, Silent())
-    assert records.damage(folder, weights=True) == []
+    assert damage(folder, weights=True) == []
 
 
 def test_damaged_weights_are_found_when_looked_for(make_suite: Any) -> None:
     (folder,) = train_all(make_suite("plain18"))
     folder.weights.write_bytes(folder.weights.read_bytes()[:-1])
-    assert records.damage(folder) == []
-    assert [line.split(":")[0] for line in records.damage(folder, weights=True)] == [str(folder.weights)]
+    assert damage(folder) == []
+    assert [line.split(":")[0] for line in damage(folder, weights=True)] == [str(folder.weights)]
 
 
 def test_a_run_that_moved_to_another_machine_says_so(make_suite: Any, tmp_path: Path) -> None:
-    suite, folder = stopped_run(make_suite, tmp_path / "results")
+    suite, _ = stopped_run(make_suite, tmp_path / "results")
     (run,) = suite.plan()
-    described = suite.describe(run)
-    moved = described | {"environment": described["environment"] | {"torch": "9.9"}}
-    train(run.job, suite.dataset, folder, moved, Silent())
-    from plain_vs_residual.analysis import load_editions
-    from plain_vs_residual.verify import differences
+    described = describe(run, suite.dataset)
+    elsewhere = described.environment.model_copy(update={"torch": "9.9"})
+    moved = described.model_copy(update={"environment": elsewhere})
+    train(run, suite.dataset, moved, Silent())
+    from plain_vs_residual.evidence.pairing import differences
+    from plain_vs_residual.records.edition import load_editions
 
     (edition,) = load_editions(suite.results, "digits")
     (record,) = edition.records
@@ -293,8 +299,10 @@ def test_other_errors_are_not_taken_for_memory(make_suite: Any, monkeypatch: pyt
 
 def test_a_changed_data_set_is_refused(make_suite: Any, tiny_dataset: Any) -> None:
     train_all(make_suite("plain18"))
-    tiny_dataset.validation.pixels[0, 0, 0, 0] ^= 1
-    suite = make_suite("plain18")
+    pixels = tiny_dataset.validation.pixels.clone()
+    pixels[0, 0, 0, 0] ^= 1
+    changed = replace(tiny_dataset, validation=replace(tiny_dataset.validation, pixels=pixels))
+    suite = make_suite("plain18", dataset=changed)
     with pytest.raises(Changed, match="data_fingerprint: "):
         suite.check(suite.plan(), rerun=False)
 

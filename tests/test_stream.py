@@ -1,7 +1,5 @@
 """The stream of batches: whole passes, equal after a restart, keyed by seed and pass."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -44,7 +42,7 @@ def test_crops_cover_all_offsets_and_flips_are_even() -> None:
     drawn = stream(num_images=20_000, batch_size=1000).segment(0, 20)
     assert set(drawn["crops"].flatten().tolist()) == set(range(9))
     assert drawn["flips"].float().mean().item() == pytest.approx(0.5, abs=0.02)
-    assert not DataStream(50, 8, 0, draws_of(replace(CIFAR10, flip=False))).segment(0, 6)["flips"].any()
+    assert not DataStream(50, 8, 0, draws_of(CIFAR10.with_changes({"flip": False}))).segment(0, 6)["flips"].any()
 
 
 def test_imagenet_draws_the_shorter_side_between_256_and_480() -> None:

@@ -6,14 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
-from plain_vs_residual import records
-from plain_vs_residual.analysis import load_editions
-from plain_vs_residual.data.datasets import Images
 from plain_vs_residual.data.feeds import ResidentFeed
+from plain_vs_residual.data.images import Images
+from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.experiment import Claim, Experiment, Study
+from plain_vs_residual.records.edition import load_editions
+from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.training.plateau import PATIENCE, Plateau
-from plain_vs_residual.verify import verify
 from tests.conftest import InterruptedAfter, Silent
+from tests.made_up_records import read_json
 
 CPU = torch.device("cpu")
 
@@ -24,7 +25,7 @@ def study_of(networks: tuple[str, ...], *studies: Study, claims: tuple[Claim, ..
     )
 
 
-def train(suite: Any) -> list[records.RunFolder]:
+def train(suite: Any) -> list[RunFolder]:
     runs = suite.plan()
     suite.check(runs, rerun=False)
     suite.train(runs, Silent())
@@ -36,7 +37,7 @@ def test_the_rate_falls_after_ten_evaluations_without_progress() -> None:
     rates = []
     for _ in range(PATIENCE + 3):
         rates.append(plateau(0))
-        plateau.evaluated(1.0)
+        plateau.watch(1.0)
     assert rates == [0.01] * (PATIENCE + 2) + [pytest.approx(0.001)]
 
 
@@ -44,13 +45,13 @@ def test_a_plateau_goes_on_where_another_stopped() -> None:
     whole, first = Plateau(0.1), Plateau(0.1)
     losses = [3.0, 2.0, *[2.5] * 30]
     for loss in losses:
-        whole.evaluated(loss)
+        whole.watch(loss)
     for loss in losses[:9]:
-        first.evaluated(loss)
+        first.watch(loss)
     resumed = Plateau(0.1)
     resumed.restore(first.state())
     for loss in losses[9:]:
-        resumed.evaluated(loss)
+        resumed.watch(loss)
     assert resumed.state() == whole.state()
     assert resumed(0) < 0.1
 
@@ -69,9 +70,9 @@ def test_the_leader_watches_itself_and_the_other_replays_it(
     suite = make_suite(experiments=(study_of(("plain18", "residual18-A"), study, claims=(claim,)),))
     folders = train(suite)
     assert [folder.path.name.split("-")[0] for folder in folders] == ["residual18", "plain18"]
-    runs = [records.read_json(folder.run)["configuration"]["schedule"] for folder in folders]
+    runs = [read_json(folder.run)["configuration"]["schedule"] for folder in folders]
     assert runs == ["plateau", "replay"]
-    traces = [records.read_json(folder.final)["learning_rates"] for folder in folders]
+    traces = [read_json(folder.final)["learning_rates"] for folder in folders]
     assert traces[0] == traces[1]
     assert len(traces[0]) > 1
     (edition,) = load_editions(suite.results, "digits")
@@ -98,7 +99,7 @@ def test_a_plateau_run_resumes_exactly(
     with pytest.raises(KeyboardInterrupt):
         suite.train(suite.plan(), InterruptedAfter(stopped_after))
     (resumed,) = train(suite)
-    finals = [records.read_json(folder.final) for folder in (undisturbed, resumed)]
+    finals = [read_json(folder.final) for folder in (undisturbed, resumed)]
     assert finals[0]["learning_rates"] == finals[1]["learning_rates"]
     assert finals[0]["training_loss"] == finals[1]["training_loss"]
     assert undisturbed.first_iterations.read_bytes() == resumed.first_iterations.read_bytes()
@@ -119,17 +120,19 @@ def test_every_study_of_an_experiment_is_trained_and_compared(make_suite: Any) -
 def test_held_out_images_leave_the_test_images_for_the_end(make_suite: Any) -> None:
     suite = make_suite(experiments=(study_of(("plain18",), Study("split", {"split": "45k/5k"})),))
     (folder,) = train(suite)
-    run, final = records.read_json(folder.run), records.read_json(folder.final)
+    run, final = read_json(folder.run), read_json(folder.final)
     assert (run["configuration"]["num_training"], run["configuration"]["num_validation"]) == (27, 3)
-    assert sum(map(sum, final["test_confusion"])) == 12
-    wrong = 12 - sum(row[i] for i, row in enumerate(final["test_confusion"]))
+    assert final["confusion_on"] == "test"
+    assert sum(map(sum, final["confusion"])) == 12
+    wrong = 12 - sum(row[i] for i, row in enumerate(final["confusion"]))
     assert final["test_error"] == pytest.approx(100 * wrong / 12)
 
 
 def test_the_confusion_matrix_agrees_with_the_validation_error(make_suite: Any) -> None:
     (folder,) = train(make_suite("plain18"))
-    final = records.read_json(folder.final)
-    right = sum(row[i] for i, row in enumerate(final["validation_confusion"]))
+    final = read_json(folder.final)
+    right = sum(row[i] for i, row in enumerate(final["confusion"]))
+    assert final["confusion_on"] == "validation"
     assert final["validation_error"] == pytest.approx(100 * (12 - right) / 12)
 
 

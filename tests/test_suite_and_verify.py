@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 import torch
 
-from plain_vs_residual import fingerprint, records
-from plain_vs_residual.analysis import load_editions
-from plain_vs_residual.atomic import write_json
 from plain_vs_residual.data import feeds
 from plain_vs_residual.data.stream import DataStream, Draws
+from plain_vs_residual.evidence.pairing import PairCheck, summary_line, verify
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
-from plain_vs_residual.settings import SETTINGS
-from plain_vs_residual.suite import Changed
-from plain_vs_residual.training import job, loop
-from plain_vs_residual.training.schedule import Schedule
-from plain_vs_residual.verify import PairCheck, summary_line, verify
+from plain_vs_residual.records import fingerprint
+from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.edition import load_editions
+from plain_vs_residual.settings import SETTINGS, Recipe
+from plain_vs_residual.suite.suite import Changed
+from plain_vs_residual.training import run as run_module
+from plain_vs_residual.training import session
+from plain_vs_residual.training.schedule import Schedule, step
 from tests.conftest import Silent
-from tests.made_up_records import reseal
+from tests.made_up_records import read_json, reseal
 
 
 def experiment_of(*networks: str, **changes: Any) -> Experiment:
@@ -124,18 +125,16 @@ def test_a_drop_moved_by_one_iteration_is_named(
 ) -> None:
     steps = tiny_setting.with_changes({"schedule": "step", "drops": (0.5,)})
     pair = make_suite(setting=steps, experiments=(experiment_of(*network_pair),))
-    honest = loop.schedule_of
 
-    def moved(*arguments: Any) -> Schedule:
-        schedule = honest(*arguments)
-        return Schedule(schedule.base, schedule.iterations, drops=(7,))
+    def moved(recipe: Recipe, *_: Any) -> Schedule:
+        return step(recipe.learning_rate, drops=(7,))
 
-    found = train_second_differently(pair, lambda: monkeypatch.setattr(loop, "schedule_of", moved))
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(session, "schedule_of", moved))
     assert found == ("learning rate differs first at iteration 6: 0.002 against 0.02",)
 
 
 def test_one_weight_drawn_anew_is_named(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = job.build
+    honest = run_module.build
 
     def anew(*arguments: Any, **named: Any) -> Any:
         network = honest(*arguments, **named)
@@ -143,7 +142,7 @@ def test_one_weight_drawn_anew_is_named(pair: Any, monkeypatch: pytest.MonkeyPat
             network.get_submodule("layer2.0").conv1.weight[0, 0, 0, 0] += 1e-6
         return network
 
-    found = train_second_differently(pair, lambda: monkeypatch.setattr(job, "build", anew))
+    found = train_second_differently(pair, lambda: monkeypatch.setattr(run_module, "build", anew))
     assert found == ("initial values of layer2.0.conv1.weight differ",)
 
 
@@ -170,7 +169,7 @@ def test_seeds_of_one_network_trained_by_different_code_are_named(make_suite: An
     suite = make_suite(experiments=(experiment_of("plain18", "residual18-A"),), seeds=2)
     train(suite)
     for run in suite.plan()[2:]:
-        written = records.read_json(run.folder.run)
+        written = read_json(run.folder.run)
         written["sources"]["plain_vs_residual/blocks.py"] = "other"
         write_json(run.folder.run, written)
         reseal(run.folder)
@@ -185,7 +184,7 @@ def test_seeds_of_one_network_trained_by_different_code_are_named(make_suite: An
 def test_what_a_diverged_member_consumed_is_compared_as_far_as_it_came(pair: Any) -> None:
     train(pair)
     _, run = pair.plan()
-    final = records.read_json(run.folder.final)
+    final = read_json(run.folder.final)
     write_json(run.folder.final, final | {"outcome": "diverged", "iteration": 8})
     rows = run.folder.metrics.read_text().splitlines()
     run.folder.metrics.write_text("\n".join(rows[:3]) + "\n")
@@ -214,14 +213,14 @@ def test_runs_that_experiments_share_are_trained_once(make_suite: Any) -> None:
         experiment_of("plain18", "residual18-B", name="other"),
     )
     runs = make_suite(experiments=experiments).plan()
-    assert [run.job.network.name for run in runs] == ["plain18", "residual18-A", "residual18-B"]
+    assert [run.architecture.name for run in runs] == ["plain18", "residual18-A", "residual18-B"]
     assert runs[0].experiments == ("pair", "other")
 
 
 def test_work_goes_seed_by_seed_and_18_34_comes_first(make_suite: Any) -> None:
     runs = make_suite(experiments=tuple(load_experiments().values()), seeds=2).plan()
-    assert [run.job.network.name for run in runs[:4]] == ["plain18", "plain34", "residual18-A", "residual34-A"]
-    assert [run.job.seed for run in runs] == sorted(run.job.seed for run in runs)
+    assert [run.architecture.name for run in runs[:4]] == ["plain18", "plain34", "residual18-A", "residual34-A"]
+    assert [run.seed for run in runs] == sorted(run.seed for run in runs)
 
 
 def test_a_changed_setting_is_refused_with_what_differs(make_suite: Any, tiny_setting: Any) -> None:
@@ -236,40 +235,17 @@ def test_changed_source_is_refused_and_rerun_sets_the_old_run_aside(
 ) -> None:
     suite = make_suite("plain18")
     train(suite)
-    old = records.read_json(suite.plan()[0].folder.final)
+    old = read_json(suite.plan()[0].folder.final)
     hashes = fingerprint.source_hashes() | {"plain_vs_residual/blocks.py": "changed"}
-    monkeypatch.setattr("plain_vs_residual.suite.source_hashes", lambda: hashes)
+    monkeypatch.setattr("plain_vs_residual.suite.description.source_hashes", lambda: hashes)
     runs = suite.plan()
     with pytest.raises(Changed, match=r"plain_vs_residual/blocks\.py: other code"):
         suite.check(runs, rerun=False)
     (aside,) = suite.check(runs, rerun=True)
-    assert records.read_json(aside / "final.json") == old
+    assert read_json(aside / "final.json") == old
     assert not runs[0].folder.path.exists()
     suite.train(runs, Silent())
     assert runs[0].folder.finished
-
-
-def test_a_comment_changes_no_source_hash_but_a_statement_does(tmp_path: Any) -> None:
-    path = tmp_path / "module.py"
-    hashes = []
-    for text in ('"""One."""\nx = 1\n', '"""Two."""\nx = 1  # why\n', '"""One."""\nx = 2\n'):
-        path.write_text(text)
-        hashes.append(fingerprint._code_hash(path))
-    assert hashes[0] == hashes[1] != hashes[2]
-
-
-def test_every_module_that_trains_is_in_the_fingerprint() -> None:
-    names = set(fingerprint.source_hashes())
-    expected = (
-        "blocks",
-        "shortcuts",
-        "networks",
-        "data/stream",
-        "data/augmentation",
-        "training/step",
-        "training/loop",
-    )
-    assert {f"plain_vs_residual/{name}.py" for name in expected} <= names
 
 
 def test_a_study_changes_the_setting_and_sets_its_runs_apart(make_suite: Any) -> None:
@@ -277,7 +253,7 @@ def test_a_study_changes_the_setting_and_sets_its_runs_apart(make_suite: Any) ->
     suite = make_suite(experiments=(experiment_of("plain18", "residual18-A", studies={"digits": (study,)}),))
     run = suite.plan()[0]
     assert run.name.startswith("plain18-long-")
-    assert (run.job.setting.learning_rate, run.job.setting.iterations) == (0.5, 20)
+    assert (run.setting.learning_rate, run.setting.iterations) == (0.5, 20)
 
 
 def test_a_trial_counts_for_more_than_a_study(make_suite: Any) -> None:
@@ -287,7 +263,7 @@ def test_a_trial_counts_for_more_than_a_study(make_suite: Any) -> None:
     (run, _) = make_suite(
         experiments=experiments, setting=SETTINGS["digits"].with_changes(trial), trial=trial
     ).plan()
-    assert (run.job.setting.iterations, run.job.setting.evaluations) == (450, 2)
+    assert (run.setting.iterations, run.setting.evaluations) == (450, 2)
     assert run.name == "plain18-long-450-iterations-s0"
 
 
@@ -302,7 +278,7 @@ def test_other_data_splits_and_budgets_set_runs_apart(
     make_suite: Any, tiny_dataset: Any, tiny_setting: Any
 ) -> None:
     assert make_suite("plain18").variant == "12-iterations"
-    own = tiny_setting.with_changes({"iterations": 0, "epochs": 1, "split": "45k/5k"})
+    own = tiny_setting.with_changes({"iterations": None, "epochs": 1, "split": "45k/5k"})
     assert make_suite("plain18", setting=own).variant == "45k-5k"
 
 
@@ -328,7 +304,7 @@ def test_several_jobs_give_the_results_of_one(make_suite: Any, tmp_path: Any) ->
     many.train(many.plan(), Listens(), jobs=2)
     assert sorted(heard) == sorted(run.name for run in many.plan())
     for alone, beside in zip(one.plan(), many.plan(), strict=True):
-        first, second = (records.read_json(run.folder.final) for run in (alone, beside))
+        first, second = (read_json(run.folder.final) for run in (alone, beside))
         for name in ("training_loss", "validation_loss", "consumed", "learning_rates", "mean_response"):
             assert first[name] == second[name]
         assert alone.folder.responses.read_bytes() == beside.folder.responses.read_bytes()

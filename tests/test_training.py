@@ -9,28 +9,29 @@ import pytest
 import torch
 from torch import nn
 
-from plain_vs_residual import records
 from plain_vs_residual.data.datasets import load_dataset
-from plain_vs_residual.diagnostics.responses import layer_responses, with_estimated_statistics
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.networks import build
-from plain_vs_residual.settings import IMAGENET
-from plain_vs_residual.training import job
-from plain_vs_residual.training.loop import evaluation_points
-from plain_vs_residual.training.step import Totals, Trainer
-from tests.conftest import InterruptedAfter, Silent
+from plain_vs_residual.measures.responses import layer_responses, with_estimated_statistics
+from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.models import MetricsRow
+from plain_vs_residual.settings import DIGITS, IMAGENET
+from plain_vs_residual.training import run as run_module
+from plain_vs_residual.training.evaluation import Totals
+from plain_vs_residual.training.schedule import evaluation_points
+from plain_vs_residual.training.step import Trainer
+from tests.conftest import InterruptedAfter, Silent, network_of
+from tests.made_up_records import read_json
 
 CLOCKS = ["training_seconds", "evaluation_seconds"]
 
 
-def train_all(suite: Any) -> list[records.RunFolder]:
+def train_all(suite: Any) -> list[RunFolder]:
     runs = suite.plan()
     suite.check(runs, rerun=False)
     suite.train(runs, Silent())
     return [run.folder for run in runs]
 
 
-def weights_of(folder: records.RunFolder) -> dict[str, torch.Tensor]:
+def weights_of(folder: RunFolder) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = torch.load(folder.weights, weights_only=True)
     return weights
 
@@ -38,15 +39,15 @@ def weights_of(folder: records.RunFolder) -> dict[str, torch.Tensor]:
 def test_a_run_learns_and_leaves_whole_records(make_suite: Any) -> None:
     (folder,) = train_all(make_suite("residual18-A"))
     metrics = pd.read_csv(folder.metrics)
-    assert list(metrics.columns) == list(records.METRICS)
+    assert list(metrics.columns) == list(MetricsRow.model_fields)
     assert metrics["iteration"].tolist() == [4, 8, 12]
     assert metrics["training_error"].iloc[-1] < 40 < 100 * 2 / 3
-    run, final = records.read_json(folder.run), records.read_json(folder.final)
+    recorded, final = read_json(folder.run), read_json(folder.final)
     assert final["outcome"] == "finished"
     assert final["iteration"] == 12
     assert final["training_error"] == metrics["training_error"].iloc[-1]
-    assert run["parameters"] > 0 < run["multiply_adds"]
-    assert {"torch", "device", "git_commit"} <= run["environment"].keys()
+    assert recorded["parameters"] > 0 < recorded["multiply_adds"]
+    assert {"torch", "device", "git_commit"} <= recorded["environment"].keys()
     assert [entry[0] for entry in final["learning_rates"]] == list(range(12))
     assert not folder.checkpoint.exists()
     assert weights_of(folder)
@@ -80,7 +81,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert undisturbed.responses.read_bytes() == resumed.responses.read_bytes()
     assert undisturbed.weights.read_bytes() == resumed.weights.read_bytes()
-    finals = [records.read_json(folder.final) for folder in (undisturbed, resumed)]
+    finals = [read_json(folder.final) for folder in (undisturbed, resumed)]
     for name in ("consumed", "learning_rates", "training_error", "mean_response"):
         assert finals[0][name] == finals[1][name]
 
@@ -88,7 +89,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(
 def test_divergence_is_an_outcome_and_the_suite_goes_on(make_suite: Any, tiny_setting: Any) -> None:
     wild = tiny_setting.with_changes({"learning_rate": 1e30})
     folders = train_all(make_suite("plain18", "residual18-A", setting=wild))
-    finals = [records.read_json(folder.final) for folder in folders]
+    finals = [read_json(folder.final) for folder in folders]
     assert [final["outcome"] for final in finals] == ["diverged", "diverged"]
     assert all(final["iteration"] < 12 for final in finals)
 
@@ -97,13 +98,13 @@ def test_zero_learning_rate_changes_no_weight(make_suite: Any, tiny_setting: Any
     still = tiny_setting.with_changes({"learning_rate": 0.0, "weight_decay": 0.0})
     (folder,) = train_all(make_suite("plain18", setting=still))
     weights = weights_of(folder)
-    fresh = build(Network.parse("plain18"), in_channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0)
+    fresh = network_of("plain18", channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0)
     assert all(torch.equal(weights[name], value) for name, value in fresh.named_parameters())
 
 
 def test_weight_decay_reaches_every_parameter() -> None:
-    net = build(Network.parse("plain18"), in_channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0)
-    trainer = Trainer(net, momentum=0.9, weight_decay=1e-4, precision="fp32")
+    net = network_of("plain18", channels=1, num_classes=3, stem="3x3", stem_width=4, seed=0)
+    trainer = Trainer(net, DIGITS, "fp32")
     decayed = [
         p for group in trainer.optimizer.param_groups if group["weight_decay"] == 1e-4 for p in group["params"]
     ]
@@ -113,7 +114,7 @@ def test_weight_decay_reaches_every_parameter() -> None:
 
 def test_a_step_is_plain_sgd_with_momentum() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-    trainer = Trainer(net, momentum=0.9, weight_decay=0.01, precision="fp32")
+    trainer = Trainer(net, DIGITS.with_changes({"weight_decay": 0.01}), "fp32")
     images = torch.randn(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 2, 0, 1])
     weight, velocity = net[1].weight.detach().clone(), torch.zeros(3, 4)
@@ -134,7 +135,7 @@ def test_lower_precision_keeps_weights_and_statistics_in_fp32(make_suite: Any, p
     (folder,) = train_all(make_suite("residual18-A", precision=precision))
     weights = weights_of(folder)
     assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
-    assert records.read_json(folder.run)["configuration"]["precision"] == precision
+    assert read_json(folder.run)["configuration"]["precision"] == precision
 
 
 def test_errors_are_taken_evenly_and_at_the_end() -> None:
@@ -147,14 +148,14 @@ def test_totals_read_as_mean_loss_and_percent() -> None:
     totals = Totals(torch.device("cpu"))
     logits = torch.eye(10)[:4]
     totals.add(logits, torch.tensor([0, 1, 9, 9]), torch.tensor(2.0), top5=True)
-    loss, error, top5_error = totals.read()
-    assert (loss, error) == (2.0, 50.0)
-    assert 0 <= top5_error <= 50
+    errors = totals.read()
+    assert (errors.loss, errors.error) == (2.0, 50.0)
+    assert 0 <= errors.top5_error <= 50
 
 
 def test_imagenet_runs_end_to_end_on_a_generated_folder(make_suite: Any, image_folder: Path) -> None:
     setting = IMAGENET.with_changes(
-        {"image_size": 28, "batch_size": 8, "iterations": 9, "epochs": 0, "evaluations": 3, "stem_width": 4}
+        {"image_size": 28, "batch_size": 8, "iterations": 9, "epochs": None, "evaluations": 3, "stem_width": 4}
     )
     dataset = load_dataset(setting, image_folder)
     suite = make_suite("residual18-A", "plain18", setting=setting, dataset=dataset)
@@ -162,11 +163,11 @@ def test_imagenet_runs_end_to_end_on_a_generated_folder(make_suite: Any, image_f
     object.__setattr__(experiment, "networks", {"imagenet": ("plain18", "residual18-A")})
     folders = train_all(suite)
     for folder in folders:
-        final = records.read_json(folder.final)
+        final = read_json(folder.final)
         assert final["outcome"] == "finished"
         assert set(final["consumed"]) == {"indices", "crops", "flips", "sides", "colours", "pixels"}
         assert [rate for _, rate in final["learning_rates"]] == pytest.approx([0.1, 0.01, 0.001])
-    assert records.read_json(folders[0].final)["consumed"] == records.read_json(folders[1].final)["consumed"]
+    assert read_json(folders[0].final)["consumed"] == read_json(folders[1].final)["consumed"]
 
 
 def batches(num: int = 40) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -175,9 +176,7 @@ def batches(num: int = 40) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def test_layer_responses_are_the_standard_deviation_after_bn() -> None:
-    net = build(
-        Network.parse("cifar-residual8-A"), in_channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0
-    )
+    net = network_of("cifar-residual8-A", channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0)
     net = with_estimated_statistics(net, batches())
     kept: dict[str, list[torch.Tensor]] = {"bn1": [], "layer2.0.bn2": [], "layer2.0.shortcut": []}
     for name, values in kept.items():
@@ -186,21 +185,19 @@ def test_layer_responses_are_the_standard_deviation_after_bn() -> None:
         )
     rows = layer_responses(net, batches())
     pooled = {name: torch.cat(values) for name, values in kept.items()}
-    found = {(row["kind"], row["layer"]): float(str(row["value"])) for row in rows}
+    found = {(row.kind, row.layer): row.value for row in rows}
     assert found["response_std", "conv1"] == pytest.approx(pooled["bn1"].std(unbiased=False).item(), rel=1e-4)
     assert found["response_std", "layer2.0.conv2"] == pytest.approx(
         pooled["layer2.0.bn2"].std(unbiased=False).item(), rel=1e-4
     )
     rms = {name: values.square().mean().sqrt().item() for name, values in pooled.items()}
     assert found["ratio", "layer2.0"] == pytest.approx(rms["layer2.0.bn2"] / rms["layer2.0.shortcut"], rel=1e-4)
-    assert len([row for row in rows if row["kind"] == "response_std"]) == 7
-    assert len([row for row in rows if row["kind"] == "ratio"]) == 3
+    assert len([row for row in rows if row.kind == "response_std"]) == 7
+    assert len([row for row in rows if row.kind == "ratio"]) == 3
 
 
 def test_measuring_leaves_the_network_as_it_was() -> None:
-    net = build(
-        Network.parse("cifar-residual8-A"), in_channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0
-    )
+    net = network_of("cifar-residual8-A", channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     layer_responses(net, batches())
     with_estimated_statistics(net, batches())
@@ -209,9 +206,9 @@ def test_measuring_leaves_the_network_as_it_was() -> None:
 
 
 def test_an_untrained_network_responds_with_one_in_every_layer() -> None:
-    net = build(Network.parse("cifar-plain20"), in_channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0)
+    net = network_of("cifar-plain20", channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0)
     rows = layer_responses(with_estimated_statistics(net, batches()), batches())
-    assert all(float(str(row["value"])) == pytest.approx(1, abs=0.1) for row in rows)
+    assert all(row.value == pytest.approx(1, abs=0.1) for row in rows)
 
 
 def test_the_monitor_hears_of_every_iteration(make_suite: Any) -> None:
@@ -230,9 +227,9 @@ def test_nothing_is_written_before_the_network_is_built(make_suite: Any, monkeyp
     def fails(*_: Any, **__: Any) -> Iterator[Any]:
         raise RuntimeError("no network")
 
-    monkeypatch.setattr(job, "build", fails)
+    monkeypatch.setattr(run_module, "build", fails)
     suite = make_suite("plain18")
-    (run,) = suite.plan()
+    (planned,) = suite.plan()
     with pytest.raises(RuntimeError, match="no network"):
-        suite.train([run], Silent())
-    assert not run.folder.run.exists()
+        suite.train([planned], Silent())
+    assert not planned.folder.run.exists()

@@ -9,11 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.networks import StackedNetwork, build
-from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
-from plain_vs_residual.torchvision_import import torchvision
-from plain_vs_residual.weights import (
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.inspection.weights import (
     load_weights,
     network_for,
     own_name,
@@ -21,20 +19,18 @@ from plain_vs_residual.weights import (
     save_for_torchvision,
     to_torchvision,
 )
+from plain_vs_residual.networks import Network
+from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
+from tests.conftest import network_of
 
 State = dict[str, Tensor]
 DEPTHS = (18, 34, 50, 101, 152)
 CLASSES = 7
 
 
-def built(name: str, setting: Setting = IMAGENET, seed: int = 0, num_classes: int = CLASSES) -> StackedNetwork:
-    return build(
-        Network.parse(name),
-        in_channels=3,
-        num_classes=num_classes,
-        stem=setting.stem,
-        stem_width=setting.stem_width,
-        seed=seed,
+def built(name: str, setting: Setting = IMAGENET, seed: int = 0, num_classes: int = CLASSES) -> Network:
+    return network_of(
+        name, channels=3, num_classes=num_classes, stem=setting.stem, stem_width=setting.stem_width, seed=seed
     )
 
 
@@ -88,7 +84,7 @@ def test_torchvision_weights_load_strictly_give_its_outputs_and_go_back_bit_equa
     images = torch.randn(2, 3, 64, 64)
     path = tmp_path / "theirs.pth"
     torch.save(theirs.state_dict(), path)
-    identity = Network.parse(f"residual{depth}-B")
+    identity = Architecture.parse(f"residual{depth}-B")
     ours = network_for(read_weights(path), identity, IMAGENET, path)
 
     with torch.no_grad():
@@ -131,19 +127,19 @@ def test_two_networks_of_one_kind_with_other_weights_do_differ() -> None:
 )
 def test_what_torchvision_lacks_is_not_saved_for_it(tmp_path: Path, name: str, setting: Setting) -> None:
     with pytest.raises(ValueError, match="torchvision has no such network"):
-        save_for_torchvision(built(name, setting), Network.parse(name), tmp_path / "weights.pth")
+        save_for_torchvision(built(name, setting), Architecture.parse(name), tmp_path / "weights.pth")
     assert not list(tmp_path.iterdir())
 
 
 def test_stride_in_the_first_1x1_would_load_into_torchvision_but_compute_otherwise() -> None:
     with pytest.raises(ValueError, match="torchvision has no such network"):
-        to_torchvision(built("residual50-B-1x1"), Network.parse("residual50-B-1x1"))
+        to_torchvision(built("residual50-B-1x1"), Architecture.parse("residual50-B-1x1"))
 
 
 def test_a_3x3_stem_loads_under_the_setting_that_has_one(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(built("residual18-B", CIFAR10).state_dict(), path)
-    identity = Network.parse("residual18-B")
+    identity = Architecture.parse("residual18-B")
     assert network_for(read_weights(path), identity, CIFAR10, path).conv1.kernel_size == (3, 3)
     with pytest.raises(ValueError, match=r"conv1.weight \(64x3x7x7 in the network, 64x3x3x3 in the file\)"):
         network_for(read_weights(path), identity, IMAGENET, path)
@@ -158,7 +154,7 @@ def test_cifar_checkpoints_load_however_they_are_wrapped(tmp_path: Path, how: st
     network = lived_in(built(f"cifar-residual{depth}-A", CIFAR10, seed=3, num_classes=10)).eval()
     path = tmp_path / "checkpoint.th"
     torch.save(wrapped(network.state_dict(), how), path)
-    loaded = network_for(read_weights(path), Network.parse(f"cifar-residual{depth}"), CIFAR10, path).eval()
+    loaded = network_for(read_weights(path), Architecture.parse(f"cifar-residual{depth}"), CIFAR10, path).eval()
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(loaded(images), network(images))
@@ -170,7 +166,9 @@ def test_legacy_files_and_half_precision_load(tmp_path: Path) -> None:
         name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()
     }
     torch.save({"state_dict": half}, tmp_path / "old.th", _use_new_zipfile_serialization=False)
-    loaded = network_for(read_weights(tmp_path / "old.th"), Network.parse("cifar-residual20"), CIFAR10, tmp_path)
+    loaded = network_for(
+        read_weights(tmp_path / "old.th"), Architecture.parse("cifar-residual20"), CIFAR10, tmp_path
+    )
     assert loaded.fc.weight.dtype == torch.float32
     assert torch.equal(loaded.fc.weight, half["fc.weight"].float())
 
@@ -218,13 +216,15 @@ def test_what_is_missing_unexpected_and_of_another_shape_is_named() -> None:
 @pytest.mark.parametrize(("network", "words"), [("residual18-A", "more"), ("residual18-C", "fewer")])
 def test_another_shortcut_option_is_recognised(network: str, words: str) -> None:
     state = built("residual18-B").state_dict()
-    message = refused(lambda: network_for(state, Network.parse(network), IMAGENET, Path("resnet18.pth")))
+    message = refused(lambda: network_for(state, Architecture.parse(network), IMAGENET, Path("resnet18.pth")))
     assert f"{words} projections than this network: another shortcut option" in message
 
 
 def test_another_depth_names_the_first_keys_only() -> None:
     state = built("residual34-B").state_dict()
-    message = refused(lambda: network_for(state, Network.parse("residual18-B"), IMAGENET, Path("resnet34.pth")))
+    message = refused(
+        lambda: network_for(state, Architecture.parse("residual18-B"), IMAGENET, Path("resnet34.pth"))
+    )
     assert "96 unexpected: layer1.2.conv1.weight, layer1.2.bn1.weight, layer1.2.bn1.bias, ..." in message
 
 

@@ -5,34 +5,33 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.records import RunFolder
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.training.job import Job
-from plain_vs_residual.training.loop import Stopped
-from plain_vs_residual.workers import Task, WorkerDied, Workers
+from plain_vs_residual.suite.workers import WorkerDied, Workers
+from plain_vs_residual.training.loop import Monitor
+from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.session import Stopped
 
 CPU = torch.device("cpu")
 
 
-class Pretends(Task):
+def pretends(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
     """Says which process works on it; seed 1 is done at once, others work until they are asked to stop."""
-
-    def train(self, dataset: Any, monitor: Any, stops: Callable[[], bool]) -> None:
-        path = self.folder.path
-        path.with_suffix(".pid").write_text(str(os.getpid()))
-        if self.job.seed == 1:
-            return
-        while not stops():
-            time.sleep(0.01)
-        time.sleep(0.5)
-        path.with_suffix(".saved").touch()
-        raise Stopped(f"{path.name} is saved")
+    path = run.folder.path
+    path.with_suffix(".pid").write_text(str(os.getpid()))
+    if run.seed == 1:
+        return
+    while not stops():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    path.with_suffix(".saved").touch()
+    raise Stopped(f"{path.name} is saved")
 
 
 @pytest.fixture
@@ -40,8 +39,8 @@ def submit(tmp_path: Path) -> Callable[[Workers, int], int]:
     """Hands a run of a seed to the pool and returns the process that works on it."""
 
     def submitted(workers: Workers, seed: int) -> int:
-        job = Job(Network.parse("plain18"), DIGITS, seed, "fp32", CPU)
-        workers.submit(Pretends(job, RunFolder(tmp_path / f"s{seed}"), {}, []))
+        folder = RunFolder(tmp_path / f"s{seed}")
+        workers.submit(Run(Architecture.parse("plain18"), DIGITS, seed, "fp32", CPU, folder))
         path = tmp_path / f"s{seed}.pid"
         deadline = time.monotonic() + 60
         while not (path.exists() and path.read_text()):
@@ -61,7 +60,7 @@ def is_alive(pid: int) -> bool:
 
 
 def pool_of_two() -> Workers:
-    return Workers(2, {"test": None}, [CPU])  # type: ignore[dict-item]
+    return Workers(2, {"test": None}, [CPU], pretends)  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("other", [2, 1], ids=["busy", "idle"])

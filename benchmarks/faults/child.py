@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from plain_vs_residual import atomic
 from plain_vs_residual.cli import main
+from plain_vs_residual.records import atomic
 
 
 def dies() -> None:
@@ -24,7 +24,7 @@ def dies() -> None:
 
 
 class Breaks:
-    """Takes the place of :func:`plain_vs_residual.atomic.atomically`."""
+    """Takes the place of :func:`plain_vs_residual.records.atomic.atomically`."""
 
     def __init__(self, name: str, count: int, stage: str) -> None:
         self.name = name

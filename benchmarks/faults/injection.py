@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.faults.sandbox import SCRIPT, TIMEOUT, Sandbox, Surprise
-from plain_vs_residual.records import RunFolder, run_folders
+from plain_vs_residual.records.files import RunFolder, run_folders
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from plain_vs_residual.records import REPOSITORY, run_folders
+from plain_vs_residual.records.files import REPOSITORY, run_folders
 
 CLOCKS = {"training_seconds", "evaluation_seconds"}
 UNEQUAL = CLOCKS | {

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
 from plain_vs_residual.cli.options import (
     Data,
@@ -20,9 +21,9 @@ from plain_vs_residual.cli.options import (
     chosen_experiments,
 )
 from plain_vs_residual.cli.training import train
-from plain_vs_residual.experiment import FAMILY_HINT, Experiment, load_experiments
-from plain_vs_residual.publish import editions
-from plain_vs_residual.records import RESULTS, plots_folder
+from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.records.files import RESULTS, plots_folder
+from plain_vs_residual.report.publish import editions
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 app = typer.Typer(
@@ -39,7 +40,7 @@ UsageError: Any = typer.BadParameter.__base__
 
 @app.command("list")
 def list_() -> None:
-    """Shows experiments, settings and networks."""
+    """Show experiments, settings and networks."""
     print("Experiments (experiments/<name>.py)")
     for name, experiment in load_experiments().items():
         print(f"  {name:22} {experiment.title} ({experiment.paper}); {_settings_of(experiment)}")
@@ -51,7 +52,7 @@ def list_() -> None:
             f"  {setting.name:22} {setting.image_size} px, batch {setting.batch_size}, {length}, {seeds}; "
             f"{setting.expected}"
         )
-    print(f"\nNetworks\n  {FAMILY_HINT};")
+    print(f"\nNetworks\n  {ACCEPTED};")
     print("  without an option, 18 and 34 layers and the CIFAR family mean A, deeper networks B")
 
 
@@ -62,8 +63,8 @@ app.command()(train)
 def plot(
     names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
 ) -> None:
-    """Draws the figures from the records."""
-    from plain_vs_residual.figures import draw_all
+    """Draw the figures from the records."""
+    from plain_vs_residual.report.figures import draw_all
 
     experiments = chosen_experiments(names)
     for edition in editions(results, _recorded(setting), experiments):
@@ -75,8 +76,8 @@ def plot(
 def report(
     names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
 ) -> None:
-    """Draws the figures and writes report.md and report.html."""
-    from plain_vs_residual.report import write_report
+    """Draw the figures and write report.md and report.html."""
+    from plain_vs_residual.report.page import write_report
 
     for edition in editions(results, _recorded(setting), chosen_experiments(names)):
         folder = plots_folder(results, plots) / edition.name
@@ -86,9 +87,9 @@ def report(
 
 @app.command()
 def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
-    """Compares the members of every pair: data, schedule, initial weights, precision, versions, code."""
-    from plain_vs_residual.verify import summary_line
-    from plain_vs_residual.verify import verify as check
+    """Compare the members of every pair: data, schedule, initial weights, precision, versions, code."""
+    from plain_vs_residual.evidence.pairing import summary_line
+    from plain_vs_residual.evidence.pairing import verify as check
 
     differing = 0
     experiments = chosen_experiments(names)
@@ -114,8 +115,8 @@ def doctor(
     device: Device = None,
     results: ResultsFolder = RESULTS,
 ) -> None:
-    """Says whether this machine is ready for a setting, and what to do where it is not."""
-    from plain_vs_residual.doctor import examine, preferred_setting, show
+    """Say whether this machine is ready for a setting, and what to do where it is not."""
+    from plain_vs_residual.suite.doctor import examine, preferred_setting, show
 
     chosen = find_setting(setting or preferred_setting(device))
     print(f"setting {chosen.name}")
@@ -128,7 +129,7 @@ for command in (networks.describe, networks.evaluate, networks.responses, networ
 
 
 def main() -> None:
-    """Runs a command; users' mistakes are one line and exit code 2."""
+    """Run a command; users' mistakes are one line and exit code 2."""
     try:
         # What typer ends of its own accord comes back as an exit code: 0 after --help, 130 after Ctrl-C.
         if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:

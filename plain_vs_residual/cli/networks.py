@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import Data, Device
-from plain_vs_residual.experiment import Network
-from plain_vs_residual.records import REPOSITORY, plots_folder
+from plain_vs_residual.records.files import REPOSITORY, plots_folder
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 if TYPE_CHECKING:
-    from plain_vs_residual.diagnostics.foreign import Subject
+    from plain_vs_residual.inspection.foreign import Subject
 
 
 def describe(
@@ -25,17 +25,17 @@ def describe(
     ] = None,
     compare: Annotated[str | None, typer.Option(help="Another network, to be put beside it.")] = None,
 ) -> None:
-    """Shows a network layer by layer: sizes, parameters, multiply-adds, and how they come about."""
-    networks = [Network.parse(name) for name in (network, compare) if name is not None]
+    """Show a network layer by layer: sizes, parameters, multiply-adds, and how they come about."""
+    architectures = [Architecture.parse(name) for name in (network, compare) if name is not None]
     chosen = find_setting(setting) if setting is not None else None
 
     from rich.console import Console
 
-    from plain_vs_residual.diagnostics.description import describe as measure
-    from plain_vs_residual.diagnostics.layer_table import print_comparison, print_description
+    from plain_vs_residual.inspection.description import describe as measure
+    from plain_vs_residual.inspection.layer_table import print_comparison, print_description
 
     console = Console(highlight=False, markup=False)
-    first, *second = (measure(one, chosen, image_size) for one in networks)
+    first, *second = (measure(one, chosen, image_size) for one in architectures)
     if second:
         print_comparison(console, first, *second)
     else:
@@ -67,8 +67,8 @@ def evaluate(
     device: Device = None,
     precision: ForeignPrecision = "fp32",
 ) -> None:
-    """Error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
-    from plain_vs_residual.diagnostics.foreign import evaluation_text
+    """Take the error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
+    from plain_vs_residual.inspection.foreign import evaluation_text
 
     print(evaluation_text(_subject(checkpoint, network, setting, data, normalise, part, device, precision)))
 
@@ -86,8 +86,8 @@ def responses(
         Path | None, typer.Option(help="Where table and figure go; plots/responses/<checkpoint> if left out.")
     ] = None,
 ) -> None:
-    """Layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
-    from plain_vs_residual.diagnostics.foreign import measure_responses
+    """Measure the layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
+    from plain_vs_residual.inspection.foreign import measure_responses
 
     subject = _subject(checkpoint, network, setting, data, normalise, part, device, precision)
     print(measure_responses(subject, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
@@ -102,9 +102,9 @@ def inspect(
         typer.Option(help="Where tables and figure go; <plots>/<setting>/inspect/<run> if left out."),
     ] = None,
 ) -> None:
-    """What a finished run predicts: its error recomputed, errors by class, the confusion matrix."""
-    from plain_vs_residual.diagnostics.predictions import inspect_run
-    from plain_vs_residual.machine import choose_device
+    """Show what a finished run predicts: its error recomputed, errors by class, the confusion matrix."""
+    from plain_vs_residual.inspection.predictions import inspect_run
+    from plain_vs_residual.suite.machine import choose_device
 
     inspection = inspect_run(run, data, choose_device(device))
     home = inspection.home
@@ -122,8 +122,8 @@ def _subject(
     device: str | None,
     precision: str,
 ) -> "Subject":
-    from plain_vs_residual.diagnostics.foreign import open_subject
-    from plain_vs_residual.machine import choose_device, choose_precision
+    from plain_vs_residual.inspection.foreign import open_subject
+    from plain_vs_residual.suite.machine import choose_device, choose_precision
 
     where = choose_device(device)
     return open_subject(

@@ -1,12 +1,23 @@
-"""Options that several commands take, and what they mean."""
+"""Options that several commands take; those that are fields of a setting take their words from there."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from plain_vs_residual.experiment import Experiment, load_experiments
-from plain_vs_residual.settings import SETTINGS
+from plain_vs_residual.settings import SETTINGS, Setting
+
+
+def setting_option(field: str, remark: str = "") -> Any:
+    """Make the option of a setting's field.
+
+    Its range is not checked here but by the setting that it changes.
+    """
+    declared = Setting.model_fields[field]
+    words = f"{declared.description} {remark or 'If left out, the number of the setting.'}"
+    return typer.Option(f"--{field.replace('_', '-')}", help=words)
+
 
 Names = Annotated[
     list[str] | None, typer.Argument(help="Experiments, by file name; all of the setting's if left out.")
@@ -26,15 +37,18 @@ PlotsFolder = Annotated[
 Data = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="Other images: CIFAR-10's batches, or train/ and val/ (or test/), a folder a class."
+        "--data", help="Other images: CIFAR-10's batches, or train/ and val/ (or test/), one folder per class."
     ),
 ]
-Seeds = Annotated[int | None, typer.Option("--seeds", help="How many; the setting's number if left out.")]
+Seeds = Annotated[int | None, setting_option("seeds")]
+Iterations = Annotated[int | None, setting_option("iterations", "For a trial: sets its runs apart as a variant.")]
+Evaluations = Annotated[int | None, setting_option("evaluations", "For a trial on a slow machine.")]
+Split = Annotated[str, setting_option("split", " ")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
 
 
 def chosen_experiments(names: list[str] | None) -> list[Experiment]:
-    """The named experiments, or all.
+    """Load the named experiments, or all.
 
     Raises:
         ValueError: if there is none of that name.

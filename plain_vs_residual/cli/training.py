@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import (
     Data,
     Device,
+    Evaluations,
+    Iterations,
     Names,
     PlotsFolder,
     ResultsFolder,
     Seeds,
     SettingName,
+    Split,
     chosen_experiments,
 )
-from plain_vs_residual.experiment import Experiment, Network
-from plain_vs_residual.interrupt import interrupt
-from plain_vs_residual.publish import Refresher, publish
-from plain_vs_residual.records import RESULTS
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.files import RESULTS
+from plain_vs_residual.report.publish import Refresher, publish
 from plain_vs_residual.settings import Setting, default_setting, find_setting
+from plain_vs_residual.suite.interrupt import interrupt
 
 if TYPE_CHECKING:
     import torch
 
-    from plain_vs_residual.suite import Suite
+    from plain_vs_residual.suite.suite import Suite
 
 
 def train(
@@ -48,50 +52,41 @@ def train(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
     ] = False,
-    split: Annotated[
-        str, typer.Option(help="test, or 45k/5k to hold out a tenth of the training images.")
-    ] = "test",
-    iterations: Annotated[
-        int | None, typer.Option(help="Another budget, for a trial: sets its runs apart as a variant.")
-    ] = None,
-    evaluations: Annotated[
-        int | None, typer.Option(help="How often errors are taken, for a trial on a slow machine.")
-    ] = None,
+    split: Split = "test",
+    iterations: Iterations = None,
+    evaluations: Evaluations = None,
     network: Annotated[
         list[str] | None, typer.Option(help="Only this network of the experiments; can be given again.")
     ] = None,
     results: ResultsFolder = RESULTS,
     plots: PlotsFolder = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Runs at once; if left out, one a core (at most 4) on a CPU, one on a GPU.")
+        int | None,
+        typer.Option(help="Runs at once; if left out, one per core (at most 4) on a CPU, one per GPU."),
     ] = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
     report: Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")] = True,
 ) -> None:
-    """Trains what is not finished yet and keeps the report up to date; everything by default."""
-    _accept("--seeds", seeds, 1, 1000)
+    """Train what is not finished yet and keep the report up to date; everything by default."""
     _accept("--first-seed", first_seed, 0, 2**31)
-    _accept("--iterations", iterations, 1, 10**9)
-    _accept("--evaluations", evaluations, 1, 10**4)
     _accept("--jobs", jobs, 1, 256)
-    if split not in ("test", "45k/5k"):
-        raise ValueError(f"--split {split}: accepted are test and 45k/5k")
     if setting:
         find_setting(setting)
     experiments = chosen_experiments(names)
     for name in network or ():
-        Network.parse(name)
+        Architecture.parse(name)
     _writable(results)
 
     from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.machine import choose_device, choose_execution, choose_precision, share_cores
-    from plain_vs_residual.progress import SuiteProgress
-    from plain_vs_residual.suite import Suite
-    from plain_vs_residual.training.loop import Stopped
+    from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision, share_cores
+    from plain_vs_residual.suite.progress import SuiteProgress
+    from plain_vs_residual.suite.suite import Suite
+    from plain_vs_residual.training.session import Stopped
 
     chosen_device = choose_device(device)
-    trial = {name: n for name, n in (("iterations", iterations), ("evaluations", evaluations)) if n}
-    chosen = _choose_setting(setting, chosen_device).with_changes({"split": split, **trial})
+    given = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
+    given = {name: value for name, value in given.items() if value is not None}
+    chosen = _choose_setting(setting, chosen_device).with_changes(given)
     experiments = _possible(experiments, chosen.name, named=bool(names))
     only = _only(network or [], experiments, chosen.name)
     chosen_precision = choose_precision(precision, chosen_device)
@@ -103,16 +98,15 @@ def train(
         setting=chosen,
         dataset=dataset,
         results=results,
-        seeds=range(first_seed, first_seed + (seeds or chosen.seeds)),
+        seeds=range(first_seed, first_seed + chosen.seeds),
         precision=chosen_precision,
         device=chosen_device,
         execution=chosen_execution,
         deterministic=deterministic,
         only=only,
-        trial=trial,
+        trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
-    refresh = Refresher(results, plots, chosen.name, suite.variant)
-    monitor = SuiteProgress(lambda run: refresh(run.experiments) if report else None, bars=jobs == 1)
+    monitor = SuiteProgress(Refresher(results, plots, chosen.name) if report else None, bars=jobs == 1)
     _announce(suite)
     runs = suite.plan()
     signal.signal(signal.SIGTERM, interrupt)
@@ -137,7 +131,7 @@ def _accept(option: str, number: int | None, least: int, most: int) -> None:
 
 
 def _possible(experiments: list[Experiment], setting: str, *, named: bool) -> list[Experiment]:
-    """The experiments that the setting has networks for, without those that want to be named."""
+    """Choose the experiments that the setting has networks for, without those that want to be named."""
     found = [one for one in experiments if setting in one.networks and (named or setting not in one.on_request)]
     if not found:
         names = ", ".join(experiment.name for experiment in experiments)
@@ -148,7 +142,7 @@ def _possible(experiments: list[Experiment], setting: str, *, named: bool) -> li
 
 def _only(names: list[str], experiments: list[Experiment], setting: str) -> frozenset[str]:
     compared = {name for experiment in experiments for name in experiment.networks[setting]}
-    only = {Network.parse(name).name for name in names}
+    only = {Architecture.parse(name).name for name in names}
     for name in sorted(only - compared):
         raise ValueError(
             f"--network {name}: none of the chosen experiments compares it in setting {setting}; "
@@ -158,7 +152,7 @@ def _only(names: list[str], experiments: list[Experiment], setting: str) -> froz
 
 
 def _choose_setting(name: str | None, device: "torch.device") -> Setting:
-    from plain_vs_residual.machine import unused_gpu
+    from plain_vs_residual.suite.machine import unused_gpu
 
     if name is None:
         name = default_setting(device.type)
@@ -171,7 +165,7 @@ def _choose_setting(name: str | None, device: "torch.device") -> Setting:
 
 def _announce(suite: "Suite") -> None:
     from plain_vs_residual.data.datasets import split
-    from plain_vs_residual.machine import environment
+    from plain_vs_residual.suite.machine import environment
 
     device = environment(suite.device)
     dataset = split(suite.dataset, suite.setting.split)
@@ -179,11 +173,11 @@ def _announce(suite: "Suite") -> None:
     print(
         f"{suite.setting.name} on {suite.dataset.name}: {len(dataset.training):,} training and "
         f"{len(dataset.validation):,} validation images; {seeds}; "
-        f"{device['device_name']} ({suite.precision}, {suite.execution}); "
+        f"{device.device_name} ({suite.precision}, {suite.execution}); "
         f"records in {suite.results / suite.setting.name}"
     )
-    if suite.execution.startswith("compile"):
-        print("note: torch.compile takes about a minute a network the first time; later runs use its cache")
+    if suite.execution.compiled:
+        print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
     for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):
         print(f"note: {caveat}")
 

@@ -7,7 +7,7 @@ from torch import Tensor
 def crop_and_flip(
     padded: Tensor, mean: Tensor, indices: Tensor, crops: Tensor, flips: Tensor, image_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Gathers a batch of random crops, mirrored where asked, with the crop of the mean that belongs to each.
+    """Gather a batch of random crops, mirrored where asked, with the crop of the mean that belongs to each.
 
     Zero padding comes after the subtraction of the mean in the paper: image and mean are both padded with
     zeros, so that their difference is zero there.

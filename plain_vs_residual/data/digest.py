@@ -24,28 +24,28 @@ class ConsumptionDigest:
         self.weights: dict[int, Tensor] = {}
 
     def add_draws(self, draws: Draws) -> None:
-        """Adds what was drawn for one batch, on the CPU."""
+        """Add what was drawn for one batch, on the CPU."""
         for name, values in draws.items():
             previous = self.chains.get(name, "").encode()
             self.chains[name] = hashlib.sha256(previous + values.numpy().tobytes()).hexdigest()[:16]
 
     def add_pixels(self, pixels: Tensor, labels: Tensor) -> None:
-        """Adds the uint8 pixels (N, H, W, C) and int64 labels (N) of one batch, on the device and in place."""
+        """Add the uint8 pixels (N, H, W, C) and int64 labels (N) of one batch, on the device and in place."""
         checksum = self._checksum(pixels) + 31 * self._checksum(labels)
         self.pixels.mul_(1_000_003).add_(checksum)
 
     def state(self) -> dict[str, str]:
-        """Hash by name; transfers one number from the device."""
+        """Return the hashes by name; this transfers one number from the device."""
         return {**self.chains, "pixels": f"{int(self.pixels.item()) & (2**64 - 1):016x}"}
 
     def restore(self, state: dict[str, str]) -> None:
-        """Goes on from an earlier :meth:`state`."""
+        """Go on from an earlier :meth:`state`."""
         self.chains = {name: value for name, value in state.items() if name != "pixels"}
         unsigned = int(state["pixels"], 16)
         self.pixels.fill_(unsigned - 2**64 if unsigned >= 2**63 else unsigned)
 
     def _checksum(self, values: Tensor) -> Tensor:
-        """Sum of integers, each times a weight of its own place, so that order counts."""
+        """Sum integers, each times a weight of its own place, so that order counts."""
         flat = values.reshape(-1).to(torch.int32)
         if flat.numel() not in self.weights:
             # Below 2**23, so that the product with a byte fits into 31 bits.

@@ -12,24 +12,24 @@ import torch
 from torch import Generator, Tensor
 
 from plain_vs_residual.randomness import keyed_generator
-from plain_vs_residual.settings import Setting
+from plain_vs_residual.settings import Recipe
 
 Draws = dict[str, Tensor]
 Draw = Callable[[int, Generator], Tensor]
 
 
-def draws_of(setting: Setting) -> dict[str, Draw]:
-    """What is drawn for each image of a pass beside its place in the order.
+def draws_of(recipe: Recipe) -> dict[str, Draw]:
+    """Say what is drawn for each image of a pass beside its place in the order.
 
     ``crops`` are the row and column of the crop's corner: in pixels of the padded image, or, where images
     are scaled first (``imagenet``), as fractions of the room there is.
     """
 
     def flips(num: int, generator: Generator) -> Tensor:
-        return torch.randint(0, 2 if setting.flip else 1, (num,), generator=generator).bool()
+        return torch.randint(0, 2 if recipe.flip else 1, (num,), generator=generator).bool()
 
-    if setting.data != "imagenet":
-        offsets = 2 * setting.crop_padding + 1
+    if recipe.data != "imagenet":
+        offsets = 2 * recipe.crop_padding + 1
 
         def crops(num: int, generator: Generator) -> Tensor:
             return torch.randint(0, offsets, (num, 2), generator=generator)
@@ -40,8 +40,8 @@ def draws_of(setting: Setting) -> dict[str, Draw]:
         "flips": flips,
         # Shorter side in [256, 480] for a crop of 224, in proportion for other sizes (He et al., Sec. 3.4).
         "sides": lambda num, generator: torch.randint(
-            round(setting.image_size * 256 / 224),
-            round(setting.image_size * 480 / 224) + 1,
+            round(recipe.image_size * 256 / 224),
+            round(recipe.image_size * 480 / 224) + 1,
             (num,),
             generator=generator,
         ),
@@ -55,7 +55,7 @@ class DataStream:
 
     Args:
         num_images: size of the training set.
-        batch_size: images an iteration.
+        batch_size: images per iteration.
         seed: of the run.
         draws: what is drawn beside the order, by name.
     """
@@ -67,7 +67,7 @@ class DataStream:
         self.draws = draws
 
     def segment(self, start: int, stop: int) -> Draws:
-        """Everything drawn for iterations ``start`` to ``stop``.
+        """Return everything drawn for iterations ``start`` to ``stop``.
 
         Returns:
             ``indices`` int64 (stop - start, batch_size), and each further draw with the same two leading

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from plain_vs_residual.atomic import atomically, write_bytes
-from plain_vs_residual.records import RunFolder
+from plain_vs_residual.records.atomic import atomically, write_bytes
+from plain_vs_residual.records.files import RunFolder
 
 Checkpoint = dict[str, Any]
 MAGIC = b"plain-vs-residual 1\n"
 
 
 def save_checkpoint(folder: RunFolder, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint; at every moment the new or an old one is whole."""
+    """Write a checkpoint; at every moment the new one or an old one is whole."""
     content = serialised(checkpoint)
 
     def write(temporary: Path) -> None:
@@ -33,7 +33,7 @@ def save_checkpoint(folder: RunFolder, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: RunFolder) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint of a run, on the CPU, and a line for each that is damaged."""
+    """Read the newest whole checkpoint of a run, onto the CPU, and say for each damaged one what is wrong."""
     damaged: list[str] = []
     for path in (folder.checkpoint, folder.previous_checkpoint):
         if not path.exists():
@@ -57,18 +57,18 @@ def _read(path: Path) -> Checkpoint:
 
 
 def remove_checkpoints(folder: RunFolder) -> None:
-    """Takes away what a finished run needs no more."""
+    """Remove what a finished run no longer needs."""
     folder.checkpoint.unlink(missing_ok=True)
     folder.previous_checkpoint.unlink(missing_ok=True)
 
 
 def save_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Writes a state dict that ``torch.load(path, weights_only=True)`` reads."""
+    """Write a state dict that ``torch.load(path, weights_only=True)`` reads."""
     write_bytes(path, serialised(weights))
 
 
 def serialised(values: Any) -> bytes:
-    """What ``torch.save`` writes; into memory first, so that a full disk is an ``OSError`` like any other."""
+    """Return what ``torch.save`` writes; into memory first, so that a full disk is an ordinary ``OSError``."""
     buffer = io.BytesIO()
     torch.save(values, buffer)
     return buffer.getvalue()

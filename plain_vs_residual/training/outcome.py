@@ -1,84 +1,59 @@
 """What is measured and written when a run has come to its end."""
 
+import time
+from typing import Literal
+
 import torch
 
-from plain_vs_residual import records
-from plain_vs_residual.data.datasets import Dataset
-from plain_vs_residual.data.feeds import Feed, Part
-from plain_vs_residual.diagnostics.responses import NUM_IMAGES, Rows, layer_responses
+from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, mean_of
+from plain_vs_residual.records.models import FinalRecord
+from plain_vs_residual.records.store import write_final, write_rows
+from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.checkpoint import remove_checkpoints, save_weights
-from plain_vs_residual.training.job import Job
-from plain_vs_residual.training.state import RunState
-from plain_vs_residual.training.step import Trainer, autocast
+from plain_vs_residual.training.evaluation import evaluate
+from plain_vs_residual.training.session import Session
 
 
-def record_outcome(
-    job: Job,
-    dataset: Dataset,
-    folder: records.RunFolder,
-    trainer: Trainer,
-    feed: Feed,
-    state: RunState,
-    seconds: float,
-) -> None:
-    """Writes responses, weights and, last, ``final.json``; the checkpoints go.
-
-    Args:
-        job: what was trained.
-        dataset: the images.
-        folder: where the records go.
-        trainer: holds the trained network.
-        feed: holds the digest of what was consumed.
-        state: at the end of the run.
-        seconds: wall-clock time of this session.
-    """
-    with autocast(trainer.device, trainer.precision):
-        final_responses = layer_responses(trainer.network, feed.evaluation_batches("training", NUM_IMAGES))
-    rows = [{"moment": "initial", **row} for row in state.initial_responses]
-    rows += [{"moment": "final", **row} for row in final_responses]
-    records.write_rows(folder.responses, records.RESPONSES, rows)
-    if state.first_iterations:
-        records.write_rows(folder.first_iterations, records.FIRST_ITERATIONS, state.first_iterations)
-    looked_at: Part = "test" if dataset.test else "validation"
-    confusion = trainer.confusion(feed.evaluation_batches(looked_at), len(dataset.classes))
-    weights = {name: value.cpu() for name, value in trainer.network.state_dict().items()}
-    save_weights(folder.weights, weights)
-    last = state.rows[-1]
-    columns = ("training_error", "validation_error", "running_training_error", "validation_top5_error")
-    records.write_final(
-        folder,
-        {
-            "outcome": "diverged" if state.diverged else "finished",
-            "iteration": state.iteration,
-            **{name: last[name] for name in (*columns, "training_loss", "validation_loss")},
-            f"{looked_at}_confusion": confusion,
-            **({"test_error": _error(confusion)} if dataset.test else {}),
-            "mean_response": _mean(final_responses, "response_std"),
-            "mean_ratio": _mean(final_responses, "ratio"),
-            "responses_on": f"{min(NUM_IMAGES, len(dataset.training)):,} training images, evenly spaced, "
-            "no augmentation, evaluation mode",
-            "training_seconds": round(state.training_seconds, 3),
-            "evaluation_seconds": round(state.evaluation_seconds, 3),
-            "last_session_seconds": round(seconds, 3),
-            "waited_for_data_seconds": round(feed.waited_seconds, 3),
-            "images_per_second": round(state.iteration * job.setting.batch_size / state.training_seconds, 1),
-            "peak_memory_mib": _peak_memory_mib(job.device),
-            "consumed": feed.digest.state(),
-            "learning_rates": state.learning_rates,
-        },
+def record_outcome(session: Session) -> None:
+    """Write responses, weights and, last, ``final.json``; the checkpoints go."""
+    run, feed, folder, last = session.run, session.feed, session.run.folder, session.rows[-1]
+    with autocast(run.device, run.precision):
+        responses = layer_responses(session.network, feed.evaluation_batches("training", NUM_IMAGES))
+    write_rows(folder.responses, [*session.initial_responses, *responses])
+    if session.step.probed:
+        write_rows(folder.first_iterations, session.step.probed)
+    held_out = session.dataset.test is not None
+    looked_at: Literal["test", "validation"] = "test" if held_out else "validation"
+    num_classes = len(session.dataset.classes)
+    errors = evaluate(session.network, feed.evaluation_batches(looked_at), run.precision, num_classes)
+    save_weights(folder.weights, {name: value.cpu() for name, value in session.network.state_dict().items()})
+    images = f"{min(NUM_IMAGES, feed.num_training):,} training images"
+    final = FinalRecord(
+        outcome="diverged" if session.diverged else "finished",
+        iteration=session.iteration,
+        training_error=last.training_error,
+        validation_error=last.validation_error,
+        running_training_error=last.running_training_error,
+        validation_top5_error=last.validation_top5_error,
+        training_loss=last.training_loss,
+        validation_loss=last.validation_loss,
+        test_error=errors.error if held_out else None,
+        confusion=errors.confusion,
+        confusion_on=looked_at,
+        mean_response=mean_of(responses, "response_std"),
+        mean_ratio=mean_of(responses, "ratio"),
+        responses_on=f"{images}, evenly spaced, no augmentation, evaluation mode",
+        training_seconds=round(session.training_seconds, 3),
+        evaluation_seconds=round(session.evaluation_seconds, 3),
+        last_session_seconds=round(time.perf_counter() - session.opened, 3),
+        waited_for_data_seconds=round(feed.waited_seconds, 3),
+        images_per_second=round(session.iteration * run.setting.batch_size / session.training_seconds, 1),
+        peak_memory_mib=_peak_memory_mib(run.device),
+        consumed=feed.digest.state(),
+        learning_rates=session.step.learning_rates,
     )
+    write_final(folder, final)
     remove_checkpoints(folder)
-
-
-def _error(confusion: list[list[int]]) -> float:
-    """Percent of the images off the diagonal."""
-    total = sum(map(sum, confusion))
-    return 100 * (1 - sum(row[label] for label, row in enumerate(confusion)) / total)
-
-
-def _mean(rows: Rows, kind: str) -> float | None:
-    values = [float(str(row["value"])) for row in rows if row["kind"] == kind]
-    return sum(values) / len(values) if values else None
 
 
 def _peak_memory_mib(device: torch.device) -> int:

@@ -9,9 +9,12 @@ FACTOR, PATIENCE = 0.1, 10
 
 
 class Plateau:
-    """The rate of the iterations until the next evaluation.
+    """The rate of the iterations until the next evaluation, as a schedule that watches its own run.
 
     Only one member of a pair, its leader, may watch itself; the others replay what it applied.
+
+    Args:
+        base: learning rate at the start.
     """
 
     def __init__(self, base: float) -> None:
@@ -21,15 +24,15 @@ class Plateau:
     def __call__(self, iteration: int) -> float:
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def evaluated(self, validation_loss: float) -> None:
-        """Takes notice of an evaluation."""
+    def watch(self, validation_loss: float) -> None:
+        """Take the loss of an evaluation into account."""
         self._scheduler.step(validation_loss)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"rate": self(0), "scheduler": self._scheduler.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from an earlier :meth:`state`."""
+        """Go on from an earlier :meth:`state`."""
         self._optimizer.param_groups[0]["lr"] = state["rate"]
         self._scheduler.load_state_dict(state["scheduler"])

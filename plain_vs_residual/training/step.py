@@ -1,67 +1,19 @@
-"""One step of SGD and one evaluation, in a chosen precision, without waiting for the device."""
+"""One iteration: learning rate, batch, forward and backward pass, SGD; without waiting for the device."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-Precision = Literal["bf16", "fp32", "tf32", "fp16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def best_precision(device: torch.device) -> Precision:
-    """bf16 where the device computes in it, else fp32."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type == "cpu":
-        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return "bf16" if any(getattr(torch.cpu, probe, bool)() for probe in probes) else "fp32"
-    return "fp32"
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which a network computes in ``precision``; weights and BN statistics stay fp32."""
-    dtype = AUTOCAST.get(precision)
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
-
-
-class Totals:
-    """Sums over the images seen, kept on the device; reading them is the only transfer.
-
-    Attributes:
-        sums: loss, errors, top-5 errors and number of images, (4,); in double precision where the device has
-            it, so that the order of adding hardly counts.
-        last_loss: mean loss of the last batch (nats), a scalar.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-        self.last_loss = torch.full((), math.nan, device=device)
-
-    def add(self, logits: Tensor, labels: Tensor, loss: Tensor, *, top5: bool = False) -> None:
-        """Adds a batch by its logits (N, num_classes), labels (N) and mean loss."""
-        self.last_loss.copy_(loss)
-        self.sums[0] += loss * len(labels)
-        self.sums[1] += (logits.argmax(dim=1) != labels).sum()
-        if top5:
-            best = logits.topk(min(5, logits.shape[1]), dim=1).indices
-            self.sums[2] += (best != labels[:, None]).all(dim=1).sum()
-        self.sums[3] += len(labels)
-
-    def clear(self) -> None:
-        """Begins anew, in the same memory."""
-        self.sums.zero_()
-
-    def read(self) -> tuple[float, float, float]:
-        """Mean loss (nats), error and top-5 error (percent)."""
-        loss, errors, top5_errors, num = self.sums.tolist()
-        num = max(num, 1)
-        return loss / num, 100 * errors / num, 100 * top5_errors / num
+from plain_vs_residual.data.batches import Feed, Inputs
+from plain_vs_residual.measures.first_iterations import FirstIterations
+from plain_vs_residual.records.models import FirstIterationRow
+from plain_vs_residual.settings import Execution, Precision, Recipe
+from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.evaluation import Totals
+from plain_vs_residual.training.execution import executed
 
 
 class Trainer:
@@ -72,20 +24,17 @@ class Trainer:
 
     Args:
         network: on its device.
-        momentum: of SGD, no Nesterov.
-        weight_decay: on every parameter.
+        recipe: gives momentum and weight decay.
         precision: in which the network computes; weights, optimizer and BN statistics stay fp32.
         compiled: whether training passes go through ``torch.compile``; evaluation never does.
+
+    Attributes:
+        learning_rate: of the next step, a scalar on the device.
+        totals: loss and errors of the batches since they were last cleared.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        *,
-        momentum: float,
-        weight_decay: float,
-        precision: Precision,
-        compiled: bool = False,
+        self, network: nn.Module, recipe: Recipe, precision: Precision, *, compiled: bool = False
     ) -> None:
         self.network = network
         self.training_pass: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
@@ -94,23 +43,20 @@ class Trainer:
         self.totals = Totals(self.device)
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = torch.optim.SGD(
-            network.parameters(), lr=self.learning_rate, momentum=momentum, weight_decay=weight_decay, fused=True
+            network.parameters(),
+            lr=self.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
         # fp16 has too few exponent bits for small gradients; the other precisions need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, num_classes) in fp32, computed in the trainer's precision."""
-        return self._logits(self.network, images)
-
-    def _logits(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        with autocast(self.device, self.precision):
-            return network(images).float()
-
     def step(self, images: Tensor, labels: Tensor) -> None:
-        """One iteration at ``learning_rate``; adds its loss and errors to ``totals``."""
+        """Take a step at ``learning_rate`` and add its loss and errors to ``totals``."""
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self._logits(self.training_pass, images)
+        with autocast(self.device, self.precision):
+            logits = self.training_pass(images).float()
         loss = cross_entropy(logits, labels)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -118,7 +64,7 @@ class Trainer:
         self.totals.add(logits.detach(), labels, loss.detach())
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -127,7 +73,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from an earlier :meth:`state`."""
+        """Go on from an earlier :meth:`state`."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         for group in self.optimizer.param_groups:
@@ -135,28 +81,50 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.totals.sums.copy_(state["totals"])
 
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        self.network.eval()
-        with torch.inference_mode():
-            yield
-        self.network.train()
 
-    def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float, float]:
-        """Mean loss (nats), error and top-5 error (percent) in evaluation mode."""
-        totals = Totals(self.device)
-        with self._evaluating():
-            for images, labels in batches:
-                logits = self.forward(images)
-                totals.add(logits, labels, cross_entropy(logits, labels), top5=True)
-        return totals.read()
+class Step:
+    """An iteration of a run from its inputs on, and the trace of what was done.
 
-    def confusion(self, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> list[list[int]]:
-        """Number of images by label (row) and prediction (column), in evaluation mode."""
-        counts = torch.zeros(num_classes * num_classes, dtype=torch.int64, device=self.device)
-        with self._evaluating():
-            for images, labels in batches:
-                pairs = labels * num_classes + self.forward(images).argmax(dim=1)
-                counts += torch.bincount(pairs, minlength=num_classes * num_classes)
-        table: list[list[int]] = counts.reshape(num_classes, num_classes).tolist()
-        return table
+    Args:
+        trainer: takes the step.
+        feed: makes the batch.
+        rate_of: learning rate of each iteration.
+        execution: how the operations reach the device.
+        probe_iterations: of how many first iterations the scale of activations and gradients is noted.
+
+    Attributes:
+        learning_rates: trace of the applied rates, (first iteration, rate) for each.
+        probed: what was noted of the first iterations.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        feed: Feed,
+        rate_of: Callable[[int], float],
+        execution: Execution,
+        probe_iterations: int,
+    ) -> None:
+        self.trainer = trainer
+        self.rate_of = rate_of
+        self.take = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), execution)
+        self.learning_rates: list[tuple[int, float]] = []
+        self.probed: list[FirstIterationRow] = []
+        self.probe_iterations = probe_iterations
+        self.probe: FirstIterations | None = None
+
+    def __call__(self, iteration: int, inputs: Inputs) -> None:
+        """Take the step of an iteration."""
+        rate = self.rate_of(iteration)
+        self.trainer.learning_rate.fill_(rate)
+        if not self.learning_rates or self.learning_rates[-1][1] != rate:
+            self.learning_rates.append((iteration, rate))
+        probing = iteration < self.probe_iterations
+        if probing and self.probe is None:
+            self.probe = FirstIterations(self.trainer.network)
+        self.take(*inputs)
+        if self.probe and probing:
+            self.probed.append(self.probe.row(iteration, self.trainer.totals.last_loss.item()))
+        if self.probe and iteration + 1 >= self.probe_iterations:
+            self.probe.close()
+            self.probe = None

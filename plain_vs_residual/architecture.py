@@ -1,0 +1,106 @@
+"""A network's name and what it means, such as ``plain34``, ``residual50-B`` or ``cifar-residual56-A``."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["plain", "residual"]
+Family = Literal["imagenet", "cifar"]
+Option = Literal["A", "B", "C"]
+
+# He et al., Table 1; the depths of the second table are made of bottlenecks.
+BASIC_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+BOTTLENECK_STAGES = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+ACCEPTED = (
+    "accepted are plainD and residualD-A, -B or -C with D in 18, 34, 50, 101, 152 (with -1x1 at the end, the "
+    "stride of a bottleneck is in its first 1x1), "
+    "and cifar-plainD and cifar-residualD-A, -B or -C with D = 6n+2 (20, 32, 44, 56, 110, 1202)"
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network's name says of it; its width and its images belong to the setting.
+
+    Attributes:
+        kind: plain or residual.
+        depth: number of weighted layers (He et al., Table 1; 6n+2 in Sec. 4.2).
+        option: shortcut option of a residual network, None for a plain one.
+        family: the ImageNet family of Table 1 or the CIFAR family of Sec. 4.2.
+        stride_in_1x1: for 50, 101 and 152 layers: the stride is in the first 1x1 of a bottleneck, as in the
+            paper, instead of in its 3x3, as in torchvision.
+
+    Raises:
+        ValueError: if there is no such network.
+    """
+
+    kind: Kind
+    depth: int
+    option: Option | None
+    family: Family
+    stride_in_1x1: bool = False
+
+    def __post_init__(self) -> None:
+        if self.family == "imagenet" and self.depth not in BASIC_STAGES | BOTTLENECK_STAGES:
+            raise ValueError(f"network '{self.name}': no depth {self.depth} in this family; {ACCEPTED}")
+        if self.family == "cifar" and (self.depth < 8 or self.depth % 6 != 2):
+            raise ValueError(f"network '{self.name}': depth {self.depth} is not 6n+2; {ACCEPTED}")
+        if self.stride_in_1x1 and not self.bottleneck:
+            raise ValueError(f"network '{self.name}': no bottlenecks at this depth, so no -1x1; {ACCEPTED}")
+        if (self.option is None) != (self.kind == "plain"):
+            raise ValueError(
+                f"network '{self.name}': a residual network has a shortcut option, a plain one has none"
+            )
+
+    @property
+    def bottleneck(self) -> bool:
+        """Whether the blocks are bottlenecks (He et al., Table 1)."""
+        return self.family == "imagenet" and self.depth in BOTTLENECK_STAGES
+
+    @property
+    def blocks_per_stage(self) -> tuple[int, ...]:
+        """Number of blocks in each stage (He et al., Table 1 and Sec. 4.2).
+
+        >>> Architecture.parse("plain34").blocks_per_stage
+        (3, 4, 6, 3)
+        >>> Architecture.parse("cifar-plain20").blocks_per_stage
+        (3, 3, 3)
+        """
+        if self.family == "cifar":
+            return ((self.depth - 2) // 6,) * 3
+        return (BASIC_STAGES | BOTTLENECK_STAGES)[self.depth]
+
+    @property
+    def name(self) -> str:
+        """The name by which the command line and the records know the network, such as ``residual34-B``."""
+        family = "cifar-" if self.family == "cifar" else ""
+        option = f"-{self.option}" if self.option else ""
+        return f"{family}{self.kind}{self.depth}{option}{'-1x1' if self.stride_in_1x1 else ''}"
+
+    @property
+    def label(self) -> str:
+        """The paper's name, for figures and tables, such as ``plain-34`` or ``ResNet-34 B``."""
+        label = f"plain-{self.depth}" if self.kind == "plain" else f"ResNet-{self.depth} {self.option}"
+        return f"{label} (1x1 stride)" if self.stride_in_1x1 else label
+
+    @classmethod
+    def parse(cls, name: str) -> "Architecture":
+        """Read a name; without an option, bottleneck networks have B and all others A (He et al., Table 3).
+
+        >>> Architecture.parse("residual18").name, Architecture.parse("residual50").name
+        ('residual18-A', 'residual50-B')
+        >>> Architecture.parse("cifar-residual56-A").label
+        'ResNet-56 A'
+
+        Raises:
+            ValueError: if no network has that name.
+        """
+        match = re.fullmatch(r"(cifar-)?(plain|residual)([1-9][0-9]{0,3})(?:-([ABC]))?(-1x1)?", name)
+        if not match:
+            raise ValueError(f"unknown network '{name}'; {ACCEPTED}")
+        cifar, kind, depth, option, stride_in_1x1 = match.groups()
+        if kind == "plain" and option:
+            raise ValueError(f"network '{name}': a plain network has no shortcuts, so no option {option}")
+        if kind == "residual":
+            option = option or ("B" if not cifar and int(depth) in BOTTLENECK_STAGES else "A")
+        return cls(kind, int(depth), option, "cifar" if cifar else "imagenet", bool(stride_in_1x1))  # type: ignore[arg-type]

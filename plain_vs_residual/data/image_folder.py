@@ -1,0 +1,92 @@
+"""Images in folders, one per class: checked, listed, decoded."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
+from plain_vs_residual.data.images import Dataset, ImageFiles, Images
+from plain_vs_residual.settings import Recipe
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+
+
+def image_folder(folder: Path, setting: Recipe, *, in_memory: bool) -> Dataset:
+    """List or decode the images in ``folder/train/<class>/`` and ``folder/val/<class>/`` (or ``test/``).
+
+    Raises:
+        ValueError: if a folder is missing or empty, if there is only one class, if the classes of the two
+            parts differ, or if an image cannot be read.
+    """
+    if not folder.is_dir():
+        raise ValueError(
+            f"--data {folder}: no such folder; give one with train/ and val/ or test/ in it, "
+            "each with one folder per class"
+        )
+    validation_folder = next((folder / name for name in ("val", "test") if (folder / name).is_dir()), None)
+    if not (folder / "train").is_dir() or validation_folder is None:
+        raise ValueError(f"--data {folder}: needs the folders train/ and val/ (or test/), one folder per class")
+    training, classes = _image_files(folder / "train")
+    validation, validation_classes = _image_files(validation_folder)
+    if classes != validation_classes:
+        differing = sorted(set(classes) ^ set(validation_classes))
+        raise ValueError(f"--data {folder}: classes in only one of train and validation: {differing}")
+    name, caveat = folder.resolve().name, ""
+    jpeg = all(path.suffix.lower() in (".jpg", ".jpeg") for path in training.paths[:100])
+    if classes == CIFAR10_CLASSES and jpeg:
+        name = "CIFAR-10 (JPEG re-encoded)"
+        caveat = "JPEG copies of CIFAR-10 lose detail: error rates are not comparable with the original's"
+    if not in_memory:
+        return Dataset(name, classes, training, validation, caveat=caveat)
+    size = setting.image_size
+    return Dataset(name, classes, _decode(training, size), _decode(validation, size), _slug(name), caveat)
+
+
+def decode_image(path: Path) -> Image.Image:
+    """Decode the image at ``path`` in RGB.
+
+    Raises:
+        ValueError: if it cannot be read; names it.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"unreadable image {path}: {reason}; replace or delete it") from error
+
+
+def _decode(files: ImageFiles, image_size: int) -> Images:
+    def pixels(path: Path) -> np.ndarray:
+        image = decode_image(path)
+        if image.size != (image_size, image_size):
+            image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        return np.asarray(image)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        decoded = np.stack(list(pool.map(pixels, files.paths, chunksize=256)))
+    return Images(torch.from_numpy(decoded), files.labels)
+
+
+def _image_files(folder: Path) -> tuple[ImageFiles, tuple[str, ...]]:
+    classes = tuple(sorted(child.name for child in folder.iterdir() if child.is_dir()))
+    if len(classes) < 2:
+        raise ValueError(f"--data: {folder} holds {len(classes)} class folders; at least 2 are needed")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
+            raise ValueError(f"--data: {folder / name} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        paths += found
+        labels += [label] * len(found)
+    return ImageFiles(tuple(paths), torch.tensor(labels)), classes
+
+
+def _slug(name: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "images"

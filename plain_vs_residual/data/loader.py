@@ -1,0 +1,131 @@
+"""The feed of a data set on disk: worker processes decode its files (the ``imagenet`` recipe, Sec. 3.4)."""
+
+import importlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from plain_vs_residual.data.batches import Batch, Inputs, Part, evenly_spaced
+from plain_vs_residual.data.digest import ConsumptionDigest
+from plain_vs_residual.data.image_folder import decode_image
+from plain_vs_residual.data.images import Dataset, ImageFiles
+from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.settings import Recipe
+
+# torchvision's, of the ImageNet training set; eigenvalues and -vectors from Krizhevsky et al. (2012).
+CHANNEL_MEAN = (0.485, 0.456, 0.406)
+CHANNEL_STD = (0.229, 0.224, 0.225)
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
+EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+
+class LoaderFeed:
+    """Images decoded by worker processes, normalised on the device (the ``imagenet`` recipe, Sec. 3.4)."""
+
+    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> None:
+        self.recipe = recipe
+        self.device = device
+        self.files: dict[Part, Any] = {"training": dataset.training, "validation": dataset.validation}
+        self.num_training = len(dataset.training)
+        self.stream = DataStream(self.num_training, recipe.batch_size, seed, draws_of(recipe))
+        self.digest = ConsumptionDigest(device)
+        self.waited_seconds = 0.0
+        self.num_workers = (os.cpu_count() or 1) if self.num_training >= 1000 else 0
+        self.mean = torch.tensor(CHANNEL_MEAN, device=device)
+        self.std = torch.tensor(CHANNEL_STD, device=device)
+        self.components = (torch.tensor(EIGENVECTORS) * torch.tensor(EIGENVALUES)).to(device)
+        if self.num_workers:
+            transforms()  # here once, not in each worker of each evaluation
+
+    def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
+        drawn = self.stream.segment(start, stop)
+        # Plain numbers, one batch at a time: tensors would travel to the workers through shared memory.
+        keys = (
+            [
+                dict(zip(drawn, row, strict=True))
+                for row in zip(*(v[step].tolist() for v in drawn.values()), strict=True)
+            ]
+            for step in range(stop - start)
+        )
+        loader = self._loader(AugmentedFiles(self.files["training"], self.recipe.image_size), keys)
+        batches = iter(loader)
+        for step in range(stop - start):
+            clock = time.perf_counter()
+            batch = next(batches)
+            self.waited_seconds += time.perf_counter() - clock
+            self.digest.add_draws({name: values[step] for name, values in drawn.items()})
+            yield tuple(values.to(self.device, non_blocking=True) for values in (*batch, drawn["colours"][step]))
+
+    def batch(self, *inputs: Tensor) -> Batch:
+        pixels, labels, colours = inputs
+        self.digest.add_pixels(pixels, labels)
+        return self._normalise(pixels, (colours @ self.components.T)[:, None, None, :]), labels
+
+    def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
+        chosen = evenly_spaced(len(self.files[part]), limit)
+        keys = (batch.tolist() for batch in torch.split(chosen, self.recipe.batch_size))
+        for pixels, labels in self._loader(CentredFiles(self.files[part], self.recipe.image_size), keys):
+            yield self._normalise(pixels.to(self.device)), labels.to(self.device)
+
+    def _normalise(self, pixels: Tensor, colour_shift: Tensor | float = 0.0) -> Tensor:
+        return ((pixels.float() / 255 + colour_shift - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def _loader(self, files: TorchDataset[Batch], keys: Iterable[list[Any]]) -> DataLoader[Batch]:
+        return DataLoader(
+            files,
+            batch_sampler=keys,
+            num_workers=self.num_workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+
+class AugmentedFiles(TorchDataset[Batch]):
+    """Training images by what was drawn for them: scaled to a shorter side, cropped, mirrored; uint8 (H, W, C)."""
+
+    def __init__(self, files: ImageFiles, image_size: int) -> None:
+        self.files = files
+        self.image_size = image_size
+
+    def __getitem__(self, draws: dict[str, Any]) -> Batch:
+        v2, index = transforms(), draws["indices"]
+        image = v2.resize(decode_image(self.files.paths[index]), [draws["sides"]])
+        top, left = (
+            int(drawn * (length - self.image_size + 1))
+            for drawn, length in zip(draws["crops"], v2.get_size(image), strict=True)
+        )
+        image = v2.crop(image, top, left, self.image_size, self.image_size)
+        if draws["flips"]:
+            image = v2.horizontal_flip(image)
+        return _height_width_channels(image), self.files.labels[index]
+
+
+class CentredFiles(TorchDataset[Batch]):
+    """Images by index: shorter side scaled to 256 (for 224), centre crop; uint8 (H, W, C)."""
+
+    def __init__(self, files: ImageFiles, image_size: int) -> None:
+        self.files = files
+        self.image_size = image_size
+
+    def __getitem__(self, index: int) -> Batch:
+        v2 = transforms()
+        image = v2.resize(decode_image(self.files.paths[index]), [round(self.image_size * 256 / 224)])
+        image = v2.center_crop(image, [self.image_size, self.image_size])
+        return _height_width_channels(image), self.files.labels[index]
+
+
+def _height_width_channels(image: Any) -> Tensor:
+    return torch.from_numpy(np.array(image))
+
+
+def transforms() -> Any:
+    """Return torchvision's functional transforms, v2; what is random about them is drawn by the stream."""
+    from plain_vs_residual.data.torchvision_import import torchvision
+
+    return importlib.import_module(f"{torchvision.__name__}.transforms.v2.functional")

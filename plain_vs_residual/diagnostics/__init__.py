@@ -1,1 +1,0 @@
-"""What is measured on a trained or fresh network."""

@@ -1,0 +1,169 @@
+"""A verdict on each claim: differences paired by seed, 95 % t intervals, Holm's correction."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.records.edition import Edition
+
+LEVEL = 0.95
+MIN_SEEDS = 3
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say of one claim.
+
+    Attributes:
+        experiment: name of the experiment.
+        claim: the claim.
+        values: the claim's number by seed, in its column's unit.
+        mean: of the values.
+        low: lower end of the two-sided 95 % interval of the mean.
+        high: upper end.
+        p: two-sided p-value of the mean against the margin; Holm-corrected for primary claims.
+        verdict: reproduced, not reproduced or undecided.
+        reason: why it is undecided.
+        diverged: runs behind the number that diverged, and count as chance error.
+    """
+
+    experiment: str
+    claim: Claim
+    values: dict[int, float]
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    verdict: str = UNDECIDED
+    reason: str = ""
+    diverged: int = 0
+
+
+def judge(edition: Edition, experiments: Sequence[Experiment]) -> list[Verdict]:
+    """Judge every claim that the setting's networks allow, in the order of the experiments.
+
+    Args:
+        edition: the runs.
+        experiments: all there are. Experiments that wait to be named count once they have been trained.
+    """
+    verdicts = [
+        _measure(edition, experiment, claim)
+        for experiment in experiments
+        if edition.setting in experiment.networks
+        and (edition.setting not in experiment.on_request or edition.shows(experiment))
+        for claim in experiment.claims_in(edition.setting)
+    ]
+    corrected = iter(_holm([verdict.p for verdict in verdicts if verdict.claim.primary]))
+    verdicts = [replace(verdict, p=next(corrected)) if verdict.claim.primary else verdict for verdict in verdicts]
+    return [_decide(verdict, edition.setting) for verdict in verdicts]
+
+
+def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
+    """Compute the claim's number for every seed, their mean and its interval."""
+    finals = _finals_of_members(edition, experiment, claim)
+    if finals.empty:
+        return Verdict(experiment.name, claim, {})
+    values = _number_by_seed(finals, claim)
+    # Errors of a diverged run count as chance; a layer response has no such value.
+    lost = finals[finals["diverged"] & finals[claim.column].isna()]
+    verdict = Verdict(
+        experiment.name,
+        claim,
+        values,
+        reason=f"{len(lost)} diverged runs have no {claim.column.replace('_', ' ')}" if len(lost) else "",
+        diverged=int(finals[finals["seed"].isin(list(values))]["diverged"].sum()),
+    )
+    numbers = list(values.values())
+    if numbers:
+        verdict = replace(verdict, mean=float(np.mean(numbers)))
+    if len(numbers) > 1:
+        low, high, p = interval(numbers, claim.margin, _floor(edition, experiment, claim))
+        verdict = replace(verdict, low=low, high=high, p=p)
+    return verdict
+
+
+def _finals_of_members(edition: Edition, experiment: Experiment, claim: Claim) -> pd.DataFrame:
+    """Return the final rows of the runs that a claim compares, each with its ``weight`` in the contrast.
+
+    Raises:
+        ValueError: if the claim's column is not recorded.
+    """
+    finals = edition.select(edition.finals, experiment)
+    if finals.empty:
+        return finals
+    if claim.column not in finals:
+        accepted = ", ".join(finals.select_dtypes("number").columns)
+        raise ValueError(
+            f"claim '{claim.statement}': no column '{claim.column}' is recorded; there are {accepted}"
+        )
+    weights = {experiment.member(key, edition.setting): weight for key, weight in claim.contrast.items()}
+    members = list(zip(finals["network"], finals["study"], strict=True))
+    weighted = finals.assign(weight=[weights.get(member, np.nan) for member in members])
+    return weighted[weighted["weight"].notna()]
+
+
+def _number_by_seed(finals: pd.DataFrame, claim: Claim) -> dict[int, float]:
+    """Add up weight times column for every seed of which all members are there."""
+    terms = (finals["weight"] * finals[claim.column].astype(float)).groupby(finals["seed"])
+    sums, counts = terms.sum(), terms.count()
+    complete = sums[counts == len(claim.contrast)]
+    return {int(seed): float(value) for seed, value in complete.items()}  # type: ignore[call-overload]
+
+
+def interval(values: Sequence[float], margin: float, floor: float) -> tuple[float, float, float]:
+    """Compute the two-sided 95 % t interval of the mean, and the p-value against ``margin``.
+
+    Args:
+        values: one number per seed, at least two.
+        margin: the value tested against.
+        floor: the least standard deviation that is believed, because errors come in whole images.
+    """
+    num, mean = len(values), float(np.mean(values))
+    error = max(float(np.std(values, ddof=1)), floor) / math.sqrt(num)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, num - 1)) * error
+    p = 2 * float(stats.t.sf(abs(mean - margin) / error, num - 1))
+    return mean - half, mean + half, p
+
+
+def _floor(edition: Edition, experiment: Experiment, claim: Claim) -> float:
+    """Return one image in percent of those that the claim's column is about; next to nothing for other columns."""
+    run, final = next((record.run, record.final) for record in edition.of(experiment) if record.final)
+    sizes = {
+        "training_error": run.configuration.num_training,
+        "validation_error": run.configuration.num_validation,
+        "validation_top5_error": run.configuration.num_validation,
+        "test_error": sum(map(sum, final.confusion)),
+    }
+    size = sizes.get(claim.column, 0)
+    return 100 / size if size else 1e-9
+
+
+def _holm(p_values: Sequence[float]) -> list[float]:
+    """Apply Holm's step-down correction; claims without a p-value count as members of the family."""
+    order = sorted(range(len(p_values)), key=lambda index: (math.isnan(p_values[index]), p_values[index]))
+    corrected, largest = list(p_values), 0.0
+    for rank, index in enumerate(order):
+        if not math.isnan(p_values[index]):
+            largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+            corrected[index] = largest
+    return corrected
+
+
+def _decide(verdict: Verdict, setting: str) -> Verdict:
+    claim = verdict.claim
+    if setting in claim.undecidable:
+        return replace(verdict, reason=claim.undecidable[setting])
+    if verdict.reason:
+        return verdict
+    if len(verdict.values) < MIN_SEEDS:
+        return replace(verdict, reason=f"complete seeds: {len(verdict.values)}, needed: {MIN_SEEDS}")
+    if not verdict.p < 1 - LEVEL:
+        return replace(verdict, reason="the interval, corrected where primary, reaches across the margin")
+    holds = verdict.mean > claim.margin if claim.above is not None else verdict.mean < claim.margin
+    return replace(verdict, verdict=REPRODUCED if holds else NOT_REPRODUCED)

@@ -1,0 +1,1 @@
+"""Looking at one network from outside: describe, inspect, evaluate, weights from elsewhere."""

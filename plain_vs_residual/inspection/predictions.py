@@ -1,0 +1,229 @@
+"""What a finished run predicts: its recorded error checked, errors by class, the confusion matrix."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import classification_report
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.datasets import load_dataset, split
+from plain_vs_residual.data.feeds import make_feed
+from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.inspection.weights import load_weights, read_weights
+from plain_vs_residual.networks import build
+from plain_vs_residual.records.files import SET_ASIDE, RunFolder
+from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
+from plain_vs_residual.records.models import RunRecord
+from plain_vs_residual.records.store import Record, read_record, write_table
+from plain_vs_residual.report.figures.studies import draw_confusion
+from plain_vs_residual.report.figures.style import Drawn, write_figure
+from plain_vs_residual.settings import Recipe, Setting, find_setting
+from plain_vs_residual.training.evaluation import Errors, evaluate
+
+# Names of the images that a setting has without --data.
+OWN_IMAGES = ("CIFAR-10", "digits (scikit-learn)")
+# Percent: far less than one image, more than a number loses on its way through JSON.
+TOLERANCE = 1e-6
+SHOWN_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A finished run, what it predicts for its validation images, and whether its record agrees.
+
+    Attributes:
+        record: of the run.
+        classes: their names.
+        errors: recomputed.
+        remark: whether the recomputed error is the recorded one, and if not, what is different now.
+    """
+
+    record: Record
+    classes: tuple[str, ...]
+    errors: Errors
+    remark: str
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Number of images by class (row) and prediction (column)."""
+        return np.array(self.errors.confusion)
+
+    @property
+    def home(self) -> Path:
+        """Folder of the run's setting, ``results/<setting>``, for a run that was set aside as well."""
+        folder = self.record.folder.path.parent
+        return folder.parent if folder.name == SET_ASIDE else folder
+
+    @property
+    def title(self) -> str:
+        """Network, study, seed, data set and error, as above the figure."""
+        run = self.record.run
+        study = f", {run.study}" if run.study else ""
+        assert self.record.final
+        return (
+            f"{run.label}{study}, seed {run.seed}, {self.record.final.iteration:,} iterations; "
+            f"{run.dataset.name}, setting {run.setting}\n"
+            f"{self.matrix.sum():,} validation images, error {self.errors.error:.2f} %"
+        )
+
+    def report(self, *, as_table: bool = False) -> Any:
+        """Return scikit-learn's classification report as text, or by class as a dictionary."""
+        labels, predictions = (
+            np.repeat(every.ravel(), self.matrix.ravel()) for every in np.indices(self.matrix.shape)
+        )
+        return classification_report(
+            labels,
+            predictions,
+            labels=np.arange(len(self.classes)),
+            target_names=list(self.classes),
+            digits=3,
+            # A class that is never predicted has no precision: 0, as scikit-learn has it, without its warning.
+            zero_division=0,
+            output_dict=as_table,
+        )
+
+    def text(self) -> str:
+        """Return what the command ``inspect`` prints."""
+        parts = [self.title, self.remark, self.report(), "Confusion matrix (row: true class, column: prediction)"]
+        if len(self.classes) > SHOWN_CLASSES:
+            parts.append(f"{len(self.classes)} classes are too many for a screen: see confusion_matrix.csv")
+        else:
+            parts.append(self._matrix_text())
+        return "\n\n".join(parts)
+
+    def _matrix_text(self) -> str:
+        table = pd.DataFrame(self.matrix, index=list(self.classes), columns=list(self.classes))
+        if max(map(len, self.classes)) > 5:
+            # Numbers for names, else ten classes would not fit on a line.
+            table.index = pd.Index([f"{name} [{number}]" for number, name in enumerate(self.classes)])
+            table.columns = pd.Index([f"[{number}]" for number in range(len(self.classes))])
+        return str(table.to_string())
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``classification_report.csv`` and ``confusion_matrix.csv``, ``.png`` and ``.svg``."""
+        picture = write_figure(
+            partial(_heat_map, self.matrix, self.classes), self.title, folder, "confusion_matrix"
+        )
+        by_class = self.report(as_table=True)
+        # scikit-learn's one number for all classes stands in the column of F1, as in its printed report.
+        if isinstance(by_class.get("accuracy"), float):
+            by_class["accuracy"] = {"f1-score": by_class["accuracy"], "support": int(self.matrix.sum())}
+        columns = ("class", "precision", "recall", "f1-score", "support")
+        rows = [{"class": name, **numbers} for name, numbers in by_class.items()]
+        table = folder / "classification_report.csv"
+        write_table(table, columns, rows)
+        return [table, picture.with_suffix(".csv"), picture]
+
+
+def _heat_map(matrix: np.ndarray, classes: tuple[str, ...]) -> Drawn:
+    side = min(16.0, max(8.0, 4.0 + 0.85 * len(classes)))
+    figure, axes = plt.subplots(figsize=(side + 2.5, side))
+    draw_confusion(axes, matrix, classes)
+    table = pd.DataFrame(matrix, columns=list(classes))
+    table.insert(0, "true class", list(classes), allow_duplicates=True)
+    return figure, table
+
+
+def inspect_run(path: Path, data: Path | None, device: torch.device) -> Inspection:
+    """Rebuild the network and the images of a finished run and predict its validation images.
+
+    Args:
+        path: folder of the run, ``results/<setting>/<run>``.
+        data: where its images are, unless they are the setting's own.
+        device: where to compute; the precision is the recorded one.
+
+    Raises:
+        ValueError: if the folder is no run or an unfinished one, if the images are not those of the run, or
+            if the weights do not fit.
+        FileNotFoundError: if CIFAR-10 is neither here nor to be downloaded.
+    """
+    record = finished_record(path)
+    run = record.run
+    setting = recorded_setting(run)
+    state = read_weights(record.folder.weights)
+    dataset = _images_of(record, setting, data)
+    network = build(
+        Architecture.parse(run.network),
+        setting,
+        channels=dataset.channels,
+        num_classes=len(dataset.classes),
+        seed=run.seed,
+    )
+    load_weights(network, state, str(record.folder.weights))
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    feed = make_feed(dataset, setting, run.seed, device)
+    batches = feed.evaluation_batches("validation")
+    errors = evaluate(network, batches, run.configuration.precision, len(dataset.classes))
+    return Inspection(record, dataset.classes, errors, _remark(record, errors, device))
+
+
+def finished_record(path: Path) -> Record:
+    """Read the record of a finished run.
+
+    Raises:
+        ValueError: if the folder is no run, or the run is not finished.
+    """
+    folder = RunFolder(path.resolve())
+    if not folder.run.is_file():
+        raise ValueError(
+            f"{path}: no run in this folder (no {folder.run.name}); give one such as results/digits/plain18-s0"
+        )
+    if not folder.finished:
+        raise ValueError(f"{path}: this run is not finished; bash run_all.sh goes on with it")
+    if not folder.weights.is_file():
+        raise ValueError(
+            f"{path}: its {folder.weights.name} is not here (git does not keep weights); train the run anew"
+        )
+    return read_record(folder)
+
+
+def recorded_setting(run: RunRecord) -> Setting:
+    """Return the setting with which a run was trained, changes by a study included.
+
+    Raises:
+        ValueError: if there is no setting of that name.
+    """
+    return find_setting(run.setting).with_changes(run.configuration.model_dump(include=set(Recipe.model_fields)))
+
+
+def _images_of(record: Record, setting: Setting, data: Path | None) -> Dataset:
+    name, recorded = record.run.dataset.name, record.run.configuration.data_fingerprint
+    if data is None and name not in OWN_IMAGES:
+        raise ValueError(f"{record.name} was trained on {name}; give these images again: --data FOLDER")
+    dataset = split(load_dataset(setting, data), setting.split)
+    if dataset.fingerprint != recorded:
+        where = f"--data {data}" if data else f"setting {setting.name}"
+        raise ValueError(
+            f"{where}: {dataset.name} with fingerprint {dataset.fingerprint} is not what {record.name} was "
+            f"trained on: {name} with {recorded}; give the same images: --data FOLDER"
+        )
+    return dataset
+
+
+def _remark(record: Record, errors: Errors, device: torch.device) -> str:
+    """Say whether the recomputed error is the recorded one, and if not, what is different now."""
+    assert record.final
+    recorded, error = record.final.validation_error, errors.error
+    diverged = "\nnote: this run diverged" if record.final.outcome == "diverged" else ""
+    if np.isclose(error, recorded, rtol=0, atol=TOLERANCE):
+        return f"recomputed error {error:.4f} %: as recorded{diverged}"
+    images = round(abs(error - recorded) * sum(map(sum, errors.confusion)) / 100)
+    environment = record.run.environment
+    reasons = [f"{path} has changed" for path in differing_sources(record.run.sources, source_hashes())]
+    for what, before, now in (
+        ("device", environment.device, device.type),
+        ("torch", environment.torch, str(torch.__version__)),
+    ):
+        if before != now:
+            reasons.append(f"{what} was {before}, is {now}")
+    why = "; ".join(reasons) or "code, device and torch are the same: have weights or records been changed?"
+    return (
+        f"NOT as recorded: recomputed error {error:.4f} %, recorded {recorded:.4f} % "
+        f"({images} images); {why}{diverged}"
+    )

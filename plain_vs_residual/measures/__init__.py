@@ -1,0 +1,1 @@
+"""What is measured on a network while or after it trains."""

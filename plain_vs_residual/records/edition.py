@@ -1,0 +1,226 @@
+"""All runs of one setting on one data set, as records and as tables."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.files import RunFolder, run_name
+from plain_vs_residual.records.models import FirstIterationRow, MetricsRow, Model, ResponseRow
+from plain_vs_residual.records.store import Record, read_records
+
+
+@dataclass(frozen=True)
+class Edition:
+    """All runs of one setting on one data set and split: what one report is about.
+
+    Attributes:
+        setting: name of the setting.
+        variant: sets other data and splits apart; empty for the setting's own.
+        records: the runs, finished or not.
+    """
+
+    setting: str
+    variant: str
+    records: tuple[Record, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of its folder under plots/."""
+        return "-".join(filter(None, (self.setting, self.variant)))
+
+    @property
+    def dataset(self) -> str:
+        """The data set's name, as it stands in every figure."""
+        return self.records[0].run.dataset.name
+
+    @property
+    def caveats(self) -> list[str]:
+        """What a reader must know about the data set and the setting."""
+        run = self.records[0].run
+        return [text for text in (run.dataset.caveat, run.caveat) if text]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Every seed of which there is a run."""
+        return sorted({record.run.seed for record in self.records})
+
+    def needed(self, experiment: Experiment) -> list[tuple[str, str]]:
+        """List network and study of every run that an experiment needs for one seed."""
+        return [(network, study.name) for network, study in experiment.runs_in(self.setting)]
+
+    def of(self, experiment: Experiment) -> list[Record]:
+        """List the runs that belong to an experiment."""
+        needed = self.needed(experiment)
+        return [record for record in self.records if record.identity[:2] in needed]
+
+    def shows(self, experiment: Experiment) -> bool:
+        """Say whether a report shows the experiment: it has runs, and if it waits to be named, a complete seed.
+
+        An experiment that waits to be named shares runs with others; those alone do not mean that it was.
+        """
+        if self.setting not in experiment.on_request:
+            return bool(self.of(experiment))
+        finished = self._finished
+        return any(
+            all((network, study, seed) in finished for network, study in self.needed(experiment))
+            for seed in self.seeds
+        )
+
+    def missing(self, experiment: Experiment) -> list[str]:
+        """Name the runs that the experiment needs for the seeds there are, but that are not finished."""
+        return [
+            run_name(network, (study, self.variant), seed)
+            for seed in self.seeds
+            for network, study in self.needed(experiment)
+            if (network, study, seed) not in self._finished
+        ]
+
+    @cached_property
+    def _finished(self) -> set[tuple[str, str, int]]:
+        return {record.identity for record in self.records if record.final}
+
+    @cached_property
+    def finals(self) -> pd.DataFrame:
+        """A row per finished run: identity, final errors (percent), costs.
+
+        A diverged run counts as chance error and has ``diverged`` set.
+        """
+        return pd.DataFrame(self._final_rows())
+
+    def _final_rows(self) -> Iterator[dict[str, Any]]:
+        for record in self.records:
+            run, final = record.run, record.final
+            if final is None:
+                continue
+            row = {name: value for name, value in final.model_dump().items() if not isinstance(value, dict | list)}
+            if final.test_error is None:
+                del row["test_error"]
+            for name in ("network", "label", "study", "seed", "parameters", "multiply_adds"):
+                row[name] = getattr(run, name)
+            row["diverged"] = final.outcome == "diverged"
+            if row["diverged"]:
+                num_classes = len(run.dataset.classes)
+                chance = 100 * (1 - 1 / num_classes)
+                row |= dict.fromkeys({"training_error", "validation_error", "test_error"} & row.keys(), chance)
+                row["validation_top5_error"] = max(0.0, 100 * (1 - 5 / num_classes))
+            yield row
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row per evaluation of every run, with its identity."""
+        return self._tables(lambda folder: folder.metrics, MetricsRow)
+
+    @cached_property
+    def first_iterations(self) -> pd.DataFrame:
+        """A row per early iteration of every run whose study asks for it, with its identity."""
+        return self._tables(lambda folder: folder.first_iterations, FirstIterationRow)
+
+    @cached_property
+    def responses(self) -> pd.DataFrame:
+        """A row per layer and moment of every run, with its identity."""
+        return self._tables(lambda folder: folder.responses, ResponseRow)
+
+    def _tables(self, path_in: Callable[[RunFolder], Path], model: type[Model]) -> pd.DataFrame:
+        tables = []
+        for record in self.records:
+            path = path_in(record.folder)
+            if path.exists():
+                network, study, seed = record.identity
+                table = read_table(path, model)
+                tables.append(table.assign(network=network, label=record.run.label, study=study, seed=seed))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+    def select(self, table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+        """Return the rows of ``finals``, ``curves`` or ``responses`` that belong to an experiment."""
+        if table.empty:
+            return table
+        needed = set(self.needed(experiment))
+        pairs = zip(table["network"], table["study"], strict=True)
+        return table[[pair in needed for pair in pairs]]
+
+
+def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
+    """Read a CSV file of records of one kind.
+
+    Raises:
+        ValueError: if it lacks a column, or a column of numbers holds other things.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a table this suite wrote ({error})") from error
+    for column, field in model.model_fields.items():
+        if column not in table:
+            raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+        if field.annotation in (int, float) and not pd.api.types.is_numeric_dtype(table[column]):
+            raise ValueError(f"{path}: not a table this suite wrote (column '{column}' is not numbers)")
+    return table
+
+
+def load_editions(results: Path, setting: str | None = None) -> list[Edition]:
+    """Read every edition under a results folder, or those of one setting.
+
+    Raises:
+        ValueError: if there are no runs, or a file is not what this suite writes.
+    """
+    folders = [results / setting] if setting else [path for path in sorted(results.glob("*")) if path.is_dir()]
+    editions = []
+    for folder in folders:
+        if folder.name == "reference" and setting is None:
+            continue
+        read = read_records(folder)
+        for variant in sorted({record.run.dataset.variant for record in read}):
+            chosen = tuple(record for record in read if record.run.dataset.variant == variant)
+            first: dict[tuple[str, str, int], Record] = {}
+            for record in chosen:
+                same = first.setdefault(record.identity, record)
+                if same is not record:
+                    raise ValueError(f"{same.folder.path} and {record.folder.path} are the same run; keep one")
+            editions.append(Edition(folder.name, variant, chosen))
+    if not editions:
+        wanted = f" of setting '{setting}'" if setting else ""
+        raise ValueError(f"no runs{wanted} in {results}; train some first: bash run_all.sh")
+    return editions
+
+
+def summary(edition: Edition, experiment: Experiment) -> pd.DataFrame:
+    """Summarise the experiment, a row per network and study in its order: mean, standard deviation, seeds.
+
+    Columns: network, study, label, n, diverged, then ``<column>_mean`` and ``<column>_sd`` of the errors
+    (percent), parameters, multiply_adds and ``images_per_second`` (median).
+    """
+    chosen = edition.select(edition.finals, experiment)
+    rows = []
+    for network, study in edition.needed(experiment):
+        runs = chosen
+        if not chosen.empty:
+            runs = chosen[(chosen["network"] == network) & (chosen["study"] == study)]
+        if runs.empty:
+            rows.append({"network": network, "study": study, "label": None, "n": 0, "diverged": 0})
+            continue
+        row = {
+            "network": network,
+            "study": study,
+            "label": runs["label"].iloc[0],
+            "n": len(runs),
+            "diverged": int(runs["diverged"].sum()),
+            "parameters": runs["parameters"].iloc[0],
+            "multiply_adds": runs["multiply_adds"].iloc[0],
+            "images_per_second": runs["images_per_second"].median(),
+        }
+        for column in (
+            "training_error",
+            "validation_error",
+            "validation_top5_error",
+            "mean_response",
+            "mean_ratio",
+        ):
+            values = pd.to_numeric(runs[column])
+            row |= {f"{column}_mean": values.mean(), f"{column}_sd": values.std()}
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,141 @@
+"""Whether a recorded run is the one that would be trained now: the same configuration, images and code.
+
+The code that counts is every module of this package that training imports, directly or through others, but
+for those that EXEMPT names. Imports no torch.
+"""
+
+import ast
+import hashlib
+import io
+import token as kinds
+import tokenize
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+from plain_vs_residual.records.models import RunDescription
+
+PACKAGE = Path(__file__).parent.parent
+TRAINING = PACKAGE / "training" / "loop.py"
+EXEMPT = {
+    "settings.py": "its values are in the configuration, and a new setting changes no other",
+    "records": "writes down what was measured, and what it writes is sealed",
+}
+
+
+@cache
+def source_hashes() -> dict[str, str]:
+    """Hash the code of every module that determines the numbers, by its path in the repository."""
+    modules = (path for path in sorted(imported_by(TRAINING)) if not exempt(path))
+    hashes = {path: hash_of(code(path.read_text(encoding="utf-8"))) for path in modules}
+    return {path.relative_to(PACKAGE.parent).as_posix(): value for path, value in hashes.items()}
+
+
+def exempt(path: Path) -> bool:
+    """Say whether EXEMPT names a module or the folder that it is in."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] in EXEMPT
+
+
+def imported_by(path: Path) -> set[Path]:
+    """Find a module of this package and all others of it that it imports, directly or through others."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        found.add(module)
+        waiting += imports_of(module)
+    return found
+
+
+def imports_of(path: Path) -> Iterator[Path]:
+    """Find the modules of this package that a module's import statements name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            first, *rest = name.split(".")
+            target = PACKAGE.joinpath(*rest)
+            if first == PACKAGE.name and rest and target.with_suffix(".py").is_file():
+                yield target.with_suffix(".py")
+
+
+def code(source: str) -> str:
+    """Return what a program does: without comments, docstrings and blank space, the same on every Python.
+
+    Text is cut out of the source by position, because the same program is printed in other words by another
+    Python. Where an own module is imported from is cut out as well, so that a file can be moved.
+
+    >>> code("x = 1  # one") == code("x  =  1")
+    True
+    >>> code("if x:\\n  y()\\nz()") == code("if x:\\n  y()\\n  z()")
+    False
+    """
+    lines = source.splitlines(keepends=True)
+    # What is left of each logical line, in words that its tokens' own text cannot contain.
+    words: list[str] = []
+    statement: list[str] = []
+    f_strings: list[tuple[int, int]] = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        name = kinds.tok_name[token.type]
+        if name in ("FSTRING_START", "TSTRING_START"):
+            f_strings.append(token.start)
+        elif name in ("FSTRING_END", "TSTRING_END"):
+            start = f_strings.pop()
+            if not f_strings:  # one word, as older Pythons have it
+                statement.append(_between(lines, start, token.end))
+        elif f_strings or name in ("COMMENT", "NL", "ENDMARKER"):
+            continue
+        elif name in ("INDENT", "DEDENT"):
+            words.append(name)
+        elif name == "NEWLINE":
+            words += _meaning(statement)
+            statement = []
+        else:
+            statement.append(token.string)
+    return "\n".join(words)
+
+
+def _meaning(statement: list[str]) -> list[str]:
+    alone = statement[0].lower() if len(statement) == 1 else ""
+    if alone.endswith(("'", '"')) and not alone.startswith(("f", "rf", "t", "rt")):
+        return []  # a docstring, or any other text on its own
+    if statement[:1] == ["from"] and statement[1] == PACKAGE.name:
+        statement = ["from", PACKAGE.name, *statement[statement.index("import") :]]
+    return [" ".join(statement)]
+
+
+def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    (first, left), (last, right) = start, end
+    if first == last:
+        return lines[first - 1][left:right]
+    return "".join([lines[first - 1][left:], *lines[first : last - 1], lines[last - 1][:right]])
+
+
+def hash_of(values: object) -> str:
+    """Hash text or plain values (SHA-256, first 16 digits)."""
+    text = values if isinstance(values, str) else repr(values)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differing_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Name the modules whose code differs; one that was moved without a change does not."""
+    removed = Counter(before.values()) - Counter(now.values())
+    added = Counter(now.values()) - Counter(before.values())
+    changed = [path for path, value in now.items() if added[value]]
+    gone = [path for path, value in before.items() if removed[value] and path not in now]
+    return [*changed, *gone]
+
+
+def differences(recorded: RunDescription, now: RunDescription) -> list[str]:
+    """Say what differs between two records in configuration and sources; nothing if they are the same run."""
+    old, new = (record.configuration.model_dump() for record in (recorded, now))
+    found = [f"{name}: {old[name]} before, {new[name]} now" for name in new if old[name] != new[name]]
+    found += [f"{path}: other code" for path in differing_sources(recorded.sources, now.sources)]
+    return found

@@ -1,0 +1,168 @@
+"""What the records hold, field by field with its type: models of the JSON files, columns of the CSV files."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from plain_vs_residual.settings import Execution, Precision, Recipe
+
+Confusion = list[list[int]]
+
+
+class Model(BaseModel):
+    """What all records have in common: fields of exactly the stated types, and no others."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class DatasetRecord(Model):
+    """The images of a run."""
+
+    name: str
+    caveat: str
+    variant: str = Field(description="Sets the runs apart from those on the setting's own images and budget.")
+    classes: list[str]
+
+
+class Environment(Model):
+    """The machine and the versions."""
+
+    python: str
+    torch: str
+    torchvision: str
+    numpy: str
+    platform: str
+    device: str
+    device_name: str
+    cuda: str | None
+    cudnn: int | None
+    threads: int
+    git_commit: str | None
+    git_changes: bool
+
+
+class Configuration(Recipe):
+    """A recipe resolved for one run (its ``iterations`` are a number), and everything else that was chosen.
+
+    Two runs of equal configuration and equal sources are the same run.
+    """
+
+    network: str
+    seed: int
+    num_training: int = Field(description="Images trained on.")
+    num_validation: int = Field(description="Images evaluated on.")
+    data_fingerprint: str
+    precision: Precision
+    execution: Execution
+    deterministic: bool
+    replayed_rates: str | None = Field(None, description="Hash of the leader's rates, for the schedule replay.")
+
+
+class Resumption(Model):
+    """When and where a stopped run went on."""
+
+    iteration: int
+    started: str
+    environment: Environment
+
+
+class RunDescription(Model):
+    """What is known of a run before its network is built."""
+
+    network: str
+    label: str = Field(description="The network's name in figures.")
+    setting: str
+    study: str
+    seed: int
+    dataset: DatasetRecord
+    caveat: str
+    departures: list[str]
+    configuration: Configuration
+    sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
+    environment: Environment
+    started: str
+
+
+class RunRecord(RunDescription):
+    """``run.json``: what was to be done, by what and on what."""
+
+    parameters: int
+    multiply_adds: int
+    initial_parameters: dict[str, str] = Field(description="Shape and hash of every initial parameter.")
+    resumed: list[Resumption]
+    checksum: str = ""
+
+
+class FinalRecord(Model):
+    """``final.json``: what came out. Errors in percent, losses in nats, both at the last iteration."""
+
+    outcome: Literal["finished", "diverged"]
+    iteration: int
+    training_error: float
+    validation_error: float
+    running_training_error: float
+    validation_top5_error: float
+    training_loss: float
+    validation_loss: float
+    test_error: float | None = Field(None, description="Where validation images are held out of the training set.")
+    confusion: Confusion = Field(description="Images by class (row) and prediction (column).")
+    confusion_on: Literal["validation", "test"]
+    mean_response: float | None
+    mean_ratio: float | None = Field(description="Mean of F(x) over x; None for a plain network.")
+    responses_on: str
+    training_seconds: float
+    evaluation_seconds: float
+    last_session_seconds: float
+    waited_for_data_seconds: float
+    images_per_second: float
+    peak_memory_mib: int
+    consumed: dict[str, str] = Field(description="Hashes of the order, crops, flips and pixels consumed.")
+    learning_rates: list[tuple[int, float]] = Field(description="Applied rates: first iteration and rate of each.")
+    files: dict[str, str] = Field({}, description="SHA-256 of the run's other files.")
+    checksum: str = ""
+
+
+class MetricsRow(Model):
+    """A row of ``metrics.csv``: errors in percent, losses in nats.
+
+    The running error and loss are means over the augmented batches since the row before; the others are clean:
+    over all images, without augmentation, in evaluation mode.
+    """
+
+    iteration: int
+    epoch: float
+    learning_rate: float
+    running_training_loss: float
+    running_training_error: float
+    training_loss: float
+    training_error: float
+    validation_loss: float
+    validation_error: float
+    validation_top5_error: float
+    training_seconds: float
+    evaluation_seconds: float
+    consumed: str
+
+
+class ResponseRow(Model):
+    """A row of ``responses.csv``, see :func:`plain_vs_residual.measures.responses.layer_responses`."""
+
+    moment: Literal["initial", "final"]
+    kind: Literal["response_std", "ratio"]
+    order: int
+    layer: str
+    value: float
+
+
+class FirstIterationRow(Model):
+    """A row of ``first_iterations.csv``: root mean squares, except the loss and the norm of the whole gradient."""
+
+    iteration: int
+    loss: float
+    input: float
+    conv1: float
+    bn1: float
+    logits: float
+    conv1_gradient: float
+    conv1_weight: float
+    gradient_norm: float

@@ -1,0 +1,164 @@
+"""Writes and reads the records of runs, sealed so that later damage shows."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from plain_vs_residual.records.atomic import write_json, write_text
+from plain_vs_residual.records.files import RunFolder, run_folders
+from plain_vs_residual.records.models import FinalRecord, Model, RunRecord
+from plain_vs_residual.settings import explained
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run as it was recorded; ``final`` is None while it is unfinished."""
+
+    folder: RunFolder
+    run: RunRecord
+    final: FinalRecord | None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.folder.name
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """Network, study and seed: unique among the runs of one setting on one data set."""
+        return self.run.network, self.run.study, self.run.seed
+
+
+def write_run(folder: RunFolder, run: RunRecord) -> None:
+    """Write ``run.json`` with its own SHA-256: until the run is finished nothing else vouches for it."""
+    write_json(folder.run, sealed(run.model_dump(mode="json")))
+
+
+def write_final(folder: RunFolder, final: FinalRecord) -> None:
+    """Write ``final.json`` with the SHA-256 of the run's other files and of itself."""
+    others = (folder.run, folder.metrics, folder.responses, folder.first_iterations, folder.weights)
+    files = {path.name: _sha256(path.read_bytes()) for path in others if path.exists()}
+    write_json(folder.final, sealed(final.model_dump(mode="json") | {"files": files}))
+
+
+def write_rows(path: Path, rows: Sequence[Model]) -> None:
+    """Write records of one kind as a CSV file, a row each, atomically and whole."""
+    write_table(path, tuple(type(rows[0]).model_fields), [row.model_dump() for row in rows])
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a CSV file atomically."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_run(folder: RunFolder) -> RunRecord:
+    """Read ``run.json``.
+
+    Raises:
+        ValueError: if it is not what this suite writes, or no longer what it wrote.
+    """
+    return _read(folder.run, RunRecord)
+
+
+def read_final(folder: RunFolder) -> FinalRecord:
+    """Read ``final.json``.
+
+    Raises:
+        ValueError: if it is not what this suite writes, or no longer what it wrote.
+    """
+    return _read(folder.final, FinalRecord)
+
+
+def read_record(folder: RunFolder) -> Record:
+    """Read one run.
+
+    Raises:
+        ValueError: if a file is not what this suite writes, or no longer what it wrote; names it.
+    """
+    record = _read_json_files(folder)
+    if damaged := _damaged_files(record, weights=False):
+        raise ValueError(f"{damaged[0]}; delete its folder, or train it anew with --rerun")
+    return record
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Read every run under ``results/<setting>/``.
+
+    Raises:
+        ValueError: as :func:`read_record`.
+    """
+    return [read_record(run_folder) for run_folder in run_folders(folder)]
+
+
+def damage(folder: RunFolder, *, weights: bool = False) -> list[str]:
+    """Say for each file of a run that is not what was written what is wrong with it, a line per file.
+
+    Args:
+        folder: the run's.
+        weights: whether to look at the weights too, which takes longer, and which records kept in git lack.
+    """
+    try:
+        record = _read_json_files(folder)
+    except ValueError as error:
+        return [str(error)]
+    return _damaged_files(record, weights=weights)
+
+
+def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to the content of a JSON file the SHA-256 of everything else in it."""
+    unsealed = {name: value for name, value in values.items() if name != "checksum"}
+    return {**unsealed, "checksum": _sha256(json.dumps(unsealed, sort_keys=True).encode())}
+
+
+def _read_json_files(folder: RunFolder) -> Record:
+    return Record(folder, read_run(folder), read_final(folder) if folder.finished else None)
+
+
+def _read(path: Path, model: type[AnyModel]) -> AnyModel:
+    advice = "delete its folder to train this run anew"
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: missing; {advice}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); {advice}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: a JSON object was expected; {advice}")
+    try:
+        record = model.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {explained(error)}; {advice}") from None
+    if values.get("checksum") != sealed(values)["checksum"]:
+        raise ValueError(f"{path}: damaged, its content does not match its checksum; {advice}")
+    return record
+
+
+def _damaged_files(record: Record, *, weights: bool) -> list[str]:
+    found = []
+    for name, written in record.final.files.items() if record.final else ():
+        path = record.folder.path / name
+        if path == record.folder.weights and not weights:
+            continue
+        if not path.exists():
+            found.append(f"{path}: missing")
+        elif _sha256(path.read_bytes()) != written:
+            found.append(f"{path}: damaged, it does not match its SHA-256 in final.json")
+    return found
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,70 @@
+"""Figures, each with the CSV of what is drawn; drawn from records alone."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.report.figures.paper import (
+    cifar_curves,
+    depth_curves,
+    final_errors,
+    shortcut_options,
+    training_and_test,
+)
+from plain_vs_residual.report.figures.responses import layer_responses
+from plain_vs_residual.report.figures.studies import (
+    confusion,
+    error_and_loss,
+    first_iterations,
+    input_scaling_grid,
+)
+from plain_vs_residual.report.figures.style import Drawn, write_figure
+
+# Drawn as a line, the mean over seeds, in a band, their range.
+CURVES = (depth_curves, cifar_curves, training_and_test, shortcut_options, layer_responses, error_and_loss)
+OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations)
+FIGURES: dict[str, Callable[[Edition, Experiment], Drawn]] = {
+    function.__name__: function for function in (*CURVES, *OTHERS)
+}
+
+
+def draw_all(edition: Edition, experiments: Iterable[Experiment], folder: Path) -> list[Path]:
+    """Draw every experiment of which there is a run; returns the PNG files in the order of the experiments."""
+    return [
+        draw(edition, experiment, name, folder)
+        for experiment in experiments
+        if edition.shows(experiment)
+        for name in experiment.figures
+    ]
+
+
+def draw(edition: Edition, experiment: Experiment, name: str, folder: Path) -> Path:
+    """Draw one figure of an experiment as PNG, SVG and CSV; returns the PNG's path.
+
+    Raises:
+        ValueError: if there is no figure of that name.
+    """
+    if name not in FIGURES:
+        raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
+    make = partial(FIGURES[name], edition, experiment)
+    return write_figure(make, _caption(edition, experiment, name), folder, figure_stem(experiment, name))
+
+
+def figure_stem(experiment: Experiment, name: str) -> str:
+    """Return the file name of a figure, without its ending: the experiment's own for its first figure."""
+    return experiment.name if name == experiment.figures[0] else f"{experiment.name}-{name}"
+
+
+def _caption(edition: Edition, experiment: Experiment, name: str) -> str:
+    finals = edition.select(edition.finals, experiment)
+    counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
+    seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    plural = "s" if counts != {1} else ""
+    shown = " (mean and range)" if max(counts) > 1 and FIGURES[name] in CURVES else ""
+    parts = [f"{edition.dataset}, setting {edition.setting}", f"{seeds} seed{plural}{shown}"]
+    run, study = edition.records[0].run, experiment.studies_in(edition.setting)[0]
+    # A study has another budget than the one of which the setting warns.
+    caveats = (study.reason or run.caveat, run.dataset.caveat)
+    return "; ".join([*parts, *(caveat.split(":")[0] for caveat in caveats if caveat)])

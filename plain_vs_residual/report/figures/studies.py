@@ -1,0 +1,201 @@
+"""Figures of the studies beside the paper's own: grids, losses, confusion."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined
+
+SHOWN_CLASSES = 20
+
+
+def error_and_loss(edition: Edition, experiment: Experiment) -> Drawn:
+    """Error and loss against epochs: thin = training, bold = validation; dotted: the learning rate's drops."""
+    figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
+    curves = edition.select(edition.curves, experiment)
+    drawn = []
+    for axes, quantity, unit in ((panels[0], "error", "%"), (panels[1], "loss", "nats")):
+        for name, colour in zip(experiment.networks[edition.setting], COLOURS, strict=False):
+            label = Architecture.parse(name).label
+            runs = curves[curves["network"] == name] if not curves.empty else curves
+            if runs.empty:
+                axes.plot([], [], color=colour, label=f"{label}: not run")
+                continue
+            for part, width in (("training", THIN), ("validation", BOLD)):
+                column = f"{part}_{quantity}"
+                table = runs.groupby("epoch")[column].agg(["mean", "min", "max", "count"])
+                axes.plot(table.index, table["mean"], color=colour, linewidth=width, label=f"{label}, {part}")
+                axes.fill_between(table.index, table["min"], table["max"], color=colour, alpha=0.12, linewidth=0)
+                drawn.append(table.reset_index().assign(network=name, column=column))
+            rates = runs[runs["seed"] == runs["seed"].min()]
+            for epoch in rates["epoch"][rates["learning_rate"].diff() < 0]:
+                axes.axvline(epoch, color=colour, linestyle=":", linewidth=1)
+        axes.set(xlabel="epoch", ylabel=f"{quantity} ({unit})", title=quantity)
+        axes.set_ylim(bottom=0)
+        axes.legend()
+    return figure, joined(drawn)
+
+
+def confusion(edition: Edition, experiment: Experiment) -> Drawn:
+    """Confusion matrices at the end, all seeds together: row = label, column = prediction, percent of the row."""
+    names = experiment.networks[edition.setting]
+    figure, panels = plt.subplots(1, len(names), figsize=(9 * len(names), 8), squeeze=False)
+    drawn = []
+    for axes, name in zip(panels[0], names, strict=True):
+        summed = confusion_matrix(edition, experiment, name)
+        label = Architecture.parse(name).label
+        if summed is None:
+            axes.text(0.5, 0.5, f"{label}: not run", ha="center", transform=axes.transAxes)
+            axes.set_axis_off()
+            continue
+        matrix, classes, part = summed
+        draw_confusion(axes, matrix, classes)
+        axes.set_title(f"{label}, {part} images")
+        for row, counts in zip(classes, matrix, strict=True):
+            drawn.append(pd.DataFrame({"network": name, "label": row, "predicted": classes, "images": counts}))
+    return figure, joined(drawn)
+
+
+def draw_confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str]) -> None:
+    """Draw counts in the cells, the share of the true class as colour; pairs never confused stay empty.
+
+    Args:
+        axes: where.
+        matrix: number of images by label (row) and prediction (column).
+        classes: their names.
+    """
+    legible = len(classes) <= SHOWN_CLASSES
+    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    sns.heatmap(
+        share,
+        ax=axes,
+        annot=np.where(matrix > 0, matrix.astype(str), "") if legible else None,
+        fmt="",
+        annot_kws={"fontsize": 18},
+        # White for none, darker for more: readable without colour as well.
+        cmap="Blues",
+        # Confusions of a few percent would look like none on a linear scale.
+        norm=PowerNorm(0.4, vmin=0, vmax=100),
+        linecolor="0.85",
+        square=True,
+        linewidths=1 if legible else 0,
+        cbar_kws={"label": "share of the true class (%)", "ticks": [0, 1, 5, 20, 50, 100], "shrink": 0.8},
+        xticklabels=list(classes) if legible else "auto",
+        yticklabels=list(classes) if legible else "auto",
+    )
+    axes.set_xlabel("predicted class", labelpad=12)
+    axes.set_ylabel("true class", labelpad=12)
+    short = max(map(len, classes)) <= 3
+    axes.tick_params(axis="x", rotation=0 if short or not legible else 45)
+    axes.tick_params(axis="y", rotation=0)
+
+
+def confusion_matrix(
+    edition: Edition, experiment: Experiment, network: str
+) -> tuple[np.ndarray, list[str], str] | None:
+    """Add up images by class (row) and prediction (column) over all seeds; None where the network was not run.
+
+    Returns:
+        The counts, the classes, and which images they are of.
+    """
+    finals = [(r.run, r.final) for r in edition.of(experiment) if r.final and r.run.network == network]
+    if not finals:
+        return None
+    counts = np.sum([np.array(final.confusion) for _, final in finals], axis=0)
+    run, final = finals[0]
+    return counts, run.dataset.classes, final.confusion_on
+
+
+def input_scaling_grid(edition: Edition, experiment: Experiment) -> Drawn:
+    """Training error at the end of every combination, mean over seeds; D marks runs that diverged."""
+    figure, axes = plt.subplots(figsize=(11, 7))
+    finals = edition.select(edition.finals, experiment)
+    studies = experiment.studies_in(edition.setting)
+    rows, columns = (list(dict.fromkeys(map(say, studies))) for say in (_pixels, _start))
+    values = np.full((len(rows), len(columns)), np.nan)
+    words = np.full(values.shape, "not run", dtype=object)
+    drawn = []
+    for study in studies:
+        runs = finals[finals["study"] == study.name] if not finals.empty else finals
+        if runs.empty:
+            continue
+        place = rows.index(_pixels(study)), columns.index(_start(study))
+        values[place] = runs["training_error"].mean()
+        diverged = int(runs["diverged"].sum())
+        words[place] = f"{values[place]:.1f}" + (f"\nD x {diverged}" if diverged else "")
+        drawn.append(runs[["network", "study", "seed", "training_error", "validation_error", "diverged"]])
+    sns.heatmap(
+        values,
+        ax=axes,
+        annot=words,
+        fmt="",
+        cmap="cividis_r",
+        vmin=0,
+        linewidths=2,
+        xticklabels=columns,
+        yticklabels=rows,
+        cbar_kws={"label": "training error at the end (%)"},
+        annot_kws={"fontsize": 17},
+    )
+    for row, column in np.argwhere(np.isnan(values)):
+        axes.text(column + 0.5, row + 0.5, "not run", ha="center", va="center")
+    axes.set(xlabel="learning rate", ylabel="pixels", title="training error (%)")
+    axes.tick_params(axis="y", rotation=0)
+    return figure, joined(drawn)
+
+
+def _pixels(study: Study) -> str:
+    """Say how a study scales its pixels."""
+    mean = "mean subtracted" if study.changes["subtract_mean"] else "raw"
+    return f"{study.changes['pixel_range']}\n{mean}"
+
+
+def _start(study: Study) -> str:
+    """Say at which learning rate a study starts, and how."""
+    return (
+        f"{study.changes['learning_rate']:g}\n{'warm-up' if study.changes['warm_up_iterations'] else 'no warm-up'}"
+    )
+
+
+def first_iterations(edition: Edition, experiment: Experiment) -> Drawn:
+    """Scale (RMS) in the first iterations, without warm-up: what BN takes out again, and what is left."""
+    quantities = {
+        "conv1": "output of conv1 (RMS)",
+        "bn1": "the same after BN (RMS)",
+        "conv1_gradient": "gradient of conv1 (RMS)",
+        "gradient_norm": "norm of the whole gradient",
+        "logits": "logits (RMS)",
+        "loss": "loss (nats)",
+    }
+    studies = [
+        study for study in experiment.studies_in(edition.setting) if not study.changes["warm_up_iterations"]
+    ]
+    colours = dict(zip(dict.fromkeys(map(_pixels, studies)), COLOURS, strict=False))
+    rates = sorted(study.changes["learning_rate"] for study in studies)
+    lines = dict(zip(dict.fromkeys(rates), ("--", "-"), strict=True))
+    figure, panels = plt.subplots(2, 3, figsize=(17, 10), sharex=True)
+    table = edition.select(edition.first_iterations, experiment)
+    drawn = []
+    for axes, (column, title) in zip(panels.flat, quantities.items(), strict=True):
+        for study in studies:
+            rate, pixels = study.changes["learning_rate"], _pixels(study)
+            words = f"{pixels.replace(chr(10), ', ')}, {rate:g}"
+            runs = table[table["study"] == study.name] if not table.empty else table
+            if runs.empty:
+                axes.plot([], [], lines[rate], color=colours[pixels], label=f"{words}: not run")
+                continue
+            means = runs.groupby("iteration")[column].mean()
+            axes.plot(means.index, means, lines[rate], color=colours[pixels], linewidth=2, label=words)
+            drawn.append(means.rename("value").reset_index().assign(study=study.name, quantity=column))
+        axes.set(title=title, xlabel="iteration", yscale="log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure, joined(drawn)

@@ -1,0 +1,133 @@
+"""The page that says what came out: report.md, and report.html with its pictures inside it."""
+
+import base64
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.pairing import summary_line, verify
+from plain_vs_residual.evidence.verdicts import Verdict, judge
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.atomic import write_text
+from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.report.figures import FIGURES, draw, figure_stem
+from plain_vs_residual.report.tables import (
+    class_tables,
+    error_table,
+    machine_table,
+    paper_is_comparable,
+    plain,
+    time_table,
+    verdict_table,
+)
+
+TEMPLATES = Environment(
+    loader=PackageLoader("plain_vs_residual.report"),
+    autoescape=select_autoescape(["html.j2"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+TEMPLATES.filters |= {"plain": plain, "verdict_table": verdict_table}
+
+
+def write_report(
+    edition: Edition,
+    experiments: Sequence[Experiment],
+    folder: Path,
+    *,
+    names: Collection[str] | None = None,
+) -> list[Path]:
+    """Draw the figures of an edition and write ``report.md`` and ``report.html`` beside them.
+
+    Args:
+        edition: the runs.
+        experiments: all there are: Holm's correction counts their primary claims, whatever the page shows.
+        folder: where everything goes.
+        names: experiments to be shown; all of which there are runs if left out.
+
+    Returns:
+        The two paths, HTML last.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = [one for one in experiments if edition.shows(one) and (not names or one.name in names)]
+    for experiment in shown:
+        for name in experiment.figures:
+            draw(edition, experiment, name, folder)
+    text = _markdown(edition, shown, judge(edition, experiments))
+    write_text(folder / "report.md", text)
+    write_text(folder / "report.html", _html(text, f"Plain vs residual: {edition.name}", folder))
+    return [folder / "report.md", folder / "report.html"]
+
+
+def _markdown(edition: Edition, shown: Sequence[Experiment], verdicts: Sequence[Verdict]) -> str:
+    names = {experiment.name for experiment in shown}
+    studies = (
+        f"{experiment.title}: {reason}." for experiment in shown for reason in _reasons(edition, experiment)
+    )
+    finals = edition.finals
+    seconds = 0.0 if finals.empty else (finals["training_seconds"] + finals["evaluation_seconds"]).sum()
+    return TEMPLATES.get_template("page.md.j2").render(
+        edition=edition,
+        primary=[verdict for verdict in verdicts if verdict.claim.primary and verdict.experiment in names],
+        sections=[_section(edition, experiment, verdicts) for experiment in shown],
+        departures=[*edition.records[0].run.departures, *dict.fromkeys(studies)],
+        machines=machine_table(edition),
+        times=time_table(edition),
+        minutes=seconds / 60,
+    )
+
+
+def _section(edition: Edition, experiment: Experiment, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Collect what the page says of one experiment."""
+    comparable = paper_is_comparable(edition, experiment)
+    paper = (f"{Architecture.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items())
+    return {
+        "experiment": experiment,
+        "notebook": _notebook(experiment),
+        "reasons": _reasons(edition, experiment),
+        "figures": list(_figures(experiment)),
+        "errors": error_table(edition, experiment),
+        "paper": "" if comparable else ", ".join(paper),
+        "class_tables": list(class_tables(edition, experiment)) if "classes" in experiment.table else [],
+        "missing": edition.missing(experiment),
+        "verdicts": [verdict for verdict in verdicts if verdict.experiment == experiment.name],
+        "pairing": summary_line(verify(edition, experiment)),
+    }
+
+
+def _notebook(experiment: Experiment) -> str:
+    """Return the experiment's docstring without its title line and its commands."""
+    paragraphs = re.split(r"\n\s*\n", experiment.notebook)[1:]
+    kept = [text for text in paragraphs if not text.startswith(("    ", "Cost:"))]
+    return "\n\n".join(" ".join(text.split()) for text in kept)
+
+
+def _reasons(edition: Edition, experiment: Experiment) -> list[str]:
+    reasons = (study.reason for study in experiment.studies_in(edition.setting))
+    return [reason for reason in dict.fromkeys(reasons) if reason]
+
+
+def _figures(experiment: Experiment) -> Iterator[dict[str, str]]:
+    for name in experiment.figures:
+        first_line = (FIGURES[name].__doc__ or "").split("\n")[0]
+        yield {"stem": figure_stem(experiment, name), "words": first_line}
+
+
+def _html(markdown: str, title: str, folder: Path) -> str:
+    """Return the page with its pictures inside it; raw HTML in the text is shown, not obeyed."""
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+    body = str(renderer.render(markdown))
+
+    def embedded(match: "re.Match[str]") -> str:
+        picture = folder / match[1]
+        return f'src="data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"'
+
+    body = re.sub(r'src="([\w.-]+\.png)"', embedded, body)
+    return TEMPLATES.get_template("page.html.j2").render(title=title, body=body)

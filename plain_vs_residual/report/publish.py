@@ -1,0 +1,77 @@
+"""Which editions are drawn, and when: at the end, and now and then while runs end.
+
+Imports pandas and matplotlib only once something is to be drawn.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.records.files import plots_folder
+
+if TYPE_CHECKING:
+    from plain_vs_residual.records.edition import Edition
+
+# Drawing takes seconds from the runs that are trained meanwhile.
+REFRESH_SECONDS = 240.0
+
+
+def editions(results: Path, setting: str | None, experiments: Sequence[Experiment]) -> "list[Edition]":
+    """Read the recorded editions that hold a run of the experiments.
+
+    Raises:
+        ValueError: if there is no such folder, or no such run in it.
+    """
+    from plain_vs_residual.records.edition import load_editions
+
+    if not results.is_dir():
+        raise ValueError(f"--results {results}: no such folder; train some runs first: bash run_all.sh")
+    found = load_editions(results, setting)
+    chosen = [edition for edition in found if any(edition.of(experiment) for experiment in experiments)]
+    if not chosen:
+        names = ", ".join(experiment.name for experiment in experiments)
+        there = ", ".join(edition.name for edition in found)
+        raise ValueError(f"no runs of {names} in {results}, only others of {there}; train some first")
+    return chosen
+
+
+def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
+    """Draw the figures and write the reports of a setting.
+
+    Args:
+        results: where the records are.
+        plots: where figures go; beside ``results`` if None.
+        setting: which one.
+
+    Returns:
+        The paths of the reports.
+    """
+    from plain_vs_residual.report.page import write_report
+
+    experiments = list(load_experiments().values())
+    reports = []
+    for edition in editions(results, setting, experiments):
+        reports += write_report(edition, experiments, plots_folder(results, plots) / edition.name)
+    return reports
+
+
+class Refresher:
+    """Keeps the reports of a setting up to date while its runs are trained, without drawing all the time."""
+
+    def __init__(self, results: Path, plots: Path | None, setting: str) -> None:
+        self.results = results
+        self.plots = plots
+        self.setting = setting
+        self.last = time.monotonic()
+
+    def __call__(self) -> None:
+        """Draw everything, unless that was done a short while ago."""
+        if time.monotonic() - self.last < REFRESH_SECONDS:
+            return
+        try:
+            publish(self.results, self.plots, self.setting)
+        except (ValueError, OSError) as error:
+            print(f"note: the report could not be refreshed ({error}); training goes on")
+        self.last = time.monotonic()

@@ -1,0 +1,209 @@
+"""The tables of a report, as Markdown."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_fscore_support
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.verdicts import Verdict
+from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.records.edition import Edition, summary
+from plain_vs_residual.report.figures.studies import confusion_matrix
+
+Row = Any  # of a pandas table
+TRAINING, VALIDATION, SEEDS = "training error (%)", "validation error (%)", "seeds"
+UNITS = {"training_error": "points", "validation_error": "points", "mean_response": ""}
+
+
+def error_table(edition: Edition, experiment: Experiment) -> str:
+    """Tabulate final errors of every network, mean and spread over seeds, and what else is asked for."""
+    table = summary(edition, experiment)
+    several = len(experiment.studies_in(edition.setting)) > 1
+    labels = [
+        _label(f"{row['network']}@{row['study']}" if several else row["network"]) for _, row in table.iterrows()
+    ]
+    not_run = {TRAINING: "not run", VALIDATION: "not run", SEEDS: "0"}
+    columns = {"network": labels} | {
+        heading: [cell(row) if row["n"] else not_run.get(heading, "") for _, row in table.iterrows()]
+        for heading, cell in _columns(edition, experiment, table).items()
+    }
+    return _notes(edition, experiment) + markdown_table(list(columns), list(zip(*columns.values(), strict=True)))
+
+
+def _columns(edition: Edition, experiment: Experiment, table: pd.DataFrame) -> dict[str, Callable[[Row], str]]:
+    """Return how to write each column of an experiment's table, by its heading."""
+    columns: dict[str, Callable[[Row], str]] = {
+        TRAINING: lambda row: _spread(row, "training_error"),
+        VALIDATION: lambda row: _spread(row, "validation_error"),
+        SEEDS: _seeds,
+    }
+    if paper_is_comparable(edition, experiment):
+        paper = {network: f"{error:.2f}" for network, error in experiment.paper_errors.items()}
+        columns[f"paper ({experiment.paper_data}, test error %)"] = lambda row: paper.get(row["network"], "")
+    if edition.setting == "imagenet":
+        columns["validation top-5 error (%)"] = lambda row: _spread(row, "validation_top5_error")
+    if "responses" in experiment.table:
+        columns["mean response"] = lambda row: _spread(row, "mean_response", 3)
+        columns["mean F(x) / x"] = lambda row: _spread(row, "mean_ratio", 3)
+    if "costs" in experiment.table:
+        plain_rows = [row for _, row in table.iterrows() if row["n"] and _kind(row) == "plain"]
+        columns["parameters"] = lambda row: f"{row['parameters']:,.0f}"
+        columns["multiply-adds (M)"] = lambda row: f"{row['multiply_adds'] / 1e6:,.1f}"
+        columns["training images per second"] = lambda row: f"{row['images_per_second']:,.0f}"
+        baseline = plain_rows[0]["images_per_second"] if plain_rows else None
+        columns["time against plain"] = lambda row: (
+            f"{baseline / row['images_per_second']:.2f}x" if baseline else ""
+        )
+    return columns
+
+
+def _kind(row: Row) -> str:
+    return Architecture.parse(row["network"]).kind
+
+
+def _seeds(row: Row) -> str:
+    return str(row["n"]) + (f" ({row['diverged']} diverged, counted as chance)" if row["diverged"] else "")
+
+
+def _notes(edition: Edition, experiment: Experiment) -> str:
+    notes = "Mean ± standard deviation over seeds.\n\n"
+    if "costs" in experiment.table:
+        notes += "Speed is the median over the runs of this table, measured while they trained.\n\n"
+    if "responses" in experiment.table:
+        finals = edition.select(edition.finals, experiment)
+        where = finals["responses_on"].iloc[0] if not finals.empty else ""
+        notes += (
+            f"Responses and ratios on {where}; at initialisation with BN statistics estimated on these images.\n\n"
+        )
+    return notes
+
+
+def _label(key: str) -> str:
+    """Return the paper's name of a network, with the study behind it in ``network@study``."""
+    network, _, study = key.partition("@")
+    return Architecture.parse(network).label + (f" ({study})" if study else "")
+
+
+def paper_is_comparable(edition: Edition, experiment: Experiment) -> bool:
+    """Say whether the paper's numbers stand beside ours: only for the same data, split and budget."""
+    return bool(experiment.paper_errors) and edition.name == "cifar10" and edition.dataset == experiment.paper_data
+
+
+def class_tables(edition: Edition, experiment: Experiment) -> Iterator[str]:
+    """Tabulate precision, recall and F1 of each class for every network, all seeds together."""
+    for network in experiment.networks[edition.setting]:
+        summed = confusion_matrix(edition, experiment, network)
+        if summed is None:
+            continue
+        matrix, classes, part = summed
+        labels, predictions = np.indices(matrix.shape).reshape(2, -1)
+        measures = precision_recall_fscore_support(
+            labels, predictions, sample_weight=matrix.ravel(), labels=range(len(classes)), zero_division=0
+        )
+        published = experiment.published_classes if set(classes) == set(experiment.published_classes) else {}
+        heads = ["class", "precision", "recall", "F1"] + ["article: precision", "recall"] * bool(published)
+        rows = [
+            [plain(name), *(f"{measure[place]:.2f}" for measure in measures[:3])]
+            + [f"{number:.2f}" for number in published.get(name, ())]
+            for place, name in enumerate(classes)
+        ]
+        accuracy = np.trace(matrix) / max(matrix.sum(), 1)
+        yield f"**{Architecture.parse(network).label}** on the {part} images: accuracy {accuracy:.4f}.\n"
+        yield markdown_table(heads, rows)
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """Tabulate what was claimed and what came out."""
+    rows = []
+    for verdict in verdicts:
+        claim, unit = verdict.claim, UNITS.get(verdict.claim.column, "")
+        marks = ", primary" if claim.primary else ""
+        decided = f"**{verdict.verdict}**" + (f" ({plain(verdict.reason)})" if verdict.reason else "")
+        if verdict.diverged:
+            decided += f"; {verdict.diverged} diverged runs count as chance error"
+        rows.append(
+            [
+                plain(claim.statement) + marks,
+                f"{formula(claim)} {'>' if claim.above is not None else '<'} {claim.margin:g} {unit}".strip(),
+                _number(verdict.mean),
+                "" if math.isnan(verdict.low) else f"{_number(verdict.low)} to {_number(verdict.high)}",
+                "" if math.isnan(verdict.p) else f"{verdict.p:.2g}",
+                str(len(verdict.values)),
+                decided,
+            ]
+        )
+    return markdown_table(["claim", "number per seed", "mean", "95 % interval", "p", "seeds", "verdict"], rows)
+
+
+def formula(claim: Claim) -> str:
+    """Put the claim's number into words, such as ``training error: plain-34 - plain-18``."""
+    text = ""
+    for name, weight in claim.contrast.items():
+        sign = "-" if weight < 0 else "+"
+        text += f" {sign} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{_label(name)}"
+    return f"{claim.column.replace('_', ' ')}: {text.removeprefix(' + ').strip()}"
+
+
+def _spread(row: Row, column: str, digits: int = 2) -> str:
+    mean, sd = row[f"{column}_mean"], row[f"{column}_sd"]
+    if pd.isna(mean):
+        return ""
+    return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:+.3g}" if abs(value) < 0.1 else f"{value:+.2f}"
+
+
+def machine_table(edition: Edition) -> str:
+    """Tabulate on which machines and with which versions the runs were trained."""
+    machines: Counter[tuple[str, ...]] = Counter()
+    for record in edition.records:
+        environment, configuration = record.run.environment, record.run.configuration
+        machines[
+            f"{environment.device_name} ({environment.device}, {environment.threads} threads)",
+            f"{configuration.precision}, {configuration.execution}",
+            f"Python {environment.python}, torch {environment.torch}, torchvision {environment.torchvision}",
+            f"{environment.git_commit}{' with changes' if environment.git_changes else ''}",
+        ] += 1
+    rows = [[*machine, str(number)] for machine, number in machines.items()]
+    return markdown_table(["device", "precision", "versions", "commit", "runs"], rows)
+
+
+def time_table(edition: Edition) -> str:
+    """Tabulate time, speed and memory of the finished runs; empty if there are none."""
+    finals = edition.finals
+    if finals.empty:
+        return ""
+    rows = [
+        [
+            f"{network}{f' ({study})' if study else ''}",
+            f"{runs['training_seconds'].mean():,.1f}",
+            f"{runs['evaluation_seconds'].mean():,.1f}",
+            f"{runs['images_per_second'].median():,.0f}",
+            f"{runs['peak_memory_mib'].max():,}",
+            str(len(runs)),
+        ]
+        for (network, study), runs in finals.groupby(["network", "study"], sort=False)
+    ]
+    return markdown_table(
+        ["run", "training (s)", "evaluation (s)", "images per second", "peak memory (MiB)", "seeds"], rows
+    )
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table of plain cells."""
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def plain(text: str) -> str:
+    """Return text that Markdown shows as it is: names of data sets and networks come from outside."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)

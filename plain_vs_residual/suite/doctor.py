@@ -1,0 +1,246 @@
+"""Whether this machine is ready for a setting: what was found, and what to do where it is not enough."""
+
+import importlib
+import os
+import platform
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.records.files import REPOSITORY, run_folders
+from plain_vs_residual.records.store import damage
+from plain_vs_residual.settings import IMAGE_KINDS, Setting, default_setting
+from plain_vs_residual.suite.locks import LOCKS, holder, is_locked
+
+if TYPE_CHECKING:
+    import torch
+
+    from plain_vs_residual.networks import Network
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; ``fix`` is empty where nothing is wrong."""
+
+    what: str
+    found: str
+    fix: str = ""
+
+
+def examine(
+    setting: Setting, data: Path | None, results: Path, device_name: str | None, seeds: int
+) -> Iterator[Finding]:
+    """Look at everything that ``train`` with the same options would need.
+
+    Args:
+        setting: what would be trained.
+        data: other images, as ``--data``.
+        results: where records would go.
+        device_name: as ``--device``; the best there is if None.
+        seeds: how many.
+    """
+    yield from _versions()
+    imported = [_imports(module) for module in ("torch", "plain_vs_residual.data.torchvision_import")]
+    yield from imported
+    if not any(finding.fix for finding in imported):
+        yield from _device(setting, device_name)
+        yield _data(setting, data)
+        yield _disk(setting, results, seeds)
+    yield _writable(results)
+    yield from _records(results / setting.name)
+
+
+def preferred_setting(device_name: str | None) -> str:
+    """Return the setting that ``train`` takes when none is named."""
+    try:
+        from plain_vs_residual.suite.machine import choose_device
+
+        return default_setting(choose_device(device_name).type)
+    except Exception:  # a broken installation can raise anything; it is named among the findings
+        return default_setting("cpu")
+
+
+def _versions() -> Iterator[Finding]:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python = project["requires-python"]
+    wanted = "" if platform.python_version() in SpecifierSet(python) else "PYTHON=/path/to/python3 bash run_all.sh"
+    yield Finding("Python", f"{platform.python_version()} (needed: {python})", wanted)
+    for line in project["dependencies"]:
+        requirement = Requirement(line)
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            installed = "missing"
+        if installed == "missing" or not requirement.specifier.contains(installed, prereleases=True):
+            yield Finding(
+                requirement.name, f"{installed} (needed: {line})", "bash run_all.sh sets up a .venv with it"
+            )
+
+
+def _imports(module: str) -> Finding:
+    name = module.rpartition(".")[2].removesuffix("_import")
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a broken installation can raise anything
+        return Finding(name, f"cannot be imported: {error}", f"python -m pip install --force-reinstall {name}")
+    return Finding(name, f"{version(name)}, can be imported")
+
+
+def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
+    from plain_vs_residual.suite.machine import (
+        all_devices,
+        choose_device,
+        choose_execution,
+        choose_precision,
+        compiler,
+        environment,
+        unused_gpu,
+    )
+
+    try:
+        device = choose_device(name)
+    except ValueError as error:
+        yield Finding("device", str(error), "leave --device out, or name one that is here")
+        return
+    precision = choose_precision(None, device)
+    execution = choose_execution(None, device, precision)
+    number = f"{len(all_devices(device))} x " if device.type == "cuda" else ""
+    what = f"{number}{environment(device).device_name} ({device.type}), {precision}, {execution}"
+    remedy = "install the torch build for its CUDA version (https://pytorch.org/get-started/locally)"
+    yield Finding("device", f"{what}; {unused}" if (unused := unused_gpu()) else what, remedy if unused else "")
+    yield Finding("compiler", f"{compiler() or 'none'} (only --execution compile needs one)")
+    yield _memory(setting, device)
+
+
+def _memory(setting: Setting, device: "torch.device") -> Finding:
+    import torch
+
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+    wanted = largest_network_bytes(setting)
+    fix = "" if free >= wanted else "a device with more memory, fewer --jobs, or another --setting"
+    return Finding("memory", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.1f} GiB needed for one run", fix)
+
+
+def _free_memory() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def largest_network_bytes(setting: Setting) -> int:
+    """Estimate the need of the largest network: weights, gradients, momentum, and in fp32 what a batch keeps."""
+    return max(_network_bytes(setting, network) for network in _networks(setting))
+
+
+@cache
+def _networks(setting: Setting) -> "list[Network]":
+    """Build without values every network that the setting's experiments train without being named."""
+    from plain_vs_residual.networks import abstract
+
+    names = {
+        Architecture.parse(name)
+        for experiment in load_experiments().values()
+        if setting.name in experiment.networks and setting.name not in experiment.on_request
+        for name in experiment.networks[setting.name]
+    }
+    channels, num_classes = IMAGE_KINDS[setting.data]
+    return [abstract(name, setting, channels=channels, num_classes=num_classes) for name in names]
+
+
+def _network_bytes(setting: Setting, network: "Network") -> int:
+    import torch
+    from torch import nn
+
+    from plain_vs_residual.networks import num_parameters
+
+    elements = 0
+
+    def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal elements
+        elements += output.numel()
+
+    hooks = [
+        module.register_forward_hook(count)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+    ]
+    size = setting.input_size
+    network(torch.empty(1, network.conv1.in_channels, size, size, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    return 4 * (3 * num_parameters(network) + setting.batch_size * elements)
+
+
+def _data(setting: Setting, data: Path | None) -> Finding:
+    from plain_vs_residual.data.datasets import load_dataset
+
+    try:
+        dataset = load_dataset(setting, data)
+    except (ValueError, OSError) as error:
+        return Finding("data", str(error), "see the README, CIFAR-10 without a download")
+    counts = f"{len(dataset.training):,} training and {len(dataset.validation):,} validation images"
+    return Finding("data", f"{dataset.name}: {counts}, {len(dataset.classes)} classes")
+
+
+def _writable(results: Path) -> Finding:
+    folder = _existing_parent(results)
+    if os.access(folder, os.W_OK | os.X_OK) and folder.is_dir():
+        return Finding("results", f"{results} can be written")
+    return Finding("results", f"{results} cannot be written", "--results DIR names another folder")
+
+
+def _disk(setting: Setting, results: Path, seeds: int) -> Finding:
+    from plain_vs_residual.networks import num_parameters
+
+    free = shutil.disk_usage(_existing_parent(results)).free
+    sizes = [num_parameters(network) for network in _networks(setting)]
+    # Weights of every run; weights and momentum, three times over, of the one that is saved; records, figures.
+    wanted = 4 * (seeds * sum(sizes) + 6 * max(sizes)) + 50 * 2**20
+    fix = "" if free >= wanted else "make room, or --results DIR on another disk"
+    return Finding("disk", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.2f} GiB needed", fix)
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+
+
+def _records(folder: Path) -> Iterator[Finding]:
+    runs = run_folders(folder)
+    finished = [run for run in runs if run.finished]
+    damaged = [line for run in runs for line in damage(run, weights=True)]
+    yield Finding(
+        "records", f"{len(finished)} finished and {len(runs) - len(finished)} unfinished runs in {folder}"
+    )
+    for line in damaged:
+        yield Finding("records", line, "--rerun sets the run aside and trains it anew")
+    held = [path.stem for path in sorted((folder / LOCKS).glob("*.json")) if is_locked(folder / path.stem)]
+    for name in held:
+        yield Finding("lock", f"{name} is being trained by {holder(folder / name)}", "wait for it, or stop it")
+    if not held:
+        yield Finding("lock", "no other suite is training here")
+
+
+def show(findings: Iterator[Finding], say: Callable[[str], None]) -> bool:
+    """Say each finding, and return whether all is well."""
+    ready = True
+    for finding in findings:
+        mark = "PROBLEM" if finding.fix else "ok"
+        say(f"{mark:8}{finding.what}: {' '.join(finding.found.split())}")
+        if finding.fix:
+            ready = False
+            say(f"{'':8}-> {finding.fix}")
+    return ready

@@ -1,0 +1,154 @@
+"""The machine a run takes place on: its device, and what the record says of it."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from plain_vs_residual.records.models import Environment
+from plain_vs_residual.settings import Execution, Precision
+from plain_vs_residual.training.arithmetic import best_precision
+from plain_vs_residual.training.execution import best_execution
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device asked for, or CUDA where it can be used, else the CPU.
+
+    Raises:
+        ValueError: if there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"--device {name}: accepted are cpu, cuda, cuda:N and mps")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            why = unused_gpu() or f"{count} CUDA devices are here"
+            raise ValueError(f"--device {name}: torch {torch.__version__} cannot use it ({why}); try --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"--device {name}: no Metal device here; try --device cpu")
+    return device
+
+
+def all_devices(device: torch.device) -> list[torch.device]:
+    """List every device that ``device`` stands for: ``cuda`` without a number means all GPUs of the machine."""
+    if device.type != "cuda" or device.index is not None:
+        return [device]
+    return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+
+
+def num_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_cores(jobs: int | None, device: torch.device) -> int:
+    """Say how many runs to train at once, and give each its share of the cores.
+
+    The networks of a laptop are too thin for several threads: two runs of one thread finish sooner than one
+    run of two, and lose less where another program wants a core. On GPUs it is one run per device.
+    """
+    cores = num_cores()
+    if jobs is None:
+        jobs = min(cores, 4) if device.type == "cpu" else len(all_devices(device))
+    if device.type == "cpu":
+        torch.set_num_threads(max(1, cores // jobs))
+    return jobs
+
+
+def choose_precision(name: str | None, device: torch.device) -> Precision:
+    """Return the precision asked for, or the best that the device computes in.
+
+    Raises:
+        ValueError: if there is no such precision, or not on this device.
+    """
+    if name is not None and name not in PRECISIONS:
+        raise ValueError(f"--precision {name}: accepted are {', '.join(PRECISIONS)}")
+    if name == "tf32" and device.type != "cuda":
+        raise ValueError(f"--precision tf32: only CUDA devices have it, not {device.type}; use fp32 or bf16")
+    return name if name else best_precision(device)
+
+
+def choose_execution(name: str | None, device: torch.device, precision: Precision) -> Execution:
+    """Return the execution asked for, or the best for the device.
+
+    Raises:
+        ValueError: if there is no such execution, or not on this device or in this precision.
+    """
+    if name is not None and name not in list(Execution):
+        raise ValueError(f"--execution {name}: accepted are {', '.join(Execution)}")
+    chosen = Execution(name) if name else best_execution(device, precision)
+    if chosen.recorded and device.type != "cuda":
+        raise ValueError(f"--execution {name}: graphs need a CUDA device, not {device.type}; use eager or compile")
+    if chosen.recorded and precision == "fp16":
+        raise ValueError(f"--execution {name}: fp16 scales its loss on the host; use bf16, or eager or compile")
+    if chosen.compiled and not compiler():
+        raise ValueError(f"--execution {name}: torch.compile needs a C++ compiler (g++ or clang++); install one")
+    return chosen
+
+
+def compiler() -> str | None:
+    """Find the C++ compiler that ``torch.compile`` would call."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
+
+
+def unused_gpu() -> str | None:
+    """Say why torch does not use a GPU that this machine seems to have; None if there is none or it is used."""
+    has_nvidia = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
+    if not has_nvidia or torch.cuda.is_available():
+        return None
+    if torch.version.cuda is None:
+        return "an NVIDIA driver is here, but this torch is a build without CUDA"
+    return f"an NVIDIA driver is here, but torch (built for CUDA {torch.version.cuda}) finds no usable GPU"
+
+
+@cache
+def environment(device: torch.device) -> Environment:
+    """Describe versions, device and git commit, as they go into the record."""
+    cuda = device.type == "cuda"
+    return Environment(
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        torchvision=importlib.metadata.version("torchvision"),
+        numpy=importlib.metadata.version("numpy"),
+        platform=platform.platform(),
+        device=device.type,
+        device_name=torch.cuda.get_device_name(device) if cuda else _processor(),
+        cuda=torch.version.cuda if cuda else None,
+        cudnn=torch.backends.cudnn.version() if cuda else None,
+        threads=torch.get_num_threads(),
+        git_commit=_git("rev-parse", "--short=12", "HEAD"),
+        git_changes=bool(_git("status", "--porcelain", "--untracked-files=no")),
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

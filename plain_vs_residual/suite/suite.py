@@ -1,0 +1,232 @@
+"""Which runs the experiments need: the finished are skipped, the changed refused, the rest trained."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.datasets import split
+from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.files import RunFolder, run_name
+from plain_vs_residual.records.fingerprint import differences
+from plain_vs_residual.records.models import FinalRecord
+from plain_vs_residual.records.store import damage, read_final, read_run
+from plain_vs_residual.settings import Execution, Precision, Setting, Split, find_setting
+from plain_vs_residual.suite.description import describe
+from plain_vs_residual.suite.estimate import Estimate, relative_work
+from plain_vs_residual.suite.interrupt import StopRequest
+from plain_vs_residual.suite.locks import RunLocks
+from plain_vs_residual.suite.machine import all_devices
+from plain_vs_residual.suite.workers import Workers, train_run
+from plain_vs_residual.training.loop import Monitor
+from plain_vs_residual.training.run import Run
+
+
+class Changed(ValueError):
+    """Finished or partial runs were made by other code, data or configuration."""
+
+
+class SuiteMonitor(Protocol):
+    """Is told what the suite does."""
+
+    def begins(self, run: Run, number: int, total: int, seconds_left: float | None) -> Monitor:
+        """Hear that a run begins, and return what watches it."""
+        ...
+
+    def ended(self, run: Run, final: FinalRecord) -> None:
+        """Hear that a run was recorded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Experiments in one setting on one data set and device.
+
+    Attributes:
+        experiments: whose networks are trained.
+        setting: without the changes of studies.
+        dataset: before it is split.
+        results: where records go.
+        seeds: of the runs.
+        precision: in which networks compute.
+        device: where; ``cuda`` without a number stands for all GPUs.
+        execution: how operations reach the device.
+        deterministic: whether only algorithms that give equal bytes may be used.
+        only: some networks of the experiments, if any are named.
+        trial: fields of the setting that count for more than setting and studies: a budget (``iterations``), a
+            number of ``evaluations``.
+    """
+
+    experiments: tuple[Experiment, ...]
+    setting: Setting
+    dataset: Dataset
+    results: Path
+    seeds: range
+    precision: Precision
+    device: torch.device
+    execution: Execution = Execution.EAGER
+    deterministic: bool = False
+    only: frozenset[str] = frozenset()
+    trial: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def variant(self) -> str:
+        """What sets these runs apart from the setting's own: another data set, split or budget."""
+        own, setting = find_setting(self.setting.name), self.setting.with_changes(self.trial)
+        split = setting.split.replace("/", "-") if setting.split != own.split else ""
+        tried = "iterations" in self.trial or setting.iterations != own.iterations
+        budget = f"{setting.iterations}-iterations" if tried and setting.iterations else ""
+        return "-".join(filter(None, (self.dataset.variant, split, budget)))
+
+    def plan(self) -> list[Run]:
+        """List every run once, in order of work: all experiments with the first seed, then the next seed.
+
+        Raises:
+            ValueError: if two experiments mean different runs by one name.
+        """
+        planned: dict[str, Run] = {}
+        for seed in self.seeds:
+            for experiment in self.experiments:
+                for name, study in experiment.runs_in(self.setting.name):
+                    if self.only and name not in self.only:
+                        continue
+                    run = self._planned(Architecture.parse(name), seed, study, experiment.name)
+                    earlier = planned.get(run.name)
+                    if earlier:
+                        if replace(earlier, experiments=run.experiments) != run:
+                            raise ValueError(
+                                f"{run.name}: {earlier.experiments[-1]} and {experiment.name} want it with "
+                                "different settings; give the study in one of them another name"
+                            )
+                        run = replace(run, experiments=(*earlier.experiments, experiment.name))
+                    planned[run.name] = run
+        return list(planned.values())
+
+    def _planned(self, architecture: Architecture, seed: int, study: Study, experiment: str) -> Run:
+        setting = self.setting.with_changes({**study.changes, **self.trial})
+        if "evaluations" in self.trial and setting.schedule == "plateau":
+            raise ValueError(
+                f"--evaluations: {experiment} lowers its learning rate by what its evaluations say, so that "
+                "their number belongs to the recipe; leave the option out"
+            )
+        leader = None
+        if study.leader and architecture != Architecture.parse(study.leader):
+            setting = setting.with_changes({"schedule": "replay"})
+            leader = self._folder(Architecture.parse(study.leader), seed, study)
+        return Run(
+            architecture=architecture,
+            setting=setting,
+            seed=seed,
+            precision=self.precision,
+            device=self.device,
+            folder=self._folder(architecture, seed, study),
+            # What is recorded of the first iterations is read on the host, which no graph can do.
+            execution=Execution.EAGER if setting.probe_iterations else self.execution,
+            deterministic=self.deterministic,
+            study=study.name,
+            variant=self.variant,
+            experiments=(experiment,),
+            leader=leader,
+        )
+
+    def _folder(self, architecture: Architecture, seed: int, study: Study) -> RunFolder:
+        name = run_name(architecture.name, (study.name, self.variant), seed)
+        return RunFolder(self.results / self.setting.name / name)
+
+    def dataset_of(self, run: Run) -> Dataset:
+        """Return the images of a run, split as its setting says."""
+        how = run.setting.split
+        if how not in self._splits:
+            self._splits[how] = split(self.dataset, how)
+        return self._splits[how]
+
+    @cached_property
+    def _splits(self) -> dict[Split, Dataset]:
+        return {}
+
+    @staticmethod
+    def locked(runs: Iterable[Run]) -> RunLocks:
+        """Keep others from checking or training these runs for a while; raises ``Locked`` if somebody does."""
+        return RunLocks(run.folder.path for run in runs)
+
+    def check(self, runs: Iterable[Run], *, rerun: bool) -> list[Path]:
+        """Compare recorded runs with what would be trained now, and each with its checksums.
+
+        Returns:
+            Where changed runs were set aside; they are moved only if ``rerun`` is given.
+
+        Raises:
+            Changed: if runs differ and ``rerun`` is not given.
+        """
+        found = {run.name: self._differences(run) for run in runs}
+        for run in runs:
+            if run.leader and run.folder.run.exists() and (found.get(run.leader.name) or not run.leader.finished):
+                found[run.name].append(f"{run.leader.name}: trained anew, and its rates are replayed")
+        changed = [run for run in runs if found[run.name]]
+        if changed and not rerun:
+            reasons = sorted({reason for run in changed for reason in found[run.name]})
+            raise Changed(
+                f"{len(changed)} recorded runs in {self.results / self.setting.name} are not what would be "
+                f"trained now ({'; '.join(reasons)}); --rerun sets them aside and trains anew, "
+                "--results DIR keeps them and writes elsewhere"
+            )
+        return [run.folder.set_aside() for run in changed]
+
+    def _differences(self, run: Run) -> list[str]:
+        folder = run.folder
+        if not folder.run.exists() and not folder.finished:
+            # Nothing says what a checkpoint without it was made by.
+            left = folder.checkpoint.exists() or folder.previous_checkpoint.exists()
+            return [f"{folder.run}: missing"] if left else []
+        return damage(folder) or differences(read_run(folder), describe(run, self.dataset_of(run)))
+
+    def train(self, runs: list[Run], monitor: SuiteMonitor, jobs: int = 1) -> None:
+        """Train what is not finished: one run after the other, or ``jobs`` at once in processes of their own.
+
+        Raises:
+            Stopped: after Ctrl-C or SIGTERM; says what was saved.
+            OutOfMemory: if a run does not fit.
+        """
+        pending = [run for run in runs if not run.folder.finished]
+        estimate = Estimate(relative_work(pending, self.dataset), jobs)
+
+        def begins(run: Run) -> Monitor:
+            seconds_left = estimate.seconds_left()
+            estimate.begins(run.name)
+            return monitor.begins(run, pending.index(run) + 1, len(pending), seconds_left)
+
+        trained = self._in_processes(pending, begins, jobs) if jobs > 1 else self._one_by_one(pending, begins)
+        with closing(trained):
+            for run in trained:
+                estimate.ended(run.name)
+                monitor.ended(run, read_final(run.folder))
+
+    def _one_by_one(self, pending: list[Run], begins: Callable[[Run], Monitor]) -> Generator[Run, None, None]:
+        for run in pending:
+            with StopRequest() as stops:
+                train_run(run, self.dataset_of(run), begins(run), stops)
+            yield run
+
+    def _in_processes(
+        self, pending: list[Run], begins: Callable[[Run], Monitor], jobs: int
+    ) -> Generator[Run, None, None]:
+        waiting, running = list(pending), dict[Future[None], Run]()
+        datasets = {run.setting.split: self.dataset_of(run) for run in pending}
+        with Workers(min(jobs, len(pending)) or 1, datasets, all_devices(self.device)) as workers:
+            while waiting or running:
+                unfinished = {run.folder for run in (*waiting, *running.values())}
+                ready = [run for run in waiting if run.leader not in unfinished]
+                for run in ready[: jobs - len(running)]:
+                    waiting.remove(run)
+                    begins(run)
+                    running[workers.submit(run)] = run
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    yield running.pop(future)

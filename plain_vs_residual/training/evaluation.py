@@ -1,0 +1,107 @@
+"""Errors of a network: summed on the device, read once."""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from plain_vs_residual.records.models import Confusion
+from plain_vs_residual.settings import Precision
+from plain_vs_residual.training.arithmetic import autocast
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What was counted over some images.
+
+    Attributes:
+        loss: mean (nats).
+        error: percent.
+        top5_error: percent.
+        confusion: number of images by class (row) and prediction (column), where it was asked for.
+    """
+
+    loss: float
+    error: float
+    top5_error: float
+    confusion: Confusion
+
+
+class Totals:
+    """Sums over the images seen, kept on the device; reading them is the only transfer.
+
+    Args:
+        device: where they are kept.
+        num_classes: if predictions are to be counted class by class.
+
+    Attributes:
+        sums: loss, errors, top-5 errors and number of images, (4,); in double precision where the device has
+            it, so that the order of adding hardly counts.
+        last_loss: mean loss of the last batch (nats), a scalar.
+        predictions: number of images by class and prediction, (num_classes, num_classes).
+    """
+
+    def __init__(self, device: torch.device, num_classes: int = 0) -> None:
+        self.sums = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+        self.last_loss = torch.full((), math.nan, device=device)
+        self.predictions = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def add(self, logits: Tensor, labels: Tensor, loss: Tensor, *, top5: bool = False) -> None:
+        """Add a batch by its logits (N, num_classes), labels (N) and mean loss."""
+        predicted = logits.argmax(dim=1)
+        self.last_loss.copy_(loss)
+        self.sums[0] += loss * len(labels)
+        self.sums[1] += (predicted != labels).sum()
+        if top5:
+            best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+            self.sums[2] += (best != labels[:, None]).all(dim=1).sum()
+        self.sums[3] += len(labels)
+        if self.predictions.numel():
+            self.predictions.index_put_((labels, predicted), torch.ones_like(labels), accumulate=True)
+
+    def clear(self) -> None:
+        """Begin anew, in the same memory."""
+        self.sums.zero_()
+
+    def read(self) -> Errors:
+        """Read what was counted so far."""
+        loss, errors, top5_errors, num = self.sums.tolist()
+        num = max(num, 1)
+        return Errors(loss / num, 100 * errors / num, 100 * top5_errors / num, self.predictions.tolist())
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Switch a network to evaluation, without gradients, for as long as the context lasts."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(was_training)
+
+
+def evaluate(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: Precision, num_classes: int = 0
+) -> Errors:
+    """Take the errors of a network in evaluation mode.
+
+    Args:
+        network: on its device; its mode is as before afterwards.
+        batches: images float (N, C, H, W) and labels int64 (N).
+        precision: in which it computes.
+        num_classes: if predictions are to be counted class by class.
+    """
+    device = next(network.parameters()).device
+    totals = Totals(device, num_classes)
+    with evaluating(network):
+        for images, labels in batches:
+            with autocast(device, precision):
+                logits = network(images).float()
+            totals.add(logits, labels, cross_entropy(logits, labels), top5=True)
+    return totals.read()
