@@ -24,7 +24,8 @@ from plain_vs_residual.data.batches import Inputs
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.torchvision_import import torchvision
-from plain_vs_residual.settings import Execution, Precision, Setting
+from plain_vs_residual.recipe import Execution, Precision
+from plain_vs_residual.settings import Setting
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.execution import executed
 from plain_vs_residual.training.step import Trainer

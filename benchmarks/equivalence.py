@@ -30,8 +30,9 @@ from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.recipe import Precision
 from plain_vs_residual.records.store import read_records
-from plain_vs_residual.settings import Precision, Setting, find_setting
+from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.suite.machine import choose_device, choose_execution, share_cores
 from plain_vs_residual.suite.progress import SuiteProgress
 from plain_vs_residual.suite.suite import Suite

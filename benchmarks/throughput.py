@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.settings import Execution, Precision
+from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.suite.machine import choose_device, compiler, environment
 from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
 from plain_vs_residual.training.execution import best_execution

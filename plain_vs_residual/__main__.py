@@ -3,7 +3,7 @@
 from plain_vs_residual.suite.interrupt import ignore_interrupts
 
 try:
-    from plain_vs_residual.cli import main
+    from plain_vs_residual.cli.app import main
 
     main()
 except KeyboardInterrupt:

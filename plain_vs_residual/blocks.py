@@ -2,6 +2,7 @@
 
 A block is built from its layers and, if it is residual, from its shortcut, and can be tried alone:
 
+>>> import torch
 >>> x = torch.randn(1, 16, 8, 8)
 >>> plain = PlainBlock(basic_layers(16, 32, stride=2))
 >>> residual = ResidualBlock(basic_layers(16, 32, stride=2), shortcut("A", 16, 32, stride=2))

@@ -9,7 +9,7 @@ from torch.nn.functional import relu
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock, basic_layers, bottleneck_layers, layer, shortcut
 from plain_vs_residual.randomness import keyed_generator
-from plain_vs_residual.settings import Recipe
+from plain_vs_residual.recipe import Recipe
 
 CIFAR_STEM_WIDTH = 16
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.recipe import Execution, Recipe
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.edition import Edition, load_editions
 from plain_vs_residual.records.files import RunFolder, run_name
@@ -24,7 +25,7 @@ from plain_vs_residual.records.models import (
 )
 from plain_vs_residual.records.store import sealed, write_final, write_rows
 from plain_vs_residual.records.store import write_run as write_run_record
-from plain_vs_residual.settings import Execution, Recipe, find_setting
+from plain_vs_residual.settings import find_setting
 
 NUM_IMAGES = {"digits": (1_437, 360), "cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
 NAMES = {"digits": "digits (scikit-learn)", "cifar10": "CIFAR-10", "imagenet": "ILSVRC2012"}

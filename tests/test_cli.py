@@ -16,8 +16,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from plain_vs_residual import cli
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data import datasets
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.experiment import load_experiments
@@ -95,7 +95,7 @@ def test_list_shows_every_experiment_setting_and_family(command: Command) -> Non
 def test_help_and_list_import_no_torch(arguments: list[str]) -> None:
     program = f"""
 import sys
-from plain_vs_residual.cli import main
+from plain_vs_residual.cli.app import main
 sys.argv = ["plain_vs_residual", *{arguments!r}]
 try:
     main()

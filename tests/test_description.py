@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.cli import main
+from plain_vs_residual.cli.app import main
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.inspection.description import IMAGE_KINDS, Description, describe, smallest_input
 from plain_vs_residual.inspection.layer_table import TABLE_1, align

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plain_vs_residual.cli import app
+from plain_vs_residual.cli.app import app
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.settings import SETTINGS, find_setting

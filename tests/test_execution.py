@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from plain_vs_residual.data.feeds import ResidentFeed
-from plain_vs_residual.settings import Execution
+from plain_vs_residual.recipe import Execution
 from plain_vs_residual.training import execution, session
 from plain_vs_residual.training.execution import Recorded, best_execution, executed
 from plain_vs_residual.training.step import Trainer

@@ -93,8 +93,9 @@ def test_every_module_that_training_imports_is_in_it_or_exempt_with_a_reason() -
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     names = (name for name in done.stdout.split() if name.startswith(f"{PACKAGE.name}."))
-    loaded = {PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in names}
-    loaded = {path for path in loaded if path.exists()}
+    places = [PACKAGE.parent.joinpath(*name.split(".")) for name in names]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    loaded = {file for file in files if file.exists() and code(file.read_text(encoding="utf-8"))}
     hashed = {PACKAGE.parent / path for path in source_hashes()}
     assert loaded - hashed == {path for path in loaded if exempt(path)}
     assert all(reason for reason in EXEMPT.values())

@@ -8,7 +8,8 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.networks import Network, num_parameters, parameter_hashes
-from plain_vs_residual.settings import DIGITS, Stem
+from plain_vs_residual.recipe import Stem
+from plain_vs_residual.settings import DIGITS
 from tests.conftest import network_of
 
 

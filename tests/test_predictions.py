@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 from torch.nn.functional import cross_entropy
 
-from plain_vs_residual import cli
+from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.inspection.foreign import PRESETS, Normalisation, Subject, evaluate, open_subject
 from plain_vs_residual.inspection.predictions import inspect_run, recorded_setting

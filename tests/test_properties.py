@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from plain_vs_residual import cli
+from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data.image_folder import decode_image
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.evidence.verdicts import judge

@@ -273,7 +273,7 @@ class NoTorch:
 sys.meta_path.insert(0, NoTorch())
 sys.argv = ["plain_vs_residual", "report", "fig4_depth",
             "--results", {str(tmp_path / "results")!r}, "--plots", {str(tmp_path / "plots")!r}]
-from plain_vs_residual.cli import main
+from plain_vs_residual.cli.app import main
 main()
 assert "torch" not in sys.modules
 """

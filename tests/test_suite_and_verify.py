@@ -11,10 +11,11 @@ from plain_vs_residual.data import feeds
 from plain_vs_residual.data.stream import DataStream, Draws
 from plain_vs_residual.evidence.pairing import PairCheck, summary_line, verify
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records import fingerprint
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.edition import load_editions
-from plain_vs_residual.settings import SETTINGS, Recipe
+from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.suite.suite import Changed
 from plain_vs_residual.training import run as run_module
 from plain_vs_residual.training import session

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from plain_vs_residual.cli import main
+from plain_vs_residual.cli.app import main
 from plain_vs_residual.records import atomic
 
 

@@ -1,11 +1,13 @@
 """Which faults are tried, how often, and what is expected of each."""
 
+import os
 import random
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 from benchmarks import measuring
@@ -49,10 +51,10 @@ def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str
     """Every fault in turn, a few of each kind where few are asked for; as many at once as there are cores."""
     chance = random.Random(seed)
     long = kills >= 20
-    with ThreadPoolExecutor(measuring.CORES) as pool:
+    with ThreadPoolExecutor(measuring.CORES, initializer=_take_a_core, initargs=(_cores(),)) as pool:
         # Both at once: the moments of the kills are drawn from what a suite takes beside another one.
         one, two = pool.map(lambda jobs: Sandbox(folder / str(jobs), jobs, device), (1, 2))
-        half = half_way(one)
+        half = pool.submit(half_way, one).result()
         rows: list[Future[Row]] = []
 
         def row(
@@ -94,6 +96,20 @@ def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str
         row("results that cannot be written", "one line, exit 2", read_only, one)
         for future in rows:
             yield future.result()
+
+
+def _cores() -> "Queue[int]":
+    """Queue the cores that this process may use."""
+    queue: Queue[int] = Queue()
+    for core in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ():
+        queue.put(core)
+    return queue
+
+
+def _take_a_core(cores: "Queue[int]") -> None:
+    """Let every suite that this thread starts use one core: several that use them all wait for each other."""
+    if not cores.empty():
+        os.sched_setaffinity(0, {cores.get()})
 
 
 def _tried(

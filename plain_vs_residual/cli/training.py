@@ -31,7 +31,7 @@ from plain_vs_residual.suite.interrupt import interrupt
 if TYPE_CHECKING:
     import torch
 
-    from plain_vs_residual.suite.suite import Suite
+    from plain_vs_residual.suite.suite import Suite, SuiteMonitor
 
 
 def train(
@@ -71,7 +71,7 @@ def train(
     _accept("--first-seed", first_seed, 0, 2**31)
     _accept("--jobs", jobs, 1, 256)
     if setting:
-        find_setting(setting)
+        find_setting(setting)  # before torch is imported, which takes seconds
     experiments = chosen_experiments(names)
     for name in network or ():
         Architecture.parse(name)
@@ -81,33 +81,39 @@ def train(
     from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision, share_cores
     from plain_vs_residual.suite.progress import SuiteProgress
     from plain_vs_residual.suite.suite import Suite
-    from plain_vs_residual.training.session import Stopped
 
     chosen_device = choose_device(device)
     given = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
     given = {name: value for name, value in given.items() if value is not None}
     chosen = _choose_setting(setting, chosen_device).with_changes(given)
     experiments = _possible(experiments, chosen.name, named=bool(names))
-    only = _only(network or [], experiments, chosen.name)
     chosen_precision = choose_precision(precision, chosen_device)
-    chosen_execution = choose_execution(execution, chosen_device, chosen_precision)
-    dataset = load_dataset(chosen, data)
-    jobs = share_cores(jobs, chosen_device)
     suite = Suite(
         experiments=tuple(experiments),
         setting=chosen,
-        dataset=dataset,
+        dataset=load_dataset(chosen, data),
         results=results,
         seeds=range(first_seed, first_seed + chosen.seeds),
         precision=chosen_precision,
         device=chosen_device,
-        execution=chosen_execution,
+        execution=choose_execution(execution, chosen_device, chosen_precision),
         deterministic=deterministic,
-        only=only,
+        only=_only(network or [], experiments, chosen.name),
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
-    monitor = SuiteProgress(Refresher(results, plots, chosen.name) if report else None, bars=jobs == 1)
+    at_once = share_cores(jobs, chosen_device)
+    monitor = SuiteProgress(Refresher(results, plots, chosen.name) if report else None, bars=at_once == 1)
     _announce(suite)
+    _train(suite, monitor, at_once, rerun=rerun)
+    if report:
+        for path in publish(results, plots, chosen.name):
+            print(f"report: {path}")
+
+
+def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -> None:
+    """Check, lock and train the runs of a suite."""
+    from plain_vs_residual.training.session import Stopped
+
     runs = suite.plan()
     signal.signal(signal.SIGTERM, interrupt)
     with suite.locked(runs):
@@ -120,9 +126,6 @@ def train(
         except Stopped as stop:
             print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
             raise SystemExit(130) from None
-    if report:
-        for path in publish(results, plots, chosen.name):
-            print(f"report: {path}")
 
 
 def _accept(option: str, number: int | None, least: int, most: int) -> None:
@@ -164,11 +167,9 @@ def _choose_setting(name: str | None, device: "torch.device") -> Setting:
 
 
 def _announce(suite: "Suite") -> None:
-    from plain_vs_residual.data.datasets import split
     from plain_vs_residual.suite.machine import environment
 
-    device = environment(suite.device)
-    dataset = split(suite.dataset, suite.setting.split)
+    device, dataset = environment(suite.device), suite.split(suite.setting.split)
     seeds = f"{len(suite.seeds)} {'seed' if len(suite.seeds) == 1 else 'seeds'}"
     print(
         f"{suite.setting.name} on {suite.dataset.name}: {len(dataset.training):,} training and "

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from plain_vs_residual.data.cifar10 import DEFAULT_FOLDER, cifar10, has_cifar10
 from plain_vs_residual.data.image_folder import image_folder
 from plain_vs_residual.data.images import Dataset, Images
-from plain_vs_residual.settings import Recipe
+from plain_vs_residual.recipe import Recipe
 
 
 def load_dataset(setting: Recipe, path: Path | None = None) -> Dataset:

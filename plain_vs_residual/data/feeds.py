@@ -13,7 +13,7 @@ from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.loader import LoaderFeed
 from plain_vs_residual.data.stream import DataStream, draws_of
-from plain_vs_residual.settings import Recipe
+from plain_vs_residual.recipe import Recipe
 
 
 def make_feed(dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> Feed:

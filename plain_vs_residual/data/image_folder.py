@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images
-from plain_vs_residual.settings import Recipe
+from plain_vs_residual.recipe import Recipe
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 

@@ -17,7 +17,7 @@ from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.image_folder import decode_image
 from plain_vs_residual.data.images import Dataset, ImageFiles
 from plain_vs_residual.data.stream import DataStream, draws_of
-from plain_vs_residual.settings import Recipe
+from plain_vs_residual.recipe import Recipe
 
 # torchvision's, of the ImageNet training set; eigenvalues and -vectors from Krizhevsky et al. (2012).
 CHANNEL_MEAN = (0.485, 0.456, 0.406)

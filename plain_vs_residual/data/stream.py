@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from plain_vs_residual.randomness import keyed_generator
-from plain_vs_residual.settings import Recipe
+from plain_vs_residual.recipe import Recipe
 
 Draws = dict[str, Tensor]
 Draw = Callable[[int, Generator], Tensor]

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.blocks import ZeroPaddedIdentity
 from plain_vs_residual.networks import abstract, num_parameters
-from plain_vs_residual.settings import CIFAR10, IMAGE_KINDS, IMAGENET, Setting
+from plain_vs_residual.recipe import IMAGE_KINDS
+from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
 
 LARGEST_INPUT = 16_384
 

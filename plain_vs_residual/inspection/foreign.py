@@ -20,9 +20,10 @@ from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, LoaderFeed
 from plain_vs_residual.inspection.weights import network_for, read_weights
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
 from plain_vs_residual.networks import Network, build, num_parameters
+from plain_vs_residual.recipe import Precision
 from plain_vs_residual.report.figures.responses import draw_responses, label_responses
 from plain_vs_residual.report.figures.style import Drawn, write_figure
-from plain_vs_residual.settings import Precision, Setting, find_setting
+from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.evaluation import Errors
 from plain_vs_residual.training.evaluation import evaluate as evaluate_network

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plain_vs_residual.inspection.description import Description, Row
-from plain_vs_residual.settings import IMAGE_KINDS
+from plain_vs_residual.recipe import IMAGE_KINDS
 
 Lines = Iterator[tuple[str, ...]]
 

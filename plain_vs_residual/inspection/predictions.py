@@ -17,13 +17,14 @@ from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.inspection.weights import load_weights, read_weights
 from plain_vs_residual.networks import build
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.files import SET_ASIDE, RunFolder
 from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
 from plain_vs_residual.records.models import RunRecord
 from plain_vs_residual.records.store import Record, read_record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import Drawn, write_figure
-from plain_vs_residual.settings import Recipe, Setting, find_setting
+from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.evaluation import Errors, evaluate
 
 # Names of the images that a setting has without --data.

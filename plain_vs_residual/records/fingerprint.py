@@ -19,6 +19,7 @@ from plain_vs_residual.records.models import RunDescription
 PACKAGE = Path(__file__).parent.parent
 TRAINING = PACKAGE / "training" / "loop.py"
 EXEMPT = {
+    "recipe.py": "its values are in the configuration",
     "settings.py": "its values are in the configuration, and a new setting changes no other",
     "records": "writes down what was measured, and what it writes is sealed",
 }
@@ -28,8 +29,8 @@ EXEMPT = {
 def source_hashes() -> dict[str, str]:
     """Hash the code of every module that determines the numbers, by its path in the repository."""
     modules = (path for path in sorted(imported_by(TRAINING)) if not exempt(path))
-    hashes = {path: hash_of(code(path.read_text(encoding="utf-8"))) for path in modules}
-    return {path.relative_to(PACKAGE.parent).as_posix(): value for path, value in hashes.items()}
+    codes = {path: code(path.read_text(encoding="utf-8")) for path in modules}
+    return {path.relative_to(PACKAGE.parent).as_posix(): hash_of(text) for path, text in codes.items() if text}
 
 
 def exempt(path: Path) -> bool:
@@ -62,8 +63,9 @@ def imports_of(path: Path) -> Iterator[Path]:
         for name in names:
             first, *rest = name.split(".")
             target = PACKAGE.joinpath(*rest)
-            if first == PACKAGE.name and rest and target.with_suffix(".py").is_file():
-                yield target.with_suffix(".py")
+            for file in (target.with_suffix(".py"), target / "__init__.py"):
+                if first == PACKAGE.name and rest and file.is_file():
+                    yield file
 
 
 def code(source: str) -> str:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from plain_vs_residual.settings import Execution, Precision, Recipe
+from plain_vs_residual.recipe import Execution, Precision, Recipe
 
 Confusion = list[list[int]]
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from plain_vs_residual.recipe import explained
 from plain_vs_residual.records.atomic import write_json, write_text
 from plain_vs_residual.records.files import RunFolder, run_folders
 from plain_vs_residual.records.models import FinalRecord, Model, RunRecord
-from plain_vs_residual.settings import explained
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 

@@ -17,9 +17,10 @@ from packaging.specifiers import SpecifierSet
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.records.files import REPOSITORY, run_folders
 from plain_vs_residual.records.store import damage
-from plain_vs_residual.settings import IMAGE_KINDS, Setting, default_setting
+from plain_vs_residual.settings import Setting, default_setting
 from plain_vs_residual.suite.locks import LOCKS, holder, is_locked
 
 if TYPE_CHECKING:

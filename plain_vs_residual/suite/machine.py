@@ -11,8 +11,8 @@ from typing import get_args
 
 import torch
 
+from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.records.models import Environment
-from plain_vs_residual.settings import Execution, Precision
 from plain_vs_residual.training.arithmetic import best_precision
 from plain_vs_residual.training.execution import best_execution
 

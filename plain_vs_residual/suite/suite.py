@@ -14,11 +14,12 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.datasets import split
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.recipe import Execution, Precision, Split
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.fingerprint import differences
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import damage, read_final, read_run
-from plain_vs_residual.settings import Execution, Precision, Setting, Split, find_setting
+from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.suite.description import describe
 from plain_vs_residual.suite.estimate import Estimate, relative_work
 from plain_vs_residual.suite.interrupt import StopRequest
@@ -142,7 +143,10 @@ class Suite:
 
     def dataset_of(self, run: Run) -> Dataset:
         """Return the images of a run, split as its setting says."""
-        how = run.setting.split
+        return self.split(run.setting.split)
+
+    def split(self, how: Split) -> Dataset:
+        """Return the images, split once for all runs."""
         if how not in self._splits:
             self._splits[how] = split(self.dataset, how)
         return self._splits[how]

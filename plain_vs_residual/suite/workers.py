@@ -18,8 +18,8 @@ from types import TracebackType
 import torch
 
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.recipe import Split
 from plain_vs_residual.records.models import MetricsRow
-from plain_vs_residual.settings import Split
 from plain_vs_residual.suite.description import describe
 from plain_vs_residual.training.loop import Monitor, train
 from plain_vs_residual.training.run import Run

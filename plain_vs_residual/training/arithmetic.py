@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from plain_vs_residual.settings import Precision
+from plain_vs_residual.recipe import Precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

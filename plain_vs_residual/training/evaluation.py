@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from plain_vs_residual.recipe import Precision
 from plain_vs_residual.records.models import Confusion
-from plain_vs_residual.settings import Precision
 from plain_vs_residual.training.arithmetic import autocast
 
 

@@ -7,9 +7,10 @@ import torch
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.networks import Network, build
+from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
-from plain_vs_residual.settings import Execution, Precision, Setting
+from plain_vs_residual.settings import Setting
 from plain_vs_residual.training.schedule import Rates
 
 

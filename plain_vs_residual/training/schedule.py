@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from plain_vs_residual.settings import Recipe
+from plain_vs_residual.recipe import Recipe
 
 Schedule = Callable[[int], float]
 Rates = Sequence[tuple[int, float]]

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.data.batches import Feed, Inputs
 from plain_vs_residual.measures.first_iterations import FirstIterations
+from plain_vs_residual.recipe import Execution, Precision, Recipe
 from plain_vs_residual.records.models import FirstIterationRow
-from plain_vs_residual.settings import Execution, Precision, Recipe
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import executed

@@ -1,0 +1,163 @@
+"""The commands; thin. torch is imported only where something is trained."""
+
+import errno
+import os
+import sys
+from typing import Any
+
+import typer
+
+from plain_vs_residual.architecture import ACCEPTED
+from plain_vs_residual.cli import networks
+from plain_vs_residual.cli.options import (
+    Data,
+    Device,
+    Names,
+    PlotsFolder,
+    Recorded,
+    ResultsFolder,
+    Seeds,
+    SettingName,
+    chosen_experiments,
+)
+from plain_vs_residual.cli.training import train
+from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.records.files import RESULTS, plots_folder
+from plain_vs_residual.report.publish import editions
+from plain_vs_residual.settings import SETTINGS, find_setting
+
+app = typer.Typer(
+    help="Plain and residual networks trained in pairs (He et al., 2015).",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# click's, which typer brings along under changing names.
+UsageError: Any = typer.BadParameter.__base__
+
+
+@app.command("list")
+def list_() -> None:
+    """Show experiments, settings and networks."""
+    print("Experiments (experiments/<name>.py)")
+    for name, experiment in load_experiments().items():
+        print(f"  {name:22} {experiment.title} ({experiment.paper}); {_settings_of(experiment)}")
+    print("\nSettings")
+    for setting in SETTINGS.values():
+        length = f"{setting.iterations:,} iterations" if setting.iterations else f"{setting.epochs} epochs"
+        seeds = f"{setting.seeds} seed{'s' if setting.seeds > 1 else ''}"
+        print(
+            f"  {setting.name:22} {setting.image_size} px, batch {setting.batch_size}, {length}, {seeds}; "
+            f"{setting.expected}"
+        )
+    print(f"\nNetworks\n  {ACCEPTED};")
+    print("  without an option, 18 and 34 layers and the CIFAR family mean A, deeper networks B")
+
+
+app.command()(train)
+
+
+@app.command()
+def plot(
+    names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
+) -> None:
+    """Draw the figures from the records."""
+    from plain_vs_residual.report.figures import draw_all
+
+    experiments = chosen_experiments(names)
+    for edition in editions(results, _recorded(setting), experiments):
+        for path in draw_all(edition, experiments, plots_folder(results, plots) / edition.name):
+            print(path)
+
+
+@app.command()
+def report(
+    names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
+) -> None:
+    """Draw the figures and write report.md and report.html."""
+    from plain_vs_residual.report.page import write_report
+
+    for edition in editions(results, _recorded(setting), chosen_experiments(names)):
+        folder = plots_folder(results, plots) / edition.name
+        for path in write_report(edition, chosen_experiments(None), folder, names=names):
+            print(f"report: {path}")
+
+
+@app.command()
+def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
+    """Compare the members of every pair: data, schedule, initial weights, precision, versions, code."""
+    from plain_vs_residual.evidence.pairing import summary_line
+    from plain_vs_residual.evidence.pairing import verify as check
+
+    differing = 0
+    experiments = chosen_experiments(names)
+    for edition in editions(results, _recorded(setting), experiments):
+        for experiment in experiments:
+            if edition.setting not in experiment.networks:
+                continue
+            checks = check(edition, experiment)
+            print(f"{edition.name} {experiment.name}: {summary_line(checks)}")
+            for pair in checks:
+                if pair.differences:
+                    differing += 1
+                    print(f"  {pair.first} and {pair.second}: {'; '.join(pair.differences)}")
+    if differing:
+        raise SystemExit(1)
+
+
+@app.command()
+def doctor(
+    setting: SettingName = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    device: Device = None,
+    results: ResultsFolder = RESULTS,
+) -> None:
+    """Say whether this machine is ready for a setting, and what to do where it is not."""
+    from plain_vs_residual.suite.doctor import examine, preferred_setting, show
+
+    chosen = find_setting(setting or preferred_setting(device))
+    print(f"setting {chosen.name}")
+    if not show(examine(chosen, data, results, device, seeds or chosen.seeds), print):
+        raise SystemExit(1)
+
+
+for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; users' mistakes are one line and exit code 2."""
+    try:
+        # What typer ends of its own accord comes back as an exit code: 0 after --help, 130 after Ctrl-C.
+        if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
+            raise KeyboardInterrupt
+    except UsageError as error:
+        _fail(error.format_message())
+    except (ValueError, OSError, ImportError) as error:
+        if os.environ.get("PLAIN_VS_RESIDUAL_TRACEBACK"):
+            raise
+        if isinstance(error, ImportError):
+            _fail(f"{error}; python -m plain_vs_residual doctor says what is missing on this machine")
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kept = "; what was finished or saved is kept: make room, and the same command goes on" if full else ""
+        _fail(f"{error}{kept}")
+    except (KeyboardInterrupt, typer.Abort):
+        print("\nstopped; what was saved is kept: the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _settings_of(experiment: Experiment) -> str:
+    marks = {name: " (when named)" if name in experiment.on_request else "" for name in experiment.networks}
+    return ", ".join(f"{name}{mark}" for name, mark in marks.items())
+
+
+def _recorded(setting: str | None) -> str | None:
+    return find_setting(setting).name if setting else None

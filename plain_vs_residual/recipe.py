@@ -1,0 +1,133 @@
+"""What a recipe consists of: images, input size, widths, stem, schedule, budget (He et al., Sec. 3.4 and 4.2).
+
+A field is declared, documented and bounded here and nowhere else: its range is checked whenever a recipe is made
+or changed, and the options of the command line take their words from it. Imports no torch.
+"""
+
+from enum import StrEnum
+from textwrap import shorten
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Stem = Literal["3x3", "7x7"]
+Split = Literal["test", "45k/5k"]
+Precision = Literal["bf16", "fp32", "tf32", "fp16"]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class Execution(StrEnum):
+    """How the operations of a step reach the device: one by one, compiled, or as one recorded CUDA graph."""
+
+    EAGER = "eager"
+    GRAPH = "graph"
+    COMPILE = "compile"
+    COMPILE_AND_GRAPH = "compile+graph"
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network goes through ``torch.compile``."""
+        return self in (Execution.COMPILE, Execution.COMPILE_AND_GRAPH)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the step is recorded as a CUDA graph."""
+        return self in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH)
+
+
+class ImageKind(NamedTuple):
+    """What is known of a kind of images before any is read."""
+
+    channels: int
+    num_classes: int
+
+
+IMAGE_KINDS = {"digits": ImageKind(1, 10), "cifar10": ImageKind(3, 10), "imagenet": ImageKind(3, 1000)}
+
+
+class Recipe(BaseModel):
+    """Everything about training that determines the numbers and that the members of a pair share."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    data: Literal["digits", "cifar10", "imagenet"] = Field(description="Kind of images.")
+    image_size: int = Field(ge=1, description="Side of the images as the data set gives them, in pixels.")
+    stem: Stem = Field(description="First layer of the ImageNet family: 7x7 with max-pooling, or 3x3 without.")
+    stem_width: int = Field(
+        ge=1, description="Channels of stage 1 of the ImageNet family; each later stage has twice as many."
+    )
+    batch_size: int = Field(ge=1, description="Images per step.")
+    learning_rate: float = Field(ge=0, allow_inf_nan=False, description="Learning rate at the start.")
+    schedule: Literal["step", "linear", "plateau", "replay"] = Field(
+        description="step: divided by 10 at each of the drops; linear: falls to 0 at the end; plateau: divided by "
+        "10 when the validation loss has not fallen for ten evaluations (one member of a pair alone may watch "
+        "itself); replay: the rates that the pair's leader applied."
+    )
+    crop_padding: int = Field(ge=0, description="Zero pixels added on each side before the random crop.")
+    flip: bool = Field(description="Whether images are mirrored at random.")
+    epochs: int | None = Field(
+        None, ge=1, description="Budget in passes over the training set; counts where iterations is not given."
+    )
+    iterations: int | None = Field(None, ge=1, le=10**9, description="Budget in steps.")
+    drops: tuple[Fraction, ...] = Field((), description="Where the schedule step drops: fractions of the budget.")
+    warm_up_iterations: int = Field(
+        0,
+        ge=0,
+        description="First steps of deep networks, plain and residual alike, at a tenth of the rate.",
+    )
+    warm_up_depth: int = Field(110, ge=0, description="Least depth that is warmed up (He et al., Sec. 4.2).")
+    pixel_range: Literal["0..1", "0..255"] = Field("0..1", description="Pixels before the mean is subtracted.")
+    subtract_mean: bool = Field(True, description="Whether the training images' per-pixel mean is subtracted.")
+    enlarge_to: int | None = Field(
+        None, ge=1, description="Side to which the device enlarges images (bilinear) after that, in pixels."
+    )
+    probe_iterations: int = Field(
+        0, ge=0, description="First iterations of which the scale of activations and gradients is recorded."
+    )
+    momentum: float = Field(0.9, ge=0, le=1, description="Momentum of SGD, without Nesterov.")
+    weight_decay: float = Field(
+        1e-4, ge=0, allow_inf_nan=False, description="Weight decay on every parameter, BN included."
+    )
+    split: Split = Field(
+        "test",
+        description="test: train on all training images and evaluate on the test set; 45k/5k: hold out a tenth of "
+        "the training images (fixed, stratified, independent of the seed).",
+    )
+    evaluations: int = Field(
+        20,
+        ge=1,
+        le=10**4,
+        description="How often clean training and validation error are taken, the last iteration included.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.iterations is None and self.epochs is None:
+            raise ValueError("iterations and epochs cannot both be None; one of them is the budget")
+        if list(self.drops) != sorted(self.drops):
+            raise ValueError(f"drops cannot be {self.drops}; they are fractions of the budget in rising order")
+        if self.drops and self.schedule != "step":
+            raise ValueError(f"drops cannot be {self.drops} with schedule {self.schedule}; only step has drops")
+        return self
+
+    @property
+    def input_size(self) -> int:
+        """Side of the images that the network sees, in pixels."""
+        return self.enlarge_to or self.image_size
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the fields that determine the numbers."""
+        return self.model_dump(include=set(Recipe.model_fields))
+
+
+def explained(error: ValidationError) -> str:
+    """Say in one line which field was given what, and what is accepted."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if not field:
+        return message
+    if first["type"] == "missing":
+        return f"field '{field}' is missing"
+    given = shorten(repr(first["input"]), 80)
+    return f"{field} cannot be {given}: {message[0].lower()}{message[1:]}"
