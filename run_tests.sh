@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, format, types and tests: bash run_tests.sh [what pytest takes]
+# Lint, format, types and tests: bash run_tests.sh [what pytest takes], or one of them: --only mypy
 set -euo pipefail
 # shellcheck source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" tests
@@ -11,11 +11,16 @@ step() {
     "$python" -m "$@" || failed="$failed${failed:+; }$*"
 }
 
-# Every step runs even after a failure: one call shows all there is to mend.
-step ruff check .
-step ruff format --check .
-step mypy
-step pytest "$@"
+if [[ ${1:-} == --only ]]; then
+    read -r -a words <<<"${2:?what? ruff check ., ruff format --check ., mypy or pytest}"
+    step "${words[@]}"
+else
+    # Every step runs even after a failure: one call shows all there is to mend.
+    step ruff check .
+    step ruff format --check .
+    step mypy
+    step pytest "$@"
+fi
 
 if [[ -n $failed ]]; then
     printf 'run_tests.sh: failed: %s\n' "$failed" >&2

@@ -1,4 +1,4 @@
-"""The settings: a recipe each, under a name, for a machine and an audience. Imports no torch."""
+"""The settings: a recipe each, under a name, for a machine and an audience."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -9,14 +9,13 @@ from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.settings import SETTINGS, Setting
 
 
-def setting_option(field: str, remark: str = "") -> Any:
+def setting_option(field: str, remark: str = "If left out, the number of the setting.") -> Any:
     """Make the option of a setting's field.
 
     Its range is not checked here but by the setting that it changes.
     """
     declared = Setting.model_fields[field]
-    words = f"{declared.description} {remark or 'If left out, the number of the setting.'}"
-    return typer.Option(f"--{field.replace('_', '-')}", help=words)
+    return typer.Option(f"--{field.replace('_', '-')}", help=f"{declared.description} {remark}".strip())
 
 
 Names = Annotated[
@@ -43,7 +42,7 @@ Data = Annotated[
 Seeds = Annotated[int | None, setting_option("seeds")]
 Iterations = Annotated[int | None, setting_option("iterations", "For a trial: sets its runs apart as a variant.")]
 Evaluations = Annotated[int | None, setting_option("evaluations", "For a trial on a slow machine.")]
-Split = Annotated[str, setting_option("split", " ")]
+Split = Annotated[str, setting_option("split", remark="")]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
 
 

@@ -1,1 +1,1 @@
-"""What the records show: whether pairs are pairs, and a verdict on each claim. Imports no torch."""
+"""What the records show: whether pairs are pairs, and a verdict on each claim."""

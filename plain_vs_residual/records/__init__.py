@@ -1,1 +1,1 @@
-"""What is written and read back: typed records, file names, fingerprint, tables. Imports no torch."""
+"""What is written and read back: typed records, file names, fingerprint, tables."""

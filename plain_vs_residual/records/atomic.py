@@ -1,4 +1,4 @@
-"""Files that are whole at every moment: the old one until the new one is durable. Imports no torch."""
+"""Writes files that are whole at every moment: the old one stays until the new one is durable."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ from typing import Any
 def atomically(
     path: Path, write: Callable[[Path], object], *, before_replacing: Callable[[], None] = lambda: None
 ) -> None:
-    """Lets ``write`` fill a temporary file, makes it durable and puts it in the place of ``path``."""
+    """Let ``write`` fill a temporary file, make it durable and move it to ``path``."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
@@ -35,15 +35,15 @@ def _make_durable(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file atomically."""
+    """Write a file atomically."""
     atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically."""
+    """Write a text file atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes a JSON file atomically."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")

@@ -1,1 +1,1 @@
-"""Figures, tables and the page. Imports no torch."""
+"""Figures, tables and the page."""

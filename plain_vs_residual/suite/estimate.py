@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from heapq import heapify, heapreplace
 
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.measures.cost import multiply_adds
@@ -41,8 +42,12 @@ class Estimate:
         if not self.done_work:
             return None
         seconds = self.done_seconds / self.done_work
-        begun = sum(max(0.0, work * seconds - (self.now() - since)) for work, since in self.running.values())
-        return (sum(self.waiting.values()) * seconds + begun) / self.jobs
+        busy = [max(0.0, work * seconds - (self.now() - since)) for work, since in self.running.values()]
+        busy += [0.0] * (self.jobs - len(busy))
+        heapify(busy)
+        for work in self.waiting.values():  # each goes to whoever is free first
+            heapreplace(busy, busy[0] + work * seconds)
+        return max(busy)
 
 
 def relative_work(runs: Sequence[Run], dataset: Dataset) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop after the iteration at hand. Imports no torch."""
+"""Ctrl-C and SIGTERM as a request to stop after the current iteration."""
 
 import signal
 from types import FrameType
@@ -8,7 +8,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Within the context the first signal is a request, which is to be asked for; a second one interrupts."""
+    """Within its context, a first signal is a request to stop, which the caller asks for; a second one interrupts."""
 
     def __init__(self) -> None:
         self.made = False
@@ -23,7 +23,7 @@ class StopRequest:
             signal.signal(number, handler)
 
     def __call__(self) -> bool:
-        """Whether somebody asked to stop."""
+        """Say whether somebody asked to stop."""
         return self.made
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -33,11 +33,11 @@ class StopRequest:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler that makes SIGTERM what Ctrl-C is."""
+    """Handle SIGTERM as Ctrl-C is handled."""
     raise KeyboardInterrupt
 
 
 def ignore_interrupts() -> None:
-    """For the end of the process, when an interrupt could only print a traceback."""
+    """Ignore interrupts at the end of the process, where one could only print a traceback."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Keeps two suites from training one run at the same time. Imports no torch.
+"""Keeps two suites from training the same run at the same time.
 
 A run is locked, not a folder: suites on several machines may share ``results/`` as long as their seeds,
 networks or settings differ.
@@ -29,7 +29,7 @@ class RunLocks:
         self.held: list[TextIO] = []
 
     def __enter__(self) -> "RunLocks":
-        """Takes every lock, or none.
+        """Take every lock, or none.
 
         Raises:
             Locked: if a run is being trained; names the holder.
@@ -71,12 +71,12 @@ class RunLocks:
 
 
 def lock_path(run: Path) -> Path:
-    """Where the lock of a run is; beside the runs, so that a run that is set aside leaves it where it was."""
+    """Return where the lock of a run is: beside the runs, so that it stays when a run is set aside."""
     return run.parent / LOCKS / f"{run.name}.json"
 
 
 def holder(run: Path) -> str:
-    """Who holds, or last held, the lock of a run."""
+    """Say who holds, or last held, the lock of a run."""
     try:
         who = json.loads(lock_path(run).read_text(encoding="utf-8"))
         return f"process {who['pid']} on {who['host']} since {who['since']}"
@@ -85,7 +85,7 @@ def holder(run: Path) -> str:
 
 
 def is_locked(run: Path) -> bool:
-    """Whether a process holds the lock of a run."""
+    """Say whether a process holds the lock of a run."""
     try:
         with lock_path(run).open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

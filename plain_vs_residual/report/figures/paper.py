@@ -64,7 +64,7 @@ def training_and_test(edition: Edition, experiment: Experiment) -> Drawn:
 
 
 def shortcut_options(edition: Edition, experiment: Experiment) -> Drawn:
-    """Table 3 as curves (thin = training, bold = validation) and as final errors, a dot a seed."""
+    """Table 3 as curves (thin = training, bold = validation) and as final errors, one dot per seed."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(14, 6), width_ratios=(3, 2))
     names = list(experiment.networks[edition.setting])
     lines = {"training_error": ("-", THIN), "validation_error": ("-", BOLD)}
@@ -108,7 +108,7 @@ def shortcut_options(edition: Edition, experiment: Experiment) -> Drawn:
 
 
 def final_errors(edition: Edition, experiment: Experiment) -> Drawn:
-    """The headline: error at the end against depth, plain and residual, a dot a seed and a line of means."""
+    """The headline: error at the end against depth, plain and residual, one dot per seed and a line of means."""
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True, sharey=True)
     finals = edition.select(edition.finals, experiment)
     names = list(experiment.networks[edition.setting])
