@@ -11,7 +11,6 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.recipe import Execution, Recipe
 from plain_vs_residual.records.atomic import write_json
-from plain_vs_residual.records.edition import Edition, load_editions
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
     Configuration,
@@ -23,6 +22,7 @@ from plain_vs_residual.records.models import (
     ResponseRow,
     RunRecord,
 )
+from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import sealed, write_final, write_rows
 from plain_vs_residual.records.store import write_run as write_run_record
 from plain_vs_residual.settings import find_setting
@@ -153,7 +153,7 @@ def write_results(
     *,
     seeds: Iterable[int] = range(3),
     **changes: Any,
-) -> Edition:
+) -> RecordedRuns:
     """Writes every run that the experiments need once, ``changes`` as in :func:`write_run`; returns them read."""
     wanted = {
         (network, study.name, seed): study
@@ -163,13 +163,13 @@ def write_results(
     }
     for (network, _, seed), study in wanted.items():
         write_run(results, setting, network, seed, study=study, **changes)
-    return read_edition(results, setting)
+    return read_runs(results, setting)
 
 
-def read_edition(results: Path, setting: str) -> Edition:
-    """The one edition of a setting."""
-    (edition,) = load_editions(results, setting)
-    return edition
+def read_runs(results: Path, setting: str) -> RecordedRuns:
+    """The one recorded of a setting."""
+    (recorded,) = load_recorded_runs(results, setting)
+    return recorded
 
 
 def _hash(*parts: object) -> str:

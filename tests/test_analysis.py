@@ -1,4 +1,4 @@
-"""Records to tables: editions, studies, what is missing, means by network, and files that are not as written."""
+"""Records to tables: settings, variants, studies, what is missing, means by network, and files that are not as written."""
 
 import json
 import math
@@ -10,8 +10,8 @@ import pytest
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
-from plain_vs_residual.records.edition import load_editions, summary
-from tests.made_up_records import read_edition, reseal, write_results, write_run
+from plain_vs_residual.records.recorded_runs import load_recorded_runs, summary
+from tests.made_up_records import read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG7 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig7_layer_responses"]
@@ -22,37 +22,41 @@ def by_seed(network: Architecture, seed: int) -> tuple[float, float]:
     return float(seed), 10.0 * seed
 
 
-def test_an_edition_is_a_setting_and_a_variant(tmp_path: Path) -> None:
+def test_runs_are_read_apart_by_setting_and_variant(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0)
     write_run(tmp_path, "digits", "plain18", 0, variant="letters", dataset="letters", caveat="upper case")
     write_run(tmp_path, "cifar10", "plain18", 0)
-    editions = load_editions(tmp_path)
-    assert [edition.name for edition in editions] == ["cifar10", "digits", "digits-letters"]
-    assert [edition.dataset for edition in editions] == ["CIFAR-10", "digits (scikit-learn)", "letters"]
-    assert [len(edition.records) for edition in editions] == [1, 1, 1]
-    assert "upper case" in editions[2].caveats
-    assert "upper case" not in editions[1].caveats
+    find_recorded_runs = load_recorded_runs(tmp_path)
+    assert [recorded.name for recorded in find_recorded_runs] == ["cifar10", "digits", "digits-letters"]
+    assert [recorded.dataset for recorded in find_recorded_runs] == [
+        "CIFAR-10",
+        "digits (scikit-learn)",
+        "letters",
+    ]
+    assert [len(recorded.records) for recorded in find_recorded_runs] == [1, 1, 1]
+    assert "upper case" in find_recorded_runs[2].caveats
+    assert "upper case" not in find_recorded_runs[1].caveats
 
 
 def test_one_setting_can_be_asked_for(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0)
     write_run(tmp_path, "cifar10", "plain18", 0)
-    assert [edition.setting for edition in load_editions(tmp_path, "digits")] == ["digits"]
+    assert [recorded.setting for recorded in load_recorded_runs(tmp_path, "digits")] == ["digits"]
 
 
 def test_reference_records_and_runs_set_aside_do_not_mix_with_the_users_own(tmp_path: Path) -> None:
     write_run(tmp_path / "reference", "digits", "plain18", 0)
     write_run(tmp_path, "digits", "plain18", 1)
     write_run(tmp_path, "digits", "plain18", 2).set_aside()
-    (edition,) = load_editions(tmp_path)
-    assert edition.seeds == [1]
-    assert load_editions(tmp_path / "reference")[0].seeds == [0]
+    (recorded,) = load_recorded_runs(tmp_path)
+    assert recorded.seeds == [1]
+    assert load_recorded_runs(tmp_path / "reference")[0].seeds == [0]
 
 
 @pytest.mark.parametrize("setting", [None, "digits"])
 def test_no_runs_is_an_error_that_says_how_to_get_some(tmp_path: Path, setting: str | None) -> None:
     with pytest.raises(ValueError, match=r"no runs.*run_all\.sh"):
-        load_editions(tmp_path, setting)
+        load_recorded_runs(tmp_path, setting)
 
 
 def test_runs_of_a_study_belong_to_its_experiment_alone(tmp_path: Path) -> None:
@@ -60,19 +64,19 @@ def test_runs_of_a_study_belong_to_its_experiment_alone(tmp_path: Path) -> None:
     study = FIG7.studies_in("digits")[0]
     write_run(tmp_path, "digits", "cifar-plain20", 0)
     write_run(tmp_path, "digits", "cifar-plain20", 0, study=study)
-    edition = read_edition(tmp_path, "digits")
-    assert [record.name for record in edition.of(fig6)] == ["cifar-plain20-s0"]
-    assert [record.name for record in edition.of(FIG7)] == ["cifar-plain20-high-rate-s0"]
-    for table in (edition.finals, edition.curves, edition.responses):
-        assert set(edition.select(table, fig6)["study"]) == {""}
-        assert set(edition.select(table, FIG7)["study"]) == {study.name}
+    recorded = read_runs(tmp_path, "digits")
+    assert [record.name for record in recorded.of(fig6)] == ["cifar-plain20-s0"]
+    assert [record.name for record in recorded.of(FIG7)] == ["cifar-plain20-high-rate-s0"]
+    for table in (recorded.finals, recorded.curves, recorded.responses):
+        assert set(recorded.select(table, fig6)["study"]) == {""}
+        assert set(recorded.select(table, FIG7)["study"]) == {study.name}
 
 
 def test_what_is_missing_is_named_as_its_folder_would_be(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0)
     write_run(tmp_path, "digits", "plain18", 4)
     write_run(tmp_path, "digits", "residual18-A", 0, finished=False)
-    assert read_edition(tmp_path, "digits").missing(PAIR) == ["residual18-A-s0", "residual18-A-s4"]
+    assert read_runs(tmp_path, "digits").missing(PAIR) == ["residual18-A-s0", "residual18-A-s4"]
 
 
 def test_what_is_missing_of_a_study_and_a_variant_is_named_as_its_folder_would_be(tmp_path: Path) -> None:
@@ -83,7 +87,7 @@ def test_what_is_missing_of_a_study_and_a_variant_is_named_as_its_folder_would_b
         tmp_path, "digits", "plain18", 0, study=experiment.studies_in("digits")[0], variant="letters"
     )
     assert there.path.name == "plain18-long-letters-s0"
-    assert read_edition(tmp_path, "digits").missing(experiment) == ["residual18-A-long-letters-s0"]
+    assert read_runs(tmp_path, "digits").missing(experiment) == ["residual18-A-long-letters-s0"]
 
 
 def test_nothing_is_missing_when_all_runs_are_finished(tmp_path: Path) -> None:
@@ -91,8 +95,8 @@ def test_nothing_is_missing_when_all_runs_are_finished(tmp_path: Path) -> None:
 
 
 def test_the_summary_has_mean_deviation_and_number_of_seeds(tmp_path: Path) -> None:
-    edition = write_results(tmp_path, [PAIR], "digits", seeds=(1, 2, 3), errors=by_seed)
-    table = summary(edition, PAIR).set_index("network")
+    recorded = write_results(tmp_path, [PAIR], "digits", seeds=(1, 2, 3), errors=by_seed)
+    table = summary(recorded, PAIR).set_index("network")
     assert list(table.index) == ["plain18", "residual18-A"]
     for _, row in table.iterrows():
         assert (row["n"], row["diverged"]) == (3, 0)
@@ -105,40 +109,40 @@ def test_the_summary_has_mean_deviation_and_number_of_seeds(tmp_path: Path) -> N
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
-    edition = write_results(tmp_path, [PAIR], "digits", seeds=(1,), errors=by_seed)
-    assert summary(edition, PAIR)["training_error_sd"].isna().all()
+    recorded = write_results(tmp_path, [PAIR], "digits", seeds=(1,), errors=by_seed)
+    assert summary(recorded, PAIR)["training_error_sd"].isna().all()
 
 
 def test_a_network_without_runs_keeps_its_row(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "residual18-A", 0)
-    table = summary(read_edition(tmp_path, "digits"), PAIR)
+    table = summary(read_runs(tmp_path, "digits"), PAIR)
     assert table["network"].to_list() == ["plain18", "residual18-A"]
     assert table["n"].to_list() == [0, 1]
 
 
 def test_an_unfinished_run_has_curves_but_no_final_errors(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, finished=False)
-    edition = read_edition(tmp_path, "digits")
-    assert len(edition.curves) == 2
-    assert edition.finals.empty
-    assert summary(edition, PAIR)["n"].to_list() == [0, 0]
+    recorded = read_runs(tmp_path, "digits")
+    assert len(recorded.curves) == 2
+    assert recorded.finals.empty
+    assert summary(recorded, PAIR)["n"].to_list() == [0, 0]
 
 
 def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, classes="abcd", outcome="diverged", errors=by_seed)
     write_run(tmp_path, "digits", "plain18", 1, classes="abcd", errors=by_seed)
-    edition = read_edition(tmp_path, "digits")
-    finals = edition.finals.set_index("seed")
+    recorded = read_runs(tmp_path, "digits")
+    finals = recorded.finals.set_index("seed")
     assert finals["diverged"].to_list() == [True, False]
     assert finals.loc[0, ["training_error", "validation_error"]].to_list() == [75.0, 75.0]
-    row = summary(edition, PAIR).iloc[0]
+    row = summary(recorded, PAIR).iloc[0]
     assert (row["n"], row["diverged"]) == (2, 1)
     assert row["training_error_mean"] == pytest.approx((75 + 1) / 2)
 
 
 def test_chance_in_the_first_five_guesses_is_counted_too(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, outcome="diverged")
-    assert read_edition(tmp_path, "digits").finals["validation_top5_error"].to_list() == [50.0]
+    assert read_runs(tmp_path, "digits").finals["validation_top5_error"].to_list() == [50.0]
 
 
 def damaged(tmp_path: Path, file: str, change: Callable[[Any], Any]) -> Path:
@@ -155,7 +159,7 @@ def test_a_torn_file_is_named(tmp_path: Path, file: str, content: bytes) -> None
     path = write_run(tmp_path, "digits", "plain18", 0).path / file
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"{path}.*delete its folder to train this run anew"):
-        load_editions(tmp_path)
+        load_recorded_runs(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +181,7 @@ def test_a_torn_file_is_named(tmp_path: Path, file: str, content: bytes) -> None
 def test_a_missing_field_is_named_with_its_file(tmp_path: Path, file: str, field: str) -> None:
     path = damaged(tmp_path, file, lambda values: {key: values[key] for key in values if key != field})
     with pytest.raises(ValueError, match=f"{path}: field '{field}' is missing"):
-        load_editions(tmp_path)
+        load_recorded_runs(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +195,7 @@ def test_a_missing_inner_field_is_named_with_its_file(tmp_path: Path, field: str
         lambda run: run | {field: {key: value for key, value in run[field].items() if key != inner}},
     )
     with pytest.raises(ValueError, match=rf"{path}: field '{field}\.{inner}' is missing"):
-        load_editions(tmp_path)
+        load_recorded_runs(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +214,7 @@ def test_a_value_of_the_wrong_kind_is_named_with_its_file(
 ) -> None:
     path = damaged(tmp_path, file, lambda values: values | {field: value})
     with pytest.raises(ValueError, match=f"{path}: {field} cannot be "):
-        load_editions(tmp_path)
+        load_recorded_runs(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x01", b'a,b\n1,2\n"3', b"a,b\n1,2,3,4\n5,6\n7,8,9,1,2\n"])
@@ -221,7 +225,7 @@ def test_a_table_that_is_none_is_named(tmp_path: Path, table: str, content: byte
     path.write_bytes(content)
     reseal(folder)
     with pytest.raises(ValueError, match=f"{path}: not a table this suite wrote"):
-        getattr(read_edition(tmp_path, "digits"), table)
+        getattr(read_runs(tmp_path, "digits"), table)
 
 
 def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
@@ -230,7 +234,7 @@ def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("validation_error", "validation_accuracy", 1))
     reseal(folder)
     with pytest.raises(ValueError, match=f"{path}.*'validation_error'"):
-        _ = read_edition(tmp_path, "digits").curves
+        _ = read_runs(tmp_path, "digits").curves
 
 
 def test_words_where_numbers_belong_are_named_with_file_and_column(tmp_path: Path) -> None:
@@ -239,7 +243,7 @@ def test_words_where_numbers_belong_are_named_with_file_and_column(tmp_path: Pat
     path.write_text(path.read_text().replace("1.0", "one", 1))
     reseal(folder)
     with pytest.raises(ValueError, match=f"{path}.*'value'"):
-        _ = read_edition(tmp_path, "digits").responses
+        _ = read_runs(tmp_path, "digits").responses
 
 
 def test_a_copied_run_is_refused_rather_than_counted_twice(tmp_path: Path) -> None:
@@ -249,4 +253,4 @@ def test_a_copied_run_is_refused_rather_than_counted_twice(tmp_path: Path) -> No
     for path in first.path.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
     with pytest.raises(ValueError, match=r"plain18-s0 and .*plain18-s0-backup.*same run"):
-        load_editions(tmp_path)
+        load_recorded_runs(tmp_path)

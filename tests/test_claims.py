@@ -18,7 +18,7 @@ from plain_vs_residual.evidence.verdicts import (
     judge,
 )
 from plain_vs_residual.experiment import Claim, Experiment
-from tests.made_up_records import read_edition, write_run
+from tests.made_up_records import read_runs, write_run
 
 ONE_IMAGE = 100 / 1_437
 DEEPER = {"plain34": 1, "plain18": -1}
@@ -40,7 +40,7 @@ def experiment(*claims: Claim, name: str = "made-up") -> Experiment:
 
 def verdict_on(claim: Claim, results: Path, errors: Mapping[str, Sequence[float]]) -> Verdict:
     write_errors(results, errors)
-    (verdict,) = judge(read_edition(results, "digits"), [experiment(claim)])
+    (verdict,) = judge(read_runs(results, "digits"), [experiment(claim)])
     return verdict
 
 
@@ -119,7 +119,7 @@ def test_fewer_than_three_seeds_are_undecided_however_clear(tmp_path: Path, num_
 
 def test_a_claim_without_any_run_is_undecided_and_has_no_numbers(tmp_path: Path) -> None:
     write_errors(tmp_path, {"residual18-A": [1.0] * 3})
-    (verdict,) = judge(read_edition(tmp_path, "digits"), [experiment(ABOVE)])
+    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.verdict == UNDECIDED
     assert verdict.values == {}
     assert math.isnan(verdict.mean)
@@ -150,7 +150,7 @@ def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path, classes:
                 outcome=outcome if network == "plain34" else "finished",
                 errors=lambda *_: (10.0, 10.0),
             )
-    (verdict,) = judge(read_edition(tmp_path, "digits"), [experiment(ABOVE)])
+    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.values == pytest.approx({0: 0.0, 1: chance - 10, 2: 0.0})
     assert verdict.diverged == 1
 
@@ -161,7 +161,7 @@ def test_a_diverged_run_without_responses_leaves_the_claim_undecided_and_is_name
         for network in claim.contrast:
             outcome = "diverged" if (network, seed) == ("plain18", 3) else "finished"
             write_run(tmp_path, "digits", network, seed, outcome=outcome)
-    (verdict,) = judge(read_edition(tmp_path, "digits"), [experiment(claim)])
+    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
     assert list(verdict.values) == [0, 1, 2]
     assert verdict.low > 0
     assert verdict.verdict == UNDECIDED
@@ -171,14 +171,14 @@ def test_a_diverged_run_without_responses_leaves_the_claim_undecided_and_is_name
 def test_a_missing_run_leaves_out_its_own_seed_alone(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [5.0, 6.0, 7.0, 8.0], "plain18": [1.0, 1.0, 1.0]})
     write_run(tmp_path, "digits", "plain18", 3, finished=False)
-    (verdict,) = judge(read_edition(tmp_path, "digits"), [experiment(ABOVE)])
+    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.values == pytest.approx({0: 4.0, 1: 5.0, 2: 6.0})
 
 
 def test_a_network_of_another_claim_leaves_out_no_seed(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [5.0] * 3, "plain18": [1.0] * 3, "residual34-A": [1.0]})
     both = experiment(ABOVE, Claim("other", {"plain34": 1, "residual34-A": -1}, above=0.0))
-    first, second = judge(read_edition(tmp_path, "digits"), [both])
+    first, second = judge(read_runs(tmp_path, "digits"), [both])
     assert (len(first.values), len(second.values)) == (3, 1)
 
 
@@ -197,7 +197,7 @@ def test_the_order_of_the_folders_does_not_count(tmp_path: Path) -> None:
     random.Random(0).shuffle(runs)
     for network, seed, value in runs:
         write_run(tmp_path, "digits", network, seed, errors=lambda *_, value=value: (value, value))
-    (verdict,) = judge(read_edition(tmp_path, "digits"), [experiment(ABOVE)])
+    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.values == pytest.approx({seed: 9.0 + seed**2 for seed in range(11)})
 
 
@@ -245,7 +245,7 @@ def test_primary_claims_are_corrected_together_and_others_are_not(tmp_path: Path
         "residual34-B": [46.0, 45.0, 44.0],  # 4, 5, 6
     }
     write_errors(tmp_path, errors)
-    verdicts = judge(read_edition(tmp_path, "digits"), primaries())
+    verdicts = judge(read_runs(tmp_path, "digits"), primaries())
     raw = [p_of_three(mean, 1, 0) for mean in (2, 10, 5)]
     assert [verdict.p for verdict in verdicts] == pytest.approx([raw[0], raw[0], 3 * raw[1], 2 * raw[2]])
     assert [verdict.verdict for verdict in verdicts] == [UNDECIDED, UNDECIDED, REPRODUCED, REPRODUCED]
@@ -254,7 +254,7 @@ def test_primary_claims_are_corrected_together_and_others_are_not(tmp_path: Path
 def test_the_correction_can_take_a_verdict_back(tmp_path: Path) -> None:
     """0.02 alone decides; with two more primary claims that have no runs yet it is 0.06 and does not."""
     write_errors(tmp_path, {"plain34": [50.0] * 3, "plain18": [47.0, 46.0, 45.0]})  # 3, 4, 5
-    verdicts = judge(read_edition(tmp_path, "digits"), primaries())
+    verdicts = judge(read_runs(tmp_path, "digits"), primaries())
     raw = p_of_three(4, 1, 0)
     assert raw < 0.05 < 3 * raw
     assert verdicts[0].low > 0
@@ -268,7 +268,7 @@ def test_only_claims_on_networks_of_the_setting_are_judged(tmp_path: Path) -> No
     write_errors(tmp_path, {"plain34": [2.0] * 3, "plain18": [1.0] * 3})
     elsewhere = Experiment("E", "none", (), {"cifar10": ("plain34", "plain18")}, (ABOVE,), name="elsewhere")
     partly = Experiment("P", "none", (), {"digits": ("plain34",)}, (ABOVE,), name="partly")
-    assert judge(read_edition(tmp_path, "digits"), [elsewhere, partly]) == []
+    assert judge(read_runs(tmp_path, "digits"), [elsewhere, partly]) == []
 
 
 def test_a_claim_on_a_column_that_is_not_recorded_names_itself_and_the_column(tmp_path: Path) -> None:

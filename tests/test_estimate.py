@@ -1,6 +1,7 @@
 """The time that is left: steady, whatever order short and long runs come in."""
 
 import heapq
+from itertools import pairwise
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_the_estimate_is_close_from_the_first_run_on(jobs: int) -> None:
 
 def test_the_estimate_never_jumps_up_by_much() -> None:
     left = [estimate for estimate, _ in estimates(jobs=2)]
-    assert all(after < before * 1.1 for before, after in zip(left, left[1:], strict=False))
+    assert all(after < before * 1.1 for before, after in pairwise(left))
 
 
 def test_nothing_is_said_before_a_run_is_done() -> None:

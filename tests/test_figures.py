@@ -14,10 +14,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from plain_vs_residual.experiment import Experiment, load_experiments
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES, draw, draw_all
 from plain_vs_residual.report.figures.style import BOLD, THIN
-from tests.made_up_records import read_edition, write_results, write_run
+from tests.made_up_records import read_runs, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
@@ -30,12 +30,12 @@ Lines = list[list[Point]]
 
 
 @pytest.fixture(scope="module")
-def editions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Edition]:
+def find_recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RecordedRuns]:
     """Two seeds of everything that a setting runs, written once."""
     results = tmp_path_factory.mktemp("results")
-    written: dict[str, Edition] = {}
+    written: dict[str, RecordedRuns] = {}
 
-    def of(setting: str) -> Edition:
+    def of(setting: str) -> RecordedRuns:
         if setting not in written:
             written[setting] = write_results(results, EXPERIMENTS.values(), setting, seeds=range(2))
         return written[setting]
@@ -49,8 +49,8 @@ def _close_figures() -> Iterator[None]:
     plt.close("all")
 
 
-def drawn(edition: Edition, experiment: Experiment, name: str) -> tuple[Figure, list[Axes], pd.DataFrame]:
-    figure, table = FIGURES[name](edition, experiment)
+def drawn(recorded: RecordedRuns, experiment: Experiment, name: str) -> tuple[Figure, list[Axes], pd.DataFrame]:
+    figure, table = FIGURES[name](recorded, experiment)
     return figure, figure.axes, table
 
 
@@ -75,8 +75,10 @@ def words_in(axes: Axes) -> str:
     return " / ".join([*(legend_of(axes) if axes.get_legend() else ()), *(text.get_text() for text in axes.texts)])
 
 
-def test_every_figure_is_drawn_as_png_svg_and_csv(editions: Callable[[str], Edition], tmp_path: Path) -> None:
-    pictures = draw_all(editions("digits"), EXPERIMENTS.values(), tmp_path)
+def test_every_figure_is_drawn_as_png_svg_and_csv(
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
+) -> None:
+    pictures = draw_all(find_recorded_runs("digits"), EXPERIMENTS.values(), tmp_path)
     expected = [
         experiment.name if place == 0 else f"{experiment.name}-{name}"
         for experiment in EXPERIMENTS.values()
@@ -95,13 +97,13 @@ def test_every_figure_is_drawn_as_png_svg_and_csv(editions: Callable[[str], Edit
 
 @pytest.mark.parametrize("setting", ["cifar10", "imagenet"])
 def test_every_figure_shows_every_network_of_the_larger_settings(
-    editions: Callable[[str], Edition], setting: str
+    find_recorded_runs: Callable[[str], RecordedRuns], setting: str
 ) -> None:
-    edition = editions(setting)
+    recorded = find_recorded_runs(setting)
     for experiment in EXPERIMENTS.values():
         networks = experiment.networks.get(setting)
         for name in experiment.figures if networks else ():
-            figure, table = FIGURES[name](edition, experiment)
+            figure, table = FIGURES[name](recorded, experiment)
             assert not any("not run" in words_in(axes) for axes in figure.axes)
             shown = ("cifar-plain20", "cifar-plain56") if name == "training_and_test" else networks
             assert "network" not in table or set(table["network"]) == set(shown or ())
@@ -109,7 +111,7 @@ def test_every_figure_shows_every_network_of_the_larger_settings(
 
 
 def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
-    editions: Callable[[str], Edition], tmp_path: Path
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
 ) -> None:
     for setting, experiment, words in (
         ("cifar10-short", FIG4, "1 seed; short"),
@@ -117,8 +119,8 @@ def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
         ("digits", FIG7, "1 seed; learning rate 0.1 for 10 epochs"),
     ):
         folder = tmp_path / setting / experiment.name
-        edition = write_results(folder, [experiment], setting, seeds=[0], caveat="blurred: by hand")
-        picture = draw(edition, experiment, experiment.figures[0], folder / "plots")
+        recorded = write_results(folder, [experiment], setting, seeds=[0], caveat="blurred: by hand")
+        picture = draw(recorded, experiment, experiment.figures[0], folder / "plots")
         text = picture.with_suffix(".svg").read_text()
         assert words in text
         assert "blurred" in text
@@ -126,28 +128,32 @@ def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$x_{$", "50% & more_or_less", "a\\frac$b$c$\\no$"])
 def test_the_name_of_a_data_set_is_drawn_as_it_is(tmp_path: Path, name: str) -> None:
-    edition = write_results(tmp_path, [FIG4], "digits", seeds=[0], dataset=name, variant="other")
-    picture = draw(edition, FIG4, "final_errors", tmp_path)
+    recorded = write_results(tmp_path, [FIG4], "digits", seeds=[0], dataset=name, variant="other")
+    picture = draw(recorded, FIG4, "final_errors", tmp_path)
     texts = ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext()
     assert any(text.startswith(f"{name}, setting digits") for text in texts)
 
 
 def test_an_unknown_figure_is_refused_with_the_known_ones(
-    editions: Callable[[str], Edition], tmp_path: Path
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="no figure 'pie'; accepted are depth_curves"):
-        draw(editions("digits"), FIG4, "pie", tmp_path)
+        draw(find_recorded_runs("digits"), FIG4, "pie", tmp_path)
 
 
-def test_the_same_records_give_the_same_bytes(editions: Callable[[str], Edition], tmp_path: Path) -> None:
-    first, second = (draw(editions("digits"), FIG4, "final_errors", tmp_path / name) for name in "ab")
+def test_the_same_records_give_the_same_bytes(
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
+) -> None:
+    first, second = (draw(find_recorded_runs("digits"), FIG4, "final_errors", tmp_path / name) for name in "ab")
     for suffix in (".png", ".svg", ".csv"):
         assert first.with_suffix(suffix).read_bytes() == second.with_suffix(suffix).read_bytes()
 
 
-def test_the_csv_on_disk_is_the_table_that_was_drawn(editions: Callable[[str], Edition], tmp_path: Path) -> None:
-    _, _, table = drawn(editions("digits"), FIG4, "depth_curves")
-    path = draw(editions("digits"), FIG4, "depth_curves", tmp_path).with_suffix(".csv")
+def test_the_csv_on_disk_is_the_table_that_was_drawn(
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
+) -> None:
+    _, _, table = drawn(find_recorded_runs("digits"), FIG4, "depth_curves")
+    path = draw(find_recorded_runs("digits"), FIG4, "depth_curves", tmp_path).with_suffix(".csv")
     pd.testing.assert_frame_equal(pd.read_csv(path), table, check_dtype=False)
 
 
@@ -155,15 +161,15 @@ def test_the_csv_on_disk_is_the_table_that_was_drawn(editions: Callable[[str], E
     ("experiment", "name"), [(FIG4, "depth_curves"), (FIG6, "cifar_curves"), (FIG6, "training_and_test")]
 )
 def test_curves_are_those_of_the_csv_and_the_means_of_the_records(
-    editions: Callable[[str], Edition], experiment: Experiment, name: str
+    find_recorded_runs: Callable[[str], RecordedRuns], experiment: Experiment, name: str
 ) -> None:
-    edition = editions("cifar10")
-    _, panels, table = drawn(edition, experiment, name)
+    recorded = find_recorded_runs("cifar10")
+    _, panels, table = drawn(recorded, experiment, name)
     assert sorted(lines_in(panels[0]) + lines_in(panels[1])) == lines_of(
         table, ["network", "column"], "iteration", "mean"
     )
     assert set(table["count"]) == {2}
-    records = edition.select(edition.curves, experiment)
+    records = recorded.select(recorded.curves, experiment)
     for _, row in table.iloc[::17].iterrows():
         values = records[(records["network"] == row["network"]) & (records["iteration"] == row["iteration"])]
         values = values[row["column"]]
@@ -174,10 +180,10 @@ def test_curves_are_those_of_the_csv_and_the_means_of_the_records(
     ("experiment", "name", "training_line"), [(FIG4, "depth_curves", "-"), (FIG6, "cifar_curves", "--")]
 )
 def test_figs_4_and_6_keep_the_conventions_of_the_paper(
-    editions: Callable[[str], Edition], experiment: Experiment, name: str, training_line: str
+    find_recorded_runs: Callable[[str], RecordedRuns], experiment: Experiment, name: str, training_line: str
 ) -> None:
     """Fig. 4: thin training, bold validation. Fig. 6: dashed training, bold test. Plain left, residual right."""
-    _, (left, right), table = drawn(editions("digits"), experiment, name)
+    _, (left, right), table = drawn(find_recorded_runs("digits"), experiment, name)
     whose = {
         tuple(group["mean"]): (network, column)
         for (network, column), group in table.groupby(["network", "column"])
@@ -204,25 +210,31 @@ def test_figs_4_and_6_keep_the_conventions_of_the_paper(
     assert len(one_each) == len(colours) == len(set.union(*one_each)) == 2
 
 
-def test_fig_1_has_training_error_left_and_validation_error_right(editions: Callable[[str], Edition]) -> None:
-    _, (left, right), table = drawn(editions("cifar10"), FIG6, "training_and_test")
+def test_fig_1_has_training_error_left_and_validation_error_right(
+    find_recorded_runs: Callable[[str], RecordedRuns],
+) -> None:
+    _, (left, right), table = drawn(find_recorded_runs("cifar10"), FIG6, "training_and_test")
     assert (left.get_title(), right.get_title()) == ("training error", "validation error")
     for axes, column in ((left, "training_error"), (right, "validation_error")):
         assert lines_in(axes) == lines_of(table[table["column"] == column], ["network"], "iteration", "mean")
         assert legend_of(axes) == ["plain-20", "plain-56"]
 
 
-def test_the_limit_of_the_errors_leaves_the_end_of_every_curve_inside(editions: Callable[[str], Edition]) -> None:
-    _, (left, _), table = drawn(editions("cifar10"), FIG6, "cifar_curves")
+def test_the_limit_of_the_errors_leaves_the_end_of_every_curve_inside(
+    find_recorded_runs: Callable[[str], RecordedRuns],
+) -> None:
+    _, (left, _), table = drawn(find_recorded_runs("cifar10"), FIG6, "cifar_curves")
     last = table[table["iteration"] == table["iteration"].max()]["max"]
     low, high = left.get_ylim()
     assert low == 0
     assert last.max() < high <= 100
 
 
-def test_final_errors_are_a_dot_a_seed_and_a_line_of_means(editions: Callable[[str], Edition]) -> None:
-    edition = editions("digits")
-    _, panels, table = drawn(edition, FIG4, "final_errors")
+def test_final_errors_are_a_dot_a_seed_and_a_line_of_means(
+    find_recorded_runs: Callable[[str], RecordedRuns],
+) -> None:
+    recorded = find_recorded_runs("digits")
+    _, panels, table = drawn(recorded, FIG4, "final_errors")
     for axes, column in zip(panels, ("training_error", "validation_error"), strict=True):
         dots = np.concatenate([np.asarray(dots.get_offsets())[:, 1] for dots in axes.collections])
         assert sorted(dots) == pytest.approx(sorted(table[column]))
@@ -234,8 +246,10 @@ def test_final_errors_are_a_dot_a_seed_and_a_line_of_means(editions: Callable[[s
         assert legend_of(axes) == ["plain", "residual"]
 
 
-def test_shortcut_options_put_the_final_errors_into_the_csv_too(editions: Callable[[str], Edition]) -> None:
-    _, (left, right), table = drawn(editions("digits"), TABLE3, "shortcut_options")
+def test_shortcut_options_put_the_final_errors_into_the_csv_too(
+    find_recorded_runs: Callable[[str], RecordedRuns],
+) -> None:
+    _, (left, right), table = drawn(find_recorded_runs("digits"), TABLE3, "shortcut_options")
     at_the_end = table["seed"].notna()
     assert lines_in(left) == lines_of(table[~at_the_end], ["network", "column"], "iteration", "mean")
     dots = [np.asarray(c.get_offsets())[:, 1] for c in right.collections if len(c.get_offsets()) == 2]
@@ -244,8 +258,10 @@ def test_shortcut_options_put_the_final_errors_into_the_csv_too(editions: Callab
     assert [tick.get_text() for tick in right.get_xticklabels()] == ["plain", "A", "B", "C"]
 
 
-def test_layer_responses_are_in_order_then_sorted_then_against_x(editions: Callable[[str], Edition]) -> None:
-    _, (in_order, in_rank, ratio), table = drawn(editions("digits"), FIG7, "layer_responses")
+def test_layer_responses_are_in_order_then_sorted_then_against_x(
+    find_recorded_runs: Callable[[str], RecordedRuns],
+) -> None:
+    _, (in_order, in_rank, ratio), table = drawn(find_recorded_runs("digits"), FIG7, "layer_responses")
     final = table[(table["kind"] == "response_std") & (table["moment"] == "final")]
     means = final.groupby(["network", "order"], as_index=False)["value"].mean()
     assert np.allclose(
@@ -265,9 +281,9 @@ def test_layer_responses_are_in_order_then_sorted_then_against_x(editions: Calla
 
 @pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)
 def test_axes_say_what_they_show_and_in_which_unit(
-    editions: Callable[[str], Edition], experiment: Experiment, name: str
+    find_recorded_runs: Callable[[str], RecordedRuns], experiment: Experiment, name: str
 ) -> None:
-    _, panels, _ = drawn(editions("digits"), experiment, name)
+    _, panels, _ = drawn(find_recorded_runs("digits"), experiment, name)
     assert all(axes.get_xlabel() and axes.get_title() for axes in panels)
     if name == "layer_responses":
         assert all(axes.get_ylabel() for axes in panels)
@@ -285,7 +301,7 @@ def test_a_missing_run_is_visible(tmp_path: Path, experiment: Experiment, name: 
     missing, *others = experiment.networks["digits"]
     for network in others:
         write_run(tmp_path, "digits", network, 0, study=study)
-    _, panels, table = drawn(read_edition(tmp_path, "digits"), experiment, name)
+    _, panels, table = drawn(read_runs(tmp_path, "digits"), experiment, name)
     label = {"plain18": "plain-18", "cifar-plain20": "plain-20", "plain34": "plain-34"}[missing]
     assert f"{label}: not run" in words_in(panels[0]) or f"{label}\nnot run" in words_in(panels[0])
     assert missing not in set(table["network"])
@@ -296,13 +312,13 @@ def test_a_figure_without_any_finished_run_is_drawn(tmp_path: Path, experiment: 
     study = experiment.studies_in("digits")[0]
     network = experiment.networks["digits"][0]
     write_run(tmp_path, "digits", network, 0, study=study, finished=False)
-    _, panels, _ = drawn(read_edition(tmp_path, "digits"), experiment, name)
+    _, panels, _ = drawn(read_runs(tmp_path, "digits"), experiment, name)
     assert "not run" in words_in(panels[0])
 
 
 def test_the_caption_without_any_finished_run_says_so(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, finished=False)
-    path = draw(read_edition(tmp_path, "digits"), FIG4, "depth_curves", tmp_path)
+    path = draw(read_runs(tmp_path, "digits"), FIG4, "depth_curves", tmp_path)
     assert "0 seeds" in path.with_suffix(".svg").read_text()
 
 
@@ -318,7 +334,7 @@ def test_a_diverged_run_is_marked(tmp_path: Path, experiment: Experiment, name: 
         for seed in range(2):
             outcome = "diverged" if network == failing and seed < num_diverged else "finished"
             write_run(tmp_path, "digits", network, seed, study=study, outcome=outcome)
-    _, panels, table = drawn(read_edition(tmp_path, "digits"), experiment, name)
+    _, panels, table = drawn(read_runs(tmp_path, "digits"), experiment, name)
     assert f"{num_diverged} diverged" in words_in(panels[0])
     if name == "final_errors":
         assert table[table["diverged"]]["training_error"].to_list() == [90.0]

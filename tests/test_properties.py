@@ -20,8 +20,8 @@ from plain_vs_residual.data.image_folder import decode_image
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import load_experiments
-from plain_vs_residual.records.edition import load_editions, summary
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.recorded_runs import load_recorded_runs, summary
 from plain_vs_residual.records.store import damage
 from plain_vs_residual.settings import DIGITS, SETTINGS, Setting
 from plain_vs_residual.suite.machine import PRECISIONS
@@ -104,7 +104,7 @@ def leaves(values: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
     write_results(folder, [load_experiments()["fig4_depth"]], "digits", seeds=range(2))
     return folder
@@ -112,8 +112,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @in_a_folder
 @given(st.sampled_from(["run.json", "final.json"]), st.booleans(), st.data())
-def test_a_changed_record_is_read_or_named(recorded: Path, name: str, finished: bool, data: st.DataObject) -> None:
-    run = RunFolder(sorted((recorded / "digits").glob("plain18*"))[0])
+def test_a_changed_record_is_read_or_named(results: Path, name: str, finished: bool, data: st.DataObject) -> None:
+    run = RunFolder(sorted((results / "digits").glob("plain18*"))[0])
     path = run.path / name
     before, final = path.read_bytes(), run.final.read_bytes()
     values = json.loads(before)
@@ -130,11 +130,11 @@ def test_a_changed_record_is_read_or_named(recorded: Path, name: str, finished: 
         elif changed != values:
             assert any(name in line for line in damage(run))
         try:
-            (edition, *_) = load_editions(recorded, "digits")
+            (recorded, *_) = load_recorded_runs(results, "digits")
             experiment = load_experiments()["fig4_depth"]
-            judge(edition, [experiment])
-            verify(edition, experiment)
-            summary(edition, experiment)
+            judge(recorded, [experiment])
+            verify(recorded, experiment)
+            summary(recorded, experiment)
         except ValueError as error:
             assert str(path) in str(error) or str(run.path) in str(error)
     finally:

@@ -11,12 +11,12 @@ from unittest.mock import patch
 import pytest
 
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import figure_stem
 from plain_vs_residual.report.page import write_report
 from plain_vs_residual.report.tables import formula, plain
 from plain_vs_residual.settings import DIGITS
-from tests.made_up_records import read_edition, write_results, write_run
+from tests.made_up_records import read_runs, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
@@ -43,14 +43,14 @@ class Page(HTMLParser):
         self.text += data
 
 
-def report_on(edition: Edition, *experiments: Experiment, folder: Path) -> tuple[str, Page]:
+def report_on(recorded: RecordedRuns, *experiments: Experiment, folder: Path) -> tuple[str, Page]:
     """Markdown and HTML, around pictures that are not drawn: those are tested by themselves."""
     folder.mkdir(parents=True, exist_ok=True)
     for experiment in experiments:
         for name in experiment.figures:
             (folder / f"{figure_stem(experiment, name)}.png").write_bytes(b"made-up picture")
     with patch("plain_vs_residual.report.page.draw"):
-        markdown, html = write_report(edition, experiments, folder)
+        markdown, html = write_report(recorded, experiments, folder)
     return markdown.read_text(encoding="utf-8"), Page(html.read_text(encoding="utf-8"))
 
 
@@ -60,8 +60,8 @@ def section(markdown: str, title: str) -> str:
 
 
 def test_the_report_stands_on_its_own_and_draws_its_figures(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    markdown, html = write_report(edition, [FIG4], tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, html = write_report(recorded, [FIG4], tmp_path / "plots")
     assert (markdown.name, html.name) == ("report.md", "report.html")
     page = Page(html.read_text(encoding="utf-8"))
     assert len(page.sources) == len(FIG4.figures)
@@ -76,18 +76,18 @@ def test_the_report_stands_on_its_own_and_draws_its_figures(tmp_path: Path) -> N
 @pytest.mark.parametrize("variant", ["", "other"])
 def test_names_from_outside_are_shown_and_not_obeyed(tmp_path: Path, variant: str) -> None:
     name = "<script>alert('x')</script> & [a](b) *c* | `d` _e_"
-    edition = write_results(
+    recorded = write_results(
         tmp_path / "results", [FIG4], "digits", dataset=name, variant=variant, caveat="<b>bold</b>"
     )
-    _, page = report_on(edition, FIG4, folder=tmp_path / "plots")
+    _, page = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert f"on {name}" in page.text
     assert "<b>bold</b>" in page.text
     assert not page.tags & {"script", "b"}
 
 
 def test_a_variant_cannot_write_html_into_the_title(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    hostile = replace(edition, variant="</title><script>")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    hostile = replace(recorded, variant="</title><script>")
     _, page = report_on(hostile, FIG4, folder=tmp_path / "plots")
     assert "script" not in page.tags
 
@@ -98,8 +98,8 @@ def test_escaped_text_says_the_same(tmp_path: Path) -> None:
 
 
 def test_departures_are_numbered_with_the_studies_behind_them(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4, FIG7], "digits")
-    markdown, page = report_on(edition, FIG4, FIG7, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4, FIG7], "digits")
+    markdown, page = report_on(recorded, FIG4, FIG7, folder=tmp_path / "plots")
     lines = section(markdown, "## Where this departs from the paper").strip().splitlines()
     assert [line.split()[0] for line in lines] == [f"{number}." for number in range(1, len(lines) + 1)]
     assert len(lines) == len(DIGITS.departures) + 1
@@ -108,8 +108,8 @@ def test_departures_are_numbered_with_the_studies_behind_them(tmp_path: Path) ->
 
 
 def test_the_verdict_table_has_every_claim_with_its_numbers(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     rows = [line for line in section(markdown, "### Claims").splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(FIG4.claims)
     # By made_up_records: depth costs 16/5 = 3.2 points in plain networks, 16/50 = 0.32 in residual ones.
@@ -126,15 +126,15 @@ def test_the_verdict_table_has_every_claim_with_its_numbers(tmp_path: Path) -> N
 
 
 def test_too_few_seeds_are_undecided_in_the_table_with_the_reason(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits", seeds=range(2))
-    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits", seeds=range(2))
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert section(markdown, "### Claims").count("**undecided** (complete seeds: 2, needed: 3)") == 4
     assert "reproduced**" not in markdown
 
 
 def test_the_error_table_has_mean_deviation_and_seeds(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     # 1 + 18/5 + 0.05 * seed, and 2 more in validation
     assert "| plain-18 | 4.65 ± 0.05 | 6.65 ± 0.05 | 3 |" in markdown
 
@@ -145,7 +145,7 @@ def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
             outcome = "diverged" if (network, seed) == ("plain34", 1) else "finished"
             write_run(tmp_path, "digits", network, seed, outcome=outcome)
     write_run(tmp_path, "digits", "residual34-A", 2, finished=False)
-    markdown, _ = report_on(read_edition(tmp_path, "digits"), FIG4, folder=tmp_path / "plots")
+    markdown, _ = report_on(read_runs(tmp_path, "digits"), FIG4, folder=tmp_path / "plots")
     assert "**Not finished:** residual34-A-s0, residual34-A-s1, residual34-A-s2." in markdown
     assert "| ResNet-34 A | not run | not run | 0 |" in markdown
     (row,) = re.findall(r"\| plain-34 \|.*", markdown)
@@ -154,14 +154,14 @@ def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
 
 
 def test_responses_and_costs_have_their_columns_where_they_are_the_subject(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG7, TABLE3, FIG4], "digits", seeds=range(2))
-    responses, _ = report_on(edition, FIG7, folder=tmp_path / "a")
+    recorded = write_results(tmp_path / "results", [FIG7, TABLE3, FIG4], "digits", seeds=range(2))
+    responses, _ = report_on(recorded, FIG7, folder=tmp_path / "a")
     assert "| mean response | mean F(x) / x |" in responses
     assert "Responses and ratios on 1,000 training images" in responses
-    costs, _ = report_on(edition, TABLE3, folder=tmp_path / "b")
+    costs, _ = report_on(recorded, TABLE3, folder=tmp_path / "b")
     (row,) = re.findall(r"\| ResNet-34 C \|.*", costs)
     assert "| 34,020 | 34.0 | 1,176 | 1.25x |" in row
-    plain, _ = report_on(edition, FIG4, folder=tmp_path / "c")
+    plain, _ = report_on(recorded, FIG4, folder=tmp_path / "c")
     assert "mean response" not in plain
     assert "time against plain" not in plain
 
@@ -169,28 +169,28 @@ def test_responses_and_costs_have_their_columns_where_they_are_the_subject(tmp_p
 def test_time_against_plain_is_left_out_where_plain_was_not_run(tmp_path: Path) -> None:
     for network in ("residual34-A", "residual34-C"):
         write_run(tmp_path, "digits", network, 0)
-    markdown, _ = report_on(read_edition(tmp_path, "digits"), TABLE3, folder=tmp_path / "plots")
+    markdown, _ = report_on(read_runs(tmp_path, "digits"), TABLE3, folder=tmp_path / "plots")
     (row,) = re.findall(r"\| ResNet-34 C \|.*", markdown)
     assert row.endswith("| 1,176 |  |")
 
 
 def test_the_pairing_line_says_that_pairs_agree(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert re.search(r"\*\*Pairing:\*\* all \d+ pairs agree", markdown)
 
 
 def test_the_pairing_line_names_what_differs(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits", seeds=[0])
-    edition.records[0].run.initial_parameters["fc.weight"] = "10x64:ffff"
-    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits", seeds=[0])
+    recorded.records[0].run.initial_parameters["fc.weight"] = "10x64:ffff"
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert "pairs DIFFER" in markdown
     assert "initial values of fc.weight differ" in markdown
 
 
 def test_versions_and_machine_are_there(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    markdown, _ = report_on(edition, FIG4, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     machine = section(markdown, "## Machine and time")
     assert "| Abacus (cpu, 2 threads) | fp32, eager |" in machine
     assert "Python 3.12.1, torch 2.99.0+made-up, torchvision 0.99.0 | 0123456789ab | 12 |" in machine
@@ -198,8 +198,8 @@ def test_versions_and_machine_are_there(tmp_path: Path) -> None:
 
 
 def test_the_numbers_of_the_paper_stand_beside_ours_on_cifar_10_alone(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG6], "cifar10", seeds=[0])
-    markdown, _ = report_on(edition, FIG6, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG6], "cifar10", seeds=[0])
+    markdown, _ = report_on(recorded, FIG6, folder=tmp_path / "plots")
     assert "| paper (CIFAR-10, test error %) |" in markdown
     (row,) = re.findall(r"\| ResNet-110 A \|.*", markdown)
     assert row.endswith("| 6.43 |")
@@ -221,8 +221,8 @@ def test_the_numbers_of_the_paper_stand_beside_ours_on_cifar_10_alone(tmp_path: 
 def test_elsewhere_the_numbers_of_the_paper_stand_apart_with_the_name_of_their_data(
     tmp_path: Path, setting: str, experiment: Experiment, changes: dict[str, str], data: str
 ) -> None:
-    edition = write_results(tmp_path / "results", [experiment], setting, seeds=[0], **changes)
-    markdown, _ = report_on(edition, experiment, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [experiment], setting, seeds=[0], **changes)
+    markdown, _ = report_on(recorded, experiment, folder=tmp_path / "plots")
     assert "| paper (" not in markdown
     (line,) = re.findall(r"For orientation only.*", markdown)
     assert f"({data})" in line
@@ -232,15 +232,15 @@ def test_elsewhere_the_numbers_of_the_paper_stand_apart_with_the_name_of_their_d
 
 
 def test_an_experiment_without_runs_is_left_out(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    markdown, _ = report_on(edition, FIG4, FIG6, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    markdown, _ = report_on(recorded, FIG4, FIG6, folder=tmp_path / "plots")
     assert FIG4.title in markdown
     assert FIG6.title not in markdown
 
 
 def test_the_notebook_page_is_told_without_commands(tmp_path: Path) -> None:
-    edition = write_results(tmp_path / "results", [FIG4], "digits")
-    _, page = report_on(edition, FIG4, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4], "digits")
+    _, page = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert "the deeper plain network has the higher training error" in page.text
     assert "run_all.sh" not in page.text
 
@@ -250,8 +250,8 @@ def test_a_study_gives_its_reason(tmp_path: Path) -> None:
     experiment = Experiment(
         "Slow", "none", ("final_errors",), {"digits": ("plain18",)}, (), {"digits": (study,)}, name="slow"
     )
-    edition = write_results(tmp_path / "results", [experiment], "digits")
-    markdown, _ = report_on(edition, experiment, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [experiment], "digits")
+    markdown, _ = report_on(recorded, experiment, folder=tmp_path / "plots")
     assert "study of its own: twenty epochs: ten are few." in markdown
 
 
@@ -287,8 +287,8 @@ assert "torch" not in sys.modules
 
 def test_every_experiment_of_the_suite_has_its_section_in_every_setting(tmp_path: Path) -> None:
     experiments = list(load_experiments().values())
-    edition = write_results(tmp_path / "results", experiments, "digits", seeds=range(1))
-    write_report(edition, experiments, tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", experiments, "digits", seeds=range(1))
+    write_report(recorded, experiments, tmp_path / "plots")
     markdown = (tmp_path / "plots" / "report.md").read_text(encoding="utf-8")
     sections = dict(zip((e.title for e in experiments), re.split(r"\n## ", markdown)[2:], strict=False))
     for experiment in experiments:

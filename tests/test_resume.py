@@ -227,15 +227,15 @@ def test_a_run_that_moved_to_another_machine_says_so(make_suite: Any, tmp_path: 
     moved = described.model_copy(update={"environment": elsewhere})
     train(run, suite.dataset, moved, Silent())
     from plain_vs_residual.evidence.pairing import differences
-    from plain_vs_residual.records.edition import load_editions
+    from plain_vs_residual.records.recorded_runs import load_recorded_runs
 
-    (edition,) = load_editions(suite.results, "digits")
-    (record,) = edition.records
+    (recorded,) = load_recorded_runs(suite.results, "digits")
+    (record,) = recorded.records
     now = torch.__version__
     assert list(differences(record, record))[:1] == [
         f"plain18-12-iterations-s0 went on from iteration 10 with torch 9.9, not {now}"
     ]
-    assert verify(edition, suite.experiments[0]) == []
+    assert verify(recorded, suite.experiments[0]) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

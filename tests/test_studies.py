@@ -10,8 +10,8 @@ from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Images
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.experiment import Claim, Experiment, Study
-from plain_vs_residual.records.edition import load_editions
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.training.plateau import PATIENCE, Plateau
 from tests.conftest import InterruptedAfter, Silent
 from tests.made_up_records import read_json
@@ -75,8 +75,8 @@ def test_the_leader_watches_itself_and_the_other_replays_it(
     traces = [read_json(folder.final)["learning_rates"] for folder in folders]
     assert traces[0] == traces[1]
     assert len(traces[0]) > 1
-    (edition,) = load_editions(suite.results, "digits")
-    assert [check.differences for check in verify(edition, suite.experiments[0])] == [()]
+    (recorded,) = load_recorded_runs(suite.results, "digits")
+    assert [check.differences for check in verify(recorded, suite.experiments[0])] == [()]
 
 
 def test_a_replay_without_its_leader_is_refused(make_suite: Any) -> None:
@@ -111,10 +111,10 @@ def test_every_study_of_an_experiment_is_trained_and_compared(make_suite: Any) -
     studies = (Study("slow", {"learning_rate": 1e-6}), Study("fast", {"learning_rate": 0.02}))
     suite = make_suite(experiments=(study_of(("plain18",), *studies, claims=(claim,)),))
     train(suite)
-    (edition,) = load_editions(suite.results, "digits")
-    (check,) = verify(edition, suite.experiments[0])
+    (recorded,) = load_recorded_runs(suite.results, "digits")
+    (check,) = verify(recorded, suite.experiments[0])
     assert check.differences == ()
-    assert edition.missing(suite.experiments[0]) == []
+    assert recorded.missing(suite.experiments[0]) == []
 
 
 def test_held_out_images_leave_the_test_images_for_the_end(make_suite: Any) -> None:

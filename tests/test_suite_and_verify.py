@@ -14,7 +14,7 @@ from plain_vs_residual.experiment import Claim, Experiment, Study, load_experime
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records import fingerprint
 from plain_vs_residual.records.atomic import write_json
-from plain_vs_residual.records.edition import load_editions
+from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.suite.suite import Changed
 from plain_vs_residual.training import run as run_module
@@ -43,8 +43,8 @@ def train(suite: Any) -> None:
 
 
 def checks(suite: Any) -> list[PairCheck]:
-    (edition,) = load_editions(suite.results, "digits")
-    return verify(edition, suite.experiments[0])
+    (recorded,) = load_recorded_runs(suite.results, "digits")
+    return verify(recorded, suite.experiments[0])
 
 
 # ---- pairs -----------------------------------------------------------------------------------------------

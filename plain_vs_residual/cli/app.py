@@ -23,7 +23,7 @@ from plain_vs_residual.cli.options import (
 from plain_vs_residual.cli.training import train
 from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.files import RESULTS, plots_folder
-from plain_vs_residual.report.publish import editions
+from plain_vs_residual.report.publish import find_recorded_runs
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 app = typer.Typer(
@@ -67,8 +67,8 @@ def plot(
     from plain_vs_residual.report.figures import draw_all
 
     experiments = chosen_experiments(names)
-    for edition in editions(results, _recorded(setting), experiments):
-        for path in draw_all(edition, experiments, plots_folder(results, plots) / edition.name):
+    for recorded in find_recorded_runs(results, _recorded(setting), experiments):
+        for path in draw_all(recorded, experiments, plots_folder(results, plots) / recorded.name):
             print(path)
 
 
@@ -79,9 +79,9 @@ def report(
     """Draw the figures and write report.md and report.html."""
     from plain_vs_residual.report.page import write_report
 
-    for edition in editions(results, _recorded(setting), chosen_experiments(names)):
-        folder = plots_folder(results, plots) / edition.name
-        for path in write_report(edition, chosen_experiments(None), folder, names=names):
+    for recorded in find_recorded_runs(results, _recorded(setting), chosen_experiments(names)):
+        folder = plots_folder(results, plots) / recorded.name
+        for path in write_report(recorded, chosen_experiments(None), folder, names=names):
             print(f"report: {path}")
 
 
@@ -93,12 +93,12 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
 
     differing = 0
     experiments = chosen_experiments(names)
-    for edition in editions(results, _recorded(setting), experiments):
+    for recorded in find_recorded_runs(results, _recorded(setting), experiments):
         for experiment in experiments:
-            if edition.setting not in experiment.networks:
+            if recorded.setting not in experiment.networks:
                 continue
-            checks = check(edition, experiment)
-            print(f"{edition.name} {experiment.name}: {summary_line(checks)}")
+            checks = check(recorded, experiment)
+            print(f"{recorded.name} {experiment.name}: {summary_line(checks)}")
             for pair in checks:
                 if pair.differences:
                     differing += 1

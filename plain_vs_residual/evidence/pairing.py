@@ -6,9 +6,9 @@ from itertools import combinations
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
-from plain_vs_residual.records.edition import Edition, read_table
 from plain_vs_residual.records.fingerprint import differing_sources
 from plain_vs_residual.records.models import Environment, FinalRecord, MetricsRow
+from plain_vs_residual.records.recorded_runs import RecordedRuns, read_table
 from plain_vs_residual.records.store import Record
 
 # What may differ between two members of a pair: which networks they are, and which seed in the check across seeds.
@@ -30,15 +30,15 @@ class PairCheck:
     shared_parameters: int
 
 
-def verify(edition: Edition, experiment: Experiment) -> list[PairCheck]:
+def verify(recorded: RecordedRuns, experiment: Experiment) -> list[PairCheck]:
     """Check every two finished runs of one seed that a claim of the experiment compares."""
     wanted = {
-        frozenset(experiment.member(key, edition.setting) for key in pair)
-        for claim in experiment.claims_in(edition.setting)
+        frozenset(experiment.member(key, recorded.setting) for key in pair)
+        for claim in experiment.claims_in(recorded.setting)
         for pair in combinations(claim.contrast, 2)
     }
-    finished = [record for record in edition.of(experiment) if record.final]
-    changes = {study.name: study.changes for study in experiment.studies_in(edition.setting)}
+    finished = [record for record in recorded.of(experiment) if record.final]
+    changes = {study.name: study.changes for study in experiment.studies_in(recorded.setting)}
     pairs = [
         PairCheck(a.name, b.name, tuple(differences(a, b, _studied(a, b, changes))), len(_shared(a, b)))
         for a, b in combinations(finished, 2)

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from plain_vs_residual.experiment import Claim, Experiment
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 LEVEL = 0.95
 MIN_SEEDS = 3
@@ -45,28 +45,28 @@ class Verdict:
     diverged: int = 0
 
 
-def judge(edition: Edition, experiments: Sequence[Experiment]) -> list[Verdict]:
+def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Verdict]:
     """Judge every claim that the setting's networks allow, in the order of the experiments.
 
     Args:
-        edition: the runs.
+        recorded: the runs.
         experiments: all there are. Experiments that wait to be named count once they have been trained.
     """
     verdicts = [
-        _measure(edition, experiment, claim)
+        _measure(recorded, experiment, claim)
         for experiment in experiments
-        if edition.setting in experiment.networks
-        and (edition.setting not in experiment.on_request or edition.shows(experiment))
-        for claim in experiment.claims_in(edition.setting)
+        if recorded.setting in experiment.networks
+        and (recorded.setting not in experiment.on_request or recorded.shows(experiment))
+        for claim in experiment.claims_in(recorded.setting)
     ]
     corrected = iter(_holm([verdict.p for verdict in verdicts if verdict.claim.primary]))
     verdicts = [replace(verdict, p=next(corrected)) if verdict.claim.primary else verdict for verdict in verdicts]
-    return [_decide(verdict, edition.setting) for verdict in verdicts]
+    return [_decide(verdict, recorded.setting) for verdict in verdicts]
 
 
-def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
+def _measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> Verdict:
     """Compute the claim's number for every seed, their mean and its interval."""
-    finals = _finals_of_members(edition, experiment, claim)
+    finals = _finals_of_members(recorded, experiment, claim)
     if finals.empty:
         return Verdict(experiment.name, claim, {})
     values = _number_by_seed(finals, claim)
@@ -83,18 +83,18 @@ def _measure(edition: Edition, experiment: Experiment, claim: Claim) -> Verdict:
     if numbers:
         verdict = replace(verdict, mean=float(np.mean(numbers)))
     if len(numbers) > 1:
-        low, high, p = interval(numbers, claim.margin, _floor(edition, experiment, claim))
+        low, high, p = interval(numbers, claim.margin, _floor(recorded, experiment, claim))
         verdict = replace(verdict, low=low, high=high, p=p)
     return verdict
 
 
-def _finals_of_members(edition: Edition, experiment: Experiment, claim: Claim) -> pd.DataFrame:
+def _finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> pd.DataFrame:
     """Return the final rows of the runs that a claim compares, each with its ``weight`` in the contrast.
 
     Raises:
         ValueError: if the claim's column is not recorded.
     """
-    finals = edition.select(edition.finals, experiment)
+    finals = recorded.select(recorded.finals, experiment)
     if finals.empty:
         return finals
     if claim.column not in finals:
@@ -102,7 +102,7 @@ def _finals_of_members(edition: Edition, experiment: Experiment, claim: Claim) -
         raise ValueError(
             f"claim '{claim.statement}': no column '{claim.column}' is recorded; there are {accepted}"
         )
-    weights = {experiment.member(key, edition.setting): weight for key, weight in claim.contrast.items()}
+    weights = {experiment.member(key, recorded.setting): weight for key, weight in claim.contrast.items()}
     members = list(zip(finals["network"], finals["study"], strict=True))
     weighted = finals.assign(weight=[weights.get(member, np.nan) for member in members])
     return weighted[weighted["weight"].notna()]
@@ -131,9 +131,9 @@ def interval(values: Sequence[float], margin: float, floor: float) -> tuple[floa
     return mean - half, mean + half, p
 
 
-def _floor(edition: Edition, experiment: Experiment, claim: Claim) -> float:
+def _floor(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> float:
     """Return one image in percent of those that the claim's column is about; next to nothing for other columns."""
-    run, final = next((record.run, record.final) for record in edition.of(experiment) if record.final)
+    run, final = next((record.run, record.final) for record in recorded.of(experiment) if record.final)
     sizes = {
         "training_error": run.configuration.num_training,
         "validation_error": run.configuration.num_validation,

@@ -19,7 +19,7 @@ from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, LoaderFeed
 from plain_vs_residual.inspection.weights import network_for, read_weights
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
-from plain_vs_residual.networks import Network, build, num_parameters
+from plain_vs_residual.networks import Network, build, num_parameters, on_device
 from plain_vs_residual.recipe import Precision
 from plain_vs_residual.report.figures.responses import draw_responses, label_responses
 from plain_vs_residual.report.figures.style import Drawn, write_figure
@@ -167,7 +167,7 @@ def open_subject(
             f"--normalise {normalise}: gives {len(normalisation.mean)} channels, the images of {dataset.name} "
             f"have {channels}; give MEAN/STD with {channels} or 1 numbers each, or ours"
         )
-    built.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    built = on_device(built, device)
     chosen_part: Part = next(known for known in get_args(Part) if known == part)
     return Subject(checkpoint, architecture, built, chosen, dataset, normalisation, chosen_part, device, precision)
 
@@ -202,7 +202,7 @@ def responses_table(subject: Subject) -> pd.DataFrame:
     """
     with autocast(subject.device, subject.precision):
         final = layer_responses(subject.network, subject.batches(NUM_IMAGES))
-        untrained = _untrained(subject).to(subject.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        untrained = on_device(_untrained(subject), subject.device)
         twin = with_estimated_statistics(untrained, subject.batches(NUM_IMAGES))
         initial = layer_responses(twin, subject.batches(NUM_IMAGES), "initial")
     table = pd.DataFrame([row.model_dump() for row in (*initial, *final)])

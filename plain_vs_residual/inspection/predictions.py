@@ -16,7 +16,7 @@ from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.inspection.weights import load_weights, read_weights
-from plain_vs_residual.networks import build
+from plain_vs_residual.networks import build, on_device
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.files import SET_ASIDE, RunFolder
 from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
@@ -157,7 +157,7 @@ def inspect_run(path: Path, data: Path | None, device: torch.device) -> Inspecti
         seed=run.seed,
     )
     load_weights(network, state, str(record.folder.weights))
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = on_device(network, device)
     feed = make_feed(dataset, setting, run.seed, device)
     batches = feed.evaluation_batches("validation")
     errors = evaluate(network, batches, run.configuration.precision, len(dataset.classes))

@@ -14,7 +14,7 @@ from plain_vs_residual.evidence.pairing import summary_line, verify
 from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import write_text
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES, draw, figure_stem
 from plain_vs_residual.report.tables import (
     class_tables,
@@ -38,16 +38,16 @@ TEMPLATES.filters |= {"plain": plain, "verdict_table": verdict_table}
 
 
 def write_report(
-    edition: Edition,
+    recorded: RecordedRuns,
     experiments: Sequence[Experiment],
     folder: Path,
     *,
     names: Collection[str] | None = None,
 ) -> list[Path]:
-    """Draw the figures of an edition and write ``report.md`` and ``report.html`` beside them.
+    """Draw the figures and write ``report.md`` and ``report.html`` beside them.
 
     Args:
-        edition: the runs.
+        recorded: the runs.
         experiments: all there are: Holm's correction counts their primary claims, whatever the page shows.
         folder: where everything goes.
         names: experiments to be shown; all of which there are runs if left out.
@@ -56,49 +56,49 @@ def write_report(
         The two paths, HTML last.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [one for one in experiments if edition.shows(one) and (not names or one.name in names)]
+    shown = [one for one in experiments if recorded.shows(one) and (not names or one.name in names)]
     for experiment in shown:
         for name in experiment.figures:
-            draw(edition, experiment, name, folder)
-    text = _markdown(edition, shown, judge(edition, experiments))
+            draw(recorded, experiment, name, folder)
+    text = _markdown(recorded, shown, judge(recorded, experiments))
     write_text(folder / "report.md", text)
-    write_text(folder / "report.html", _html(text, f"Plain vs residual: {edition.name}", folder))
+    write_text(folder / "report.html", _html(text, f"Plain vs residual: {recorded.name}", folder))
     return [folder / "report.md", folder / "report.html"]
 
 
-def _markdown(edition: Edition, shown: Sequence[Experiment], verdicts: Sequence[Verdict]) -> str:
+def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Sequence[Verdict]) -> str:
     names = {experiment.name for experiment in shown}
     studies = (
-        f"{experiment.title}: {reason}." for experiment in shown for reason in _reasons(edition, experiment)
+        f"{experiment.title}: {reason}." for experiment in shown for reason in _reasons(recorded, experiment)
     )
-    finals = edition.finals
+    finals = recorded.finals
     seconds = 0.0 if finals.empty else (finals["training_seconds"] + finals["evaluation_seconds"]).sum()
     return TEMPLATES.get_template("page.md.j2").render(
-        edition=edition,
+        recorded=recorded,
         primary=[verdict for verdict in verdicts if verdict.claim.primary and verdict.experiment in names],
-        sections=[_section(edition, experiment, verdicts) for experiment in shown],
-        departures=[*edition.records[0].run.departures, *dict.fromkeys(studies)],
-        machines=machine_table(edition),
-        times=time_table(edition),
+        sections=[_section(recorded, experiment, verdicts) for experiment in shown],
+        departures=[*recorded.records[0].run.departures, *dict.fromkeys(studies)],
+        machines=machine_table(recorded),
+        times=time_table(recorded),
         minutes=seconds / 60,
     )
 
 
-def _section(edition: Edition, experiment: Experiment, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Collect what the page says of one experiment."""
-    comparable = paper_is_comparable(edition, experiment)
+    comparable = paper_is_comparable(recorded, experiment)
     paper = (f"{Architecture.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items())
     return {
         "experiment": experiment,
         "notebook": _notebook(experiment),
-        "reasons": _reasons(edition, experiment),
+        "reasons": _reasons(recorded, experiment),
         "figures": list(_figures(experiment)),
-        "errors": error_table(edition, experiment),
+        "errors": error_table(recorded, experiment),
         "paper": "" if comparable else ", ".join(paper),
-        "class_tables": list(class_tables(edition, experiment)) if "classes" in experiment.table else [],
-        "missing": edition.missing(experiment),
+        "class_tables": list(class_tables(recorded, experiment)) if "classes" in experiment.table else [],
+        "missing": recorded.missing(experiment),
         "verdicts": [verdict for verdict in verdicts if verdict.experiment == experiment.name],
-        "pairing": summary_line(verify(edition, experiment)),
+        "pairing": summary_line(verify(recorded, experiment)),
     }
 
 
@@ -109,8 +109,8 @@ def _notebook(experiment: Experiment) -> str:
     return "\n\n".join(" ".join(text.split()) for text in kept)
 
 
-def _reasons(edition: Edition, experiment: Experiment) -> list[str]:
-    reasons = (study.reason for study in experiment.studies_in(edition.setting))
+def _reasons(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
+    reasons = (study.reason for study in experiment.studies_in(recorded.setting))
     return [reason for reason in dict.fromkeys(reasons) if reason]
 
 

@@ -1,4 +1,4 @@
-"""Which editions are drawn, and when: at the end, and now and then while runs end.
+"""Which recorded runs are drawn, and when: at the end, and now and then while runs end.
 
 Imports pandas and matplotlib only once something is to be drawn.
 """
@@ -12,27 +12,29 @@ from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.files import plots_folder
 
 if TYPE_CHECKING:
-    from plain_vs_residual.records.edition import Edition
+    from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 # Drawing takes seconds from the runs that are trained meanwhile.
 REFRESH_SECONDS = 240.0
 
 
-def editions(results: Path, setting: str | None, experiments: Sequence[Experiment]) -> "list[Edition]":
-    """Read the recorded editions that hold a run of the experiments.
+def find_recorded_runs(
+    results: Path, setting: str | None, experiments: Sequence[Experiment]
+) -> "list[RecordedRuns]":
+    """Read the recorded runs of every setting and variant that hold a run of the experiments.
 
     Raises:
         ValueError: if there is no such folder, or no such run in it.
     """
-    from plain_vs_residual.records.edition import load_editions
+    from plain_vs_residual.records.recorded_runs import load_recorded_runs
 
     if not results.is_dir():
         raise ValueError(f"--results {results}: no such folder; train some runs first: bash run_all.sh")
-    found = load_editions(results, setting)
-    chosen = [edition for edition in found if any(edition.of(experiment) for experiment in experiments)]
+    found = load_recorded_runs(results, setting)
+    chosen = [recorded for recorded in found if any(recorded.of(experiment) for experiment in experiments)]
     if not chosen:
         names = ", ".join(experiment.name for experiment in experiments)
-        there = ", ".join(edition.name for edition in found)
+        there = ", ".join(recorded.name for recorded in found)
         raise ValueError(f"no runs of {names} in {results}, only others of {there}; train some first")
     return chosen
 
@@ -52,8 +54,8 @@ def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
 
     experiments = list(load_experiments().values())
     reports = []
-    for edition in editions(results, setting, experiments):
-        reports += write_report(edition, experiments, plots_folder(results, plots) / edition.name)
+    for recorded in find_recorded_runs(results, setting, experiments):
+        reports += write_report(recorded, experiments, plots_folder(results, plots) / recorded.name)
     return reports
 
 

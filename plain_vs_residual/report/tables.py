@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import Claim, Experiment
-from plain_vs_residual.records.edition import Edition, summary
+from plain_vs_residual.records.recorded_runs import RecordedRuns, summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
 
 Row = Any  # of a pandas table
@@ -21,32 +21,34 @@ TRAINING, VALIDATION, SEEDS = "training error (%)", "validation error (%)", "see
 UNITS = {"training_error": "points", "validation_error": "points", "mean_response": ""}
 
 
-def error_table(edition: Edition, experiment: Experiment) -> str:
+def error_table(recorded: RecordedRuns, experiment: Experiment) -> str:
     """Tabulate final errors of every network, mean and spread over seeds, and what else is asked for."""
-    table = summary(edition, experiment)
-    several = len(experiment.studies_in(edition.setting)) > 1
+    table = summary(recorded, experiment)
+    several = len(experiment.studies_in(recorded.setting)) > 1
     labels = [
         _label(f"{row['network']}@{row['study']}" if several else row["network"]) for _, row in table.iterrows()
     ]
     not_run = {TRAINING: "not run", VALIDATION: "not run", SEEDS: "0"}
     columns = {"network": labels} | {
         heading: [cell(row) if row["n"] else not_run.get(heading, "") for _, row in table.iterrows()]
-        for heading, cell in _columns(edition, experiment, table).items()
+        for heading, cell in _columns(recorded, experiment, table).items()
     }
-    return _notes(edition, experiment) + markdown_table(list(columns), list(zip(*columns.values(), strict=True)))
+    return _notes(recorded, experiment) + markdown_table(list(columns), list(zip(*columns.values(), strict=True)))
 
 
-def _columns(edition: Edition, experiment: Experiment, table: pd.DataFrame) -> dict[str, Callable[[Row], str]]:
+def _columns(
+    recorded: RecordedRuns, experiment: Experiment, table: pd.DataFrame
+) -> dict[str, Callable[[Row], str]]:
     """Return how to write each column of an experiment's table, by its heading."""
     columns: dict[str, Callable[[Row], str]] = {
         TRAINING: lambda row: _spread(row, "training_error"),
         VALIDATION: lambda row: _spread(row, "validation_error"),
         SEEDS: _seeds,
     }
-    if paper_is_comparable(edition, experiment):
+    if paper_is_comparable(recorded, experiment):
         paper = {network: f"{error:.2f}" for network, error in experiment.paper_errors.items()}
         columns[f"paper ({experiment.paper_data}, test error %)"] = lambda row: paper.get(row["network"], "")
-    if edition.setting == "imagenet":
+    if recorded.setting == "imagenet":
         columns["validation top-5 error (%)"] = lambda row: _spread(row, "validation_top5_error")
     if "responses" in experiment.table:
         columns["mean response"] = lambda row: _spread(row, "mean_response", 3)
@@ -71,12 +73,12 @@ def _seeds(row: Row) -> str:
     return str(row["n"]) + (f" ({row['diverged']} diverged, counted as chance)" if row["diverged"] else "")
 
 
-def _notes(edition: Edition, experiment: Experiment) -> str:
+def _notes(recorded: RecordedRuns, experiment: Experiment) -> str:
     notes = "Mean ± standard deviation over seeds.\n\n"
     if "costs" in experiment.table:
         notes += "Speed is the median over the runs of this table, measured while they trained.\n\n"
     if "responses" in experiment.table:
-        finals = edition.select(edition.finals, experiment)
+        finals = recorded.select(recorded.finals, experiment)
         where = finals["responses_on"].iloc[0] if not finals.empty else ""
         notes += (
             f"Responses and ratios on {where}; at initialisation with BN statistics estimated on these images.\n\n"
@@ -90,15 +92,17 @@ def _label(key: str) -> str:
     return Architecture.parse(network).label + (f" ({study})" if study else "")
 
 
-def paper_is_comparable(edition: Edition, experiment: Experiment) -> bool:
+def paper_is_comparable(recorded: RecordedRuns, experiment: Experiment) -> bool:
     """Say whether the paper's numbers stand beside ours: only for the same data, split and budget."""
-    return bool(experiment.paper_errors) and edition.name == "cifar10" and edition.dataset == experiment.paper_data
+    return (
+        bool(experiment.paper_errors) and recorded.name == "cifar10" and recorded.dataset == experiment.paper_data
+    )
 
 
-def class_tables(edition: Edition, experiment: Experiment) -> Iterator[str]:
+def class_tables(recorded: RecordedRuns, experiment: Experiment) -> Iterator[str]:
     """Tabulate precision, recall and F1 of each class for every network, all seeds together."""
-    for network in experiment.networks[edition.setting]:
-        summed = confusion_matrix(edition, experiment, network)
+    for network in experiment.networks[recorded.setting]:
+        summed = confusion_matrix(recorded, experiment, network)
         if summed is None:
             continue
         matrix, classes, part = summed
@@ -161,10 +165,10 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:+.3g}" if abs(value) < 0.1 else f"{value:+.2f}"
 
 
-def machine_table(edition: Edition) -> str:
+def machine_table(recorded: RecordedRuns) -> str:
     """Tabulate on which machines and with which versions the runs were trained."""
     machines: Counter[tuple[str, ...]] = Counter()
-    for record in edition.records:
+    for record in recorded.records:
         environment, configuration = record.run.environment, record.run.configuration
         machines[
             f"{environment.device_name} ({environment.device}, {environment.threads} threads)",
@@ -176,9 +180,9 @@ def machine_table(edition: Edition) -> str:
     return markdown_table(["device", "precision", "versions", "commit", "runs"], rows)
 
 
-def time_table(edition: Edition) -> str:
+def time_table(recorded: RecordedRuns) -> str:
     """Tabulate time, speed and memory of the finished runs; empty if there are none."""
-    finals = edition.finals
+    finals = recorded.finals
     if finals.empty:
         return ""
     rows = [

@@ -8,7 +8,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Within its context, a first signal is a request to stop, which the caller asks for; a second one interrupts."""
+    """Makes a first signal within its context a request to stop, which can be asked for; a second one interrupts."""
 
     def __init__(self) -> None:
         self.made = False

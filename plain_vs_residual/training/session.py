@@ -12,7 +12,7 @@ from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
-from plain_vs_residual.networks import num_parameters, parameter_hashes
+from plain_vs_residual.networks import num_parameters, on_device, parameter_hashes
 from plain_vs_residual.records.models import (
     FirstIterationRow,
     MetricsRow,
@@ -61,7 +61,7 @@ class Session:
         prepare_arithmetic(run.device, run.precision, deterministic=run.deterministic)
         if run.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(run.device)
-        self.network = run.network(dataset).to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = on_device(run.network(dataset), run.device)
         self.feed = make_feed(dataset, setting, run.seed, run.device)
         self.trainer = Trainer(self.network, setting, run.precision, compiled=run.execution.compiled)
         self.num_iterations = num_iterations(setting, len(dataset.training))

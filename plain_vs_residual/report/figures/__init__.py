@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from plain_vs_residual.experiment import Experiment
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.paper import (
     cifar_curves,
     depth_curves,
@@ -25,22 +25,22 @@ from plain_vs_residual.report.figures.style import Drawn, write_figure
 # Drawn as a line, the mean over seeds, in a band, their range.
 CURVES = (depth_curves, cifar_curves, training_and_test, shortcut_options, layer_responses, error_and_loss)
 OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations)
-FIGURES: dict[str, Callable[[Edition, Experiment], Drawn]] = {
+FIGURES: dict[str, Callable[[RecordedRuns, Experiment], Drawn]] = {
     function.__name__: function for function in (*CURVES, *OTHERS)
 }
 
 
-def draw_all(edition: Edition, experiments: Iterable[Experiment], folder: Path) -> list[Path]:
+def draw_all(recorded: RecordedRuns, experiments: Iterable[Experiment], folder: Path) -> list[Path]:
     """Draw every experiment of which there is a run; returns the PNG files in the order of the experiments."""
     return [
-        draw(edition, experiment, name, folder)
+        draw(recorded, experiment, name, folder)
         for experiment in experiments
-        if edition.shows(experiment)
+        if recorded.shows(experiment)
         for name in experiment.figures
     ]
 
 
-def draw(edition: Edition, experiment: Experiment, name: str, folder: Path) -> Path:
+def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path) -> Path:
     """Draw one figure of an experiment as PNG, SVG and CSV; returns the PNG's path.
 
     Raises:
@@ -48,8 +48,8 @@ def draw(edition: Edition, experiment: Experiment, name: str, folder: Path) -> P
     """
     if name not in FIGURES:
         raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
-    make = partial(FIGURES[name], edition, experiment)
-    return write_figure(make, _caption(edition, experiment, name), folder, figure_stem(experiment, name))
+    make = partial(FIGURES[name], recorded, experiment)
+    return write_figure(make, _caption(recorded, experiment, name), folder, figure_stem(experiment, name))
 
 
 def figure_stem(experiment: Experiment, name: str) -> str:
@@ -57,14 +57,14 @@ def figure_stem(experiment: Experiment, name: str) -> str:
     return experiment.name if name == experiment.figures[0] else f"{experiment.name}-{name}"
 
 
-def _caption(edition: Edition, experiment: Experiment, name: str) -> str:
-    finals = edition.select(edition.finals, experiment)
+def _caption(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
+    finals = recorded.select(recorded.finals, experiment)
     counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
     seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     plural = "s" if counts != {1} else ""
     shown = " (mean and range)" if max(counts) > 1 and FIGURES[name] in CURVES else ""
-    parts = [f"{edition.dataset}, setting {edition.setting}", f"{seeds} seed{plural}{shown}"]
-    run, study = edition.records[0].run, experiment.studies_in(edition.setting)[0]
+    parts = [f"{recorded.dataset}, setting {recorded.setting}", f"{seeds} seed{plural}{shown}"]
+    run, study = recorded.records[0].run, experiment.studies_in(recorded.setting)[0]
     # A study has another budget than the one of which the setting warns.
     caveats = (study.reason or run.caveat, run.dataset.caveat)
     return "; ".join([*parts, *(caveat.split(":")[0] for caveat in caveats if caveat)])

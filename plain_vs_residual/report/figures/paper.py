@@ -6,7 +6,7 @@ import pandas as pd
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.style import (
     BOLD,
     COLOURS,
@@ -21,26 +21,28 @@ from plain_vs_residual.report.figures.style import (
 )
 
 
-def depth_curves(edition: Edition, experiment: Experiment) -> Drawn:
+def depth_curves(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Fig. 4: thin = training, bold = validation; plain left, residual right, shared axes."""
     return _plain_and_residual(
-        edition, experiment, {"training_error": ("-", THIN), "validation_error": ("-", BOLD)}
+        recorded, experiment, {"training_error": ("-", THIN), "validation_error": ("-", BOLD)}
     )
 
 
-def cifar_curves(edition: Edition, experiment: Experiment) -> Drawn:
+def cifar_curves(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Fig. 6: dashed = training, bold = test; plain left, residual right, shared axes."""
     return _plain_and_residual(
-        edition, experiment, {"training_error": ("--", THIN), "validation_error": ("-", BOLD)}
+        recorded, experiment, {"training_error": ("--", THIN), "validation_error": ("-", BOLD)}
     )
 
 
-def _plain_and_residual(edition: Edition, experiment: Experiment, lines: dict[str, tuple[str, float]]) -> Drawn:
+def _plain_and_residual(
+    recorded: RecordedRuns, experiment: Experiment, lines: dict[str, tuple[str, float]]
+) -> Drawn:
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True, sharey=True)
     drawn = []
     for axes, kind in zip(panels, ("plain", "residual"), strict=True):
-        names = [name for name in experiment.networks[edition.setting] if Architecture.parse(name).kind == kind]
-        drawn += draw_curves(axes, edition, experiment, names, lines, depth_colour)
+        names = [name for name in experiment.networks[recorded.setting] if Architecture.parse(name).kind == kind]
+        drawn += draw_curves(axes, recorded, experiment, names, lines, depth_colour)
         axes.set_title("plain" if kind == "plain" else "residual (ResNet)")
         axes.set_xlabel("iteration")
     panels[0].set_ylabel("error (%)")
@@ -48,30 +50,30 @@ def _plain_and_residual(edition: Edition, experiment: Experiment, lines: dict[st
     return figure, joined(drawn)
 
 
-def training_and_test(edition: Edition, experiment: Experiment) -> Drawn:
+def training_and_test(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Fig. 1: plain networks of 20 and 56 layers, training left, validation (the paper: test) right."""
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True, sharey=True)
     drawn = []
-    names = [name for name in experiment.networks[edition.setting] if name in ("cifar-plain20", "cifar-plain56")]
+    names = [name for name in experiment.networks[recorded.setting] if name in ("cifar-plain20", "cifar-plain56")]
     for axes, (column, title) in zip(
         panels, (("training_error", "training error"), ("validation_error", "validation error")), strict=True
     ):
-        drawn += draw_curves(axes, edition, experiment, names, {column: ("-", BOLD)}, depth_colour)
+        drawn += draw_curves(axes, recorded, experiment, names, {column: ("-", BOLD)}, depth_colour)
         axes.set(title=title, xlabel="iteration")
     panels[0].set_ylabel("error (%)")
     limit_error_axis(panels[0], drawn)
     return figure, joined(drawn)
 
 
-def shortcut_options(edition: Edition, experiment: Experiment) -> Drawn:
+def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Table 3 as curves (thin = training, bold = validation) and as final errors, one dot per seed."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(14, 6), width_ratios=(3, 2))
-    names = list(experiment.networks[edition.setting])
+    names = list(experiment.networks[recorded.setting])
     lines = {"training_error": ("-", THIN), "validation_error": ("-", BOLD)}
-    drawn = draw_curves(left, edition, experiment, names, lines, option_colour)
+    drawn = draw_curves(left, recorded, experiment, names, lines, option_colour)
     left.set(title="thin: training, bold: validation", xlabel="iteration", ylabel="error (%)")
     limit_error_axis(left, drawn)
-    finals = edition.select(edition.finals, experiment)
+    finals = recorded.select(recorded.finals, experiment)
     for place, name in enumerate(names):
         architecture = Architecture.parse(name)
         runs = finals[finals["network"] == name] if not finals.empty else finals
@@ -107,11 +109,11 @@ def shortcut_options(edition: Edition, experiment: Experiment) -> Drawn:
     return figure, joined(drawn)
 
 
-def final_errors(edition: Edition, experiment: Experiment) -> Drawn:
+def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """The headline: error at the end against depth, plain and residual, one dot per seed and a line of means."""
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True, sharey=True)
-    finals = edition.select(edition.finals, experiment)
-    names = list(experiment.networks[edition.setting])
+    finals = recorded.select(recorded.finals, experiment)
+    names = list(experiment.networks[recorded.setting])
     depths = sorted({Architecture.parse(name).depth for name in names})
     for axes, column, title in (
         (panels[0], "training_error", "training error"),

@@ -10,16 +10,16 @@ from matplotlib.ticker import FormatStrFormatter
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.style import BOLD, THIN, Drawn, depth_colour, diverged_marks, joined
 
 
-def layer_responses(edition: Edition, experiment: Experiment) -> Drawn:
-    """Fig. 7: standard deviation of the responses in order and sorted; below, RMS of F(x) over that of x, block by block."""
+def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Fig. 7: standard deviation of the responses, in order and sorted; below, RMS of F(x) over x for each block."""
     figure, panels = plt.subplots(3, 1, figsize=(13, 14))
-    responses = edition.select(edition.responses, experiment)
-    names = list(experiment.networks[edition.setting])
-    diverged = diverged_marks(edition, experiment)
+    responses = recorded.select(recorded.responses, experiment)
+    names = list(experiment.networks[recorded.setting])
+    diverged = diverged_marks(recorded, experiment)
     drawn = []
     for name in names:
         architecture = Architecture.parse(name)

@@ -11,19 +11,19 @@ from matplotlib.colors import PowerNorm
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined
 
 SHOWN_CLASSES = 20
 
 
-def error_and_loss(edition: Edition, experiment: Experiment) -> Drawn:
+def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Error and loss against epochs: thin = training, bold = validation; dotted: the learning rate's drops."""
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
-    curves = edition.select(edition.curves, experiment)
+    curves = recorded.select(recorded.curves, experiment)
     drawn = []
     for axes, quantity, unit in ((panels[0], "error", "%"), (panels[1], "loss", "nats")):
-        for name, colour in zip(experiment.networks[edition.setting], COLOURS, strict=False):
+        for name, colour in zip(experiment.networks[recorded.setting], COLOURS, strict=False):
             label = Architecture.parse(name).label
             runs = curves[curves["network"] == name] if not curves.empty else curves
             if runs.empty:
@@ -44,13 +44,13 @@ def error_and_loss(edition: Edition, experiment: Experiment) -> Drawn:
     return figure, joined(drawn)
 
 
-def confusion(edition: Edition, experiment: Experiment) -> Drawn:
+def confusion(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Confusion matrices at the end, all seeds together: row = label, column = prediction, percent of the row."""
-    names = experiment.networks[edition.setting]
+    names = experiment.networks[recorded.setting]
     figure, panels = plt.subplots(1, len(names), figsize=(9 * len(names), 8), squeeze=False)
     drawn = []
     for axes, name in zip(panels[0], names, strict=True):
-        summed = confusion_matrix(edition, experiment, name)
+        summed = confusion_matrix(recorded, experiment, name)
         label = Architecture.parse(name).label
         if summed is None:
             axes.text(0.5, 0.5, f"{label}: not run", ha="center", transform=axes.transAxes)
@@ -99,14 +99,14 @@ def draw_confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str]) -> No
 
 
 def confusion_matrix(
-    edition: Edition, experiment: Experiment, network: str
+    recorded: RecordedRuns, experiment: Experiment, network: str
 ) -> tuple[np.ndarray, list[str], str] | None:
     """Add up images by class (row) and prediction (column) over all seeds; None where the network was not run.
 
     Returns:
         The counts, the classes, and which images they are of.
     """
-    finals = [(r.run, r.final) for r in edition.of(experiment) if r.final and r.run.network == network]
+    finals = [(r.run, r.final) for r in recorded.of(experiment) if r.final and r.run.network == network]
     if not finals:
         return None
     counts = np.sum([np.array(final.confusion) for _, final in finals], axis=0)
@@ -114,11 +114,11 @@ def confusion_matrix(
     return counts, run.dataset.classes, final.confusion_on
 
 
-def input_scaling_grid(edition: Edition, experiment: Experiment) -> Drawn:
+def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Training error at the end of every combination, mean over seeds; D marks runs that diverged."""
     figure, axes = plt.subplots(figsize=(11, 7))
-    finals = edition.select(edition.finals, experiment)
-    studies = experiment.studies_in(edition.setting)
+    finals = recorded.select(recorded.finals, experiment)
+    studies = experiment.studies_in(recorded.setting)
     rows, columns = (list(dict.fromkeys(map(say, studies))) for say in (_pixels, _start))
     values = np.full((len(rows), len(columns)), np.nan)
     words = np.full(values.shape, "not run", dtype=object)
@@ -165,7 +165,7 @@ def _start(study: Study) -> str:
     )
 
 
-def first_iterations(edition: Edition, experiment: Experiment) -> Drawn:
+def first_iterations(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Scale (RMS) in the first iterations, without warm-up: what BN takes out again, and what is left."""
     quantities = {
         "conv1": "output of conv1 (RMS)",
@@ -176,13 +176,13 @@ def first_iterations(edition: Edition, experiment: Experiment) -> Drawn:
         "loss": "loss (nats)",
     }
     studies = [
-        study for study in experiment.studies_in(edition.setting) if not study.changes["warm_up_iterations"]
+        study for study in experiment.studies_in(recorded.setting) if not study.changes["warm_up_iterations"]
     ]
     colours = dict(zip(dict.fromkeys(map(_pixels, studies)), COLOURS, strict=False))
     rates = sorted(study.changes["learning_rate"] for study in studies)
     lines = dict(zip(dict.fromkeys(rates), ("--", "-"), strict=True))
     figure, panels = plt.subplots(2, 3, figsize=(17, 10), sharex=True)
-    table = edition.select(edition.first_iterations, experiment)
+    table = recorded.select(recorded.first_iterations, experiment)
     drawn = []
     for axes, (column, title) in zip(panels.flat, quantities.items(), strict=True):
         for study in studies:

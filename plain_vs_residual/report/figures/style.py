@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import atomically
-from plain_vs_residual.records.edition import Edition
+from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 THIN, BOLD = 1.3, 3.0
 COLOURS = sns.color_palette("colorblind")
@@ -91,15 +91,15 @@ def option_colour(architecture: Architecture) -> Any:
 
 def draw_curves(
     axes: Axes,
-    edition: Edition,
+    recorded: RecordedRuns,
     experiment: Experiment,
     names: Sequence[str],
     lines: dict[str, tuple[str, float]],
     colour_of: Callable[[Architecture], Any],
 ) -> list[pd.DataFrame]:
     """Draw the mean over seeds of each column and the range between them; a missing run stays in the legend."""
-    curves = edition.select(edition.curves, experiment)
-    diverged = diverged_marks(edition, experiment)
+    curves = recorded.select(recorded.curves, experiment)
+    diverged = diverged_marks(recorded, experiment)
     drawn = []
     for name in names:
         architecture = Architecture.parse(name)
@@ -130,9 +130,9 @@ def draw_curves(
     return drawn
 
 
-def diverged_marks(edition: Edition, experiment: Experiment) -> dict[str, str]:
+def diverged_marks(recorded: RecordedRuns, experiment: Experiment) -> dict[str, str]:
     """Say for the label of each network how many of its runs diverged."""
-    finals = edition.select(edition.finals, experiment)
+    finals = recorded.select(recorded.finals, experiment)
     if finals.empty:
         return {}
     counts = finals[finals["diverged"]].groupby("network").size()

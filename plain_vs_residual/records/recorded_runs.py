@@ -15,7 +15,7 @@ from plain_vs_residual.records.store import Record, read_records
 
 
 @dataclass(frozen=True)
-class Edition:
+class RecordedRuns:
     """All runs of one setting on one data set and split: what one report is about.
 
     Attributes:
@@ -162,14 +162,14 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
     return table
 
 
-def load_editions(results: Path, setting: str | None = None) -> list[Edition]:
-    """Read every edition under a results folder, or those of one setting.
+def load_recorded_runs(results: Path, setting: str | None = None) -> list[RecordedRuns]:
+    """Read the runs under a results folder, apart by setting and variant, or those of one setting.
 
     Raises:
         ValueError: if there are no runs, or a file is not what this suite writes.
     """
     folders = [results / setting] if setting else [path for path in sorted(results.glob("*")) if path.is_dir()]
-    editions = []
+    found = []
     for folder in folders:
         if folder.name == "reference" and setting is None:
             continue
@@ -181,22 +181,22 @@ def load_editions(results: Path, setting: str | None = None) -> list[Edition]:
                 same = first.setdefault(record.identity, record)
                 if same is not record:
                     raise ValueError(f"{same.folder.path} and {record.folder.path} are the same run; keep one")
-            editions.append(Edition(folder.name, variant, chosen))
-    if not editions:
+            found.append(RecordedRuns(folder.name, variant, chosen))
+    if not found:
         wanted = f" of setting '{setting}'" if setting else ""
         raise ValueError(f"no runs{wanted} in {results}; train some first: bash run_all.sh")
-    return editions
+    return found
 
 
-def summary(edition: Edition, experiment: Experiment) -> pd.DataFrame:
+def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
     """Summarise the experiment, a row per network and study in its order: mean, standard deviation, seeds.
 
     Columns: network, study, label, n, diverged, then ``<column>_mean`` and ``<column>_sd`` of the errors
     (percent), parameters, multiply_adds and ``images_per_second`` (median).
     """
-    chosen = edition.select(edition.finals, experiment)
+    chosen = recorded.select(recorded.finals, experiment)
     rows = []
-    for network, study in edition.needed(experiment):
+    for network, study in recorded.needed(experiment):
         runs = chosen
         if not chosen.empty:
             runs = chosen[(chosen["network"] == network) & (chosen["study"] == study)]
