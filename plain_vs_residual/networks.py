@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.blocks import PlainBlock, ResidualBlock, basic_layers, bottleneck_layers, layer, shortcut
+from plain_vs_residual.blocks import (
+    PlainBlock,
+    ResidualBlock,
+    basic_layers,
+    bottleneck_layers,
+    conv_bn,
+    make_shortcut,
+)
 from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.recipe import Recipe
 
@@ -34,10 +41,10 @@ class Network(nn.Module):
         cifar = architecture.family == "cifar"
         width = CIFAR_STEM_WIDTH if cifar else recipe.stem_width
         if recipe.stem == "7x7" and not cifar:
-            self.conv1, self.bn1 = layer(channels, width, kernel=7, stride=2)
+            self.conv1, self.bn1 = conv_bn(channels, width, kernel=7, stride=2)
             self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
         else:
-            self.conv1, self.bn1 = layer(channels, width, kernel=3)
+            self.conv1, self.bn1 = conv_bn(channels, width, kernel=3)
             self.maxpool = nn.Identity()
         self.stages = [f"layer{stage}" for stage, _ in enumerate(architecture.blocks_per_stage, start=1)]
         in_channels = width
@@ -67,7 +74,7 @@ def _block(architecture: Architecture, in_channels: int, width: int, stride: int
     if architecture.option is None:
         return PlainBlock(layers)
     out_channels = layers[-1][0].out_channels
-    return ResidualBlock(layers, shortcut(architecture.option, in_channels, out_channels, stride))
+    return ResidualBlock(layers, make_shortcut(architecture.option, in_channels, out_channels, stride))
 
 
 def build(architecture: Architecture, recipe: Recipe, *, channels: int, num_classes: int, seed: int) -> Network:

@@ -108,6 +108,11 @@ class Recipe(BaseModel):
             raise ValueError(f"drops cannot be {self.drops}; they are fractions of the budget in rising order")
         if self.drops and self.schedule != "step":
             raise ValueError(f"drops cannot be {self.drops} with schedule {self.schedule}; only step has drops")
+        if self.warm_up_iterations and self.schedule in ("plateau", "replay"):
+            raise ValueError(
+                f"warm_up_iterations cannot be {self.warm_up_iterations} with schedule {self.schedule}; "
+                "only step and linear can be warmed up"
+            )
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""What several tests share: tiny images, a tiny setting, and a run of it."""
+"""Fixtures and helpers of several tests: tiny images, a tiny setting, and a suite of it."""
 
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import DIGITS, Setting
 from plain_vs_residual.suite.suite import Suite
 
-# Tiny networks gain nothing from threads, and on a busy machine lose much by waiting for each other.
+# Tiny networks gain nothing from several threads, which on a busy machine spend their time waiting for each other.
 torch.set_num_threads(1)
 
 
 class Silent:
-    """Watches a suite and its runs without a word."""
+    """A monitor of a suite and its runs that prints nothing."""
 
     def begins(self, *_: Any) -> "Silent":
         return self
@@ -36,7 +36,7 @@ class Silent:
 
 
 class InterruptedAfter(Silent):
-    """Ctrl-C after some evaluations."""
+    """A silent monitor that raises KeyboardInterrupt after a number of evaluations."""
 
     def __init__(self, evaluations: int) -> None:
         self.left = evaluations
@@ -50,14 +50,14 @@ class InterruptedAfter(Silent):
 def network_of(
     name: str, *, channels: int, num_classes: int, stem: str = "3x3", stem_width: int = 16, seed: int = 0
 ) -> Network:
-    """A network by its name, with stem and width as given and the initial values of a seed."""
+    """Build a network by name, with the given stem and width and the initial values of a seed."""
     recipe = DIGITS.with_changes({"stem": stem, "stem_width": stem_width})
     return build(Architecture.parse(name), recipe, channels=channels, num_classes=num_classes, seed=seed)
 
 
 @pytest.fixture
 def tiny_setting() -> Setting:
-    """A setting whose runs take a second: 8 px, 12 iterations, 3 evaluations, crops and flips drawn."""
+    """Return a setting whose runs take a second: 8 px, 12 iterations, 3 evaluations, with crops and flips."""
     return DIGITS.with_changes(
         {
             "image_size": 8,
@@ -74,7 +74,7 @@ def tiny_setting() -> Setting:
 
 @pytest.fixture
 def tiny_dataset() -> Dataset:
-    """Thirty training and twelve validation images of three classes, one channel."""
+    """Return thirty training and twelve validation images of three classes, with one channel."""
     generator = torch.Generator().manual_seed(0)
 
     def images(num: int) -> Images:
@@ -87,7 +87,7 @@ def tiny_dataset() -> Dataset:
 
 @pytest.fixture
 def make_suite(tiny_setting: Setting, tiny_dataset: Dataset, tmp_path: Path) -> Any:
-    """A suite of one experiment over the given networks."""
+    """Return a function that makes a suite of one experiment with the given networks."""
 
     def make(*networks: str, seeds: int = 1, **changes: Any) -> Suite:
         experiment = Experiment(
@@ -114,7 +114,7 @@ def make_suite(tiny_setting: Setting, tiny_dataset: Dataset, tmp_path: Path) -> 
 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
-    """train/ and val/ with three classes of small PNG files of differing shapes."""
+    """Return a folder with train/ and val/, each with three classes of small PNG files of different shapes."""
     random = np.random.default_rng(0)
     for part, num in (("train", 8), ("val", 3)):
         for channel, name in enumerate(("ant", "bee", "cat")):

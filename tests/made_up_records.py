@@ -1,4 +1,4 @@
-"""Writes believable results by simple formulas, without torch and without training anything."""
+"""Plausible results from simple formulas, written without torch and without training anything."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ Outcome = Literal["finished", "diverged"]
 
 
 def usual_errors(architecture: Architecture, seed: int) -> tuple[float, float]:
-    """Training and validation error at the end (percent): depth costs plain networks ten times as much."""
+    """Return final training and validation error (percent); depth costs plain networks ten times as much."""
     training = 1 + architecture.depth / (5 if architecture.kind == "plain" else 50) + 0.05 * seed
     return training, training + 2
 
@@ -69,7 +69,7 @@ def write_run(
     outcome: Outcome = "finished",
     finished: bool = True,
 ) -> RunFolder:
-    """Writes run.json, metrics.csv and, unless it is to be unfinished, responses.csv and final.json."""
+    """Write run.json and metrics.csv and, for a finished run, responses.csv and final.json."""
     known = Architecture.parse(network)
     changed = find_setting(setting).with_changes(study.changes if study else {})
     num_training, num_validation = NUM_IMAGES[changed.data]
@@ -134,12 +134,12 @@ def write_run(
 
 
 def read_json(path: Path) -> Any:
-    """What stands in a JSON file."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def reseal(folder: RunFolder) -> None:
-    """Makes the checksums of a run agree with its files again, after a test changed one."""
+    """Recompute the checksums of a run after a test has changed one of its files."""
     write_json(folder.run, sealed(read_json(folder.run)))
     final = read_json(folder.final)
     files = {name: hashlib.sha256((folder.path / name).read_bytes()).hexdigest() for name in final["files"]}
@@ -154,7 +154,7 @@ def write_results(
     seeds: Iterable[int] = range(3),
     **changes: Any,
 ) -> RecordedRuns:
-    """Writes every run that the experiments need once, ``changes`` as in :func:`write_run`; returns them read."""
+    """Write each run of the experiments once, with ``changes`` as in :func:`write_run`; read the runs back."""
     wanted = {
         (network, study.name, seed): study
         for experiment in experiments
@@ -167,7 +167,7 @@ def write_results(
 
 
 def read_runs(results: Path, setting: str) -> RecordedRuns:
-    """The one recorded of a setting."""
+    """Read the only recorded runs of a setting."""
     (recorded,) = load_recorded_runs(results, setting)
     return recorded
 
@@ -188,7 +188,7 @@ def _parameters(architecture: Architecture, seed: int) -> dict[str, str]:
 
 
 def _rates(recipe: Recipe, depth: int, iterations: int) -> list[tuple[int, float]]:
-    """The trace of learning rates, in steps of fifty where they fall all the time."""
+    """Return the trace of learning rates; where the rate falls continuously, in steps of fifty iterations."""
     if recipe.schedule == "linear":
         return [(start, recipe.learning_rate * (1 - start / iterations)) for start in range(0, iterations, 50)]
     trace = [(0, recipe.learning_rate)]
@@ -245,7 +245,7 @@ def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list
         trained = moment == "final"
         lost = diverged and trained
         for order in range(1, architecture.depth):
-            # Not in order of size, so that sorting changes the line.
+            # The values are not monotonic, so that sorting changes the line.
             value = size * (1 + 0.3 * math.sin(order)) + 0.01 * seed if trained else 1.0
             name = f"conv{order}"
             value = math.nan if lost else value

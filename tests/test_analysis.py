@@ -1,4 +1,4 @@
-"""Records to tables: settings, variants, studies, what is missing, means by network, and files that are not as written."""
+"""From records to tables: settings, variants, studies, missing runs, means by network, and damaged files."""
 
 import json
 import math
@@ -146,7 +146,7 @@ def test_chance_in_the_first_five_guesses_is_counted_too(tmp_path: Path) -> None
 
 
 def damaged(tmp_path: Path, file: str, change: Callable[[Any], Any]) -> Path:
-    """A run one of whose JSON files was changed by hand."""
+    """Write a run, change one of its JSON files, and return the path of that file."""
     folder = write_run(tmp_path, "digits", "plain18", 0)
     path = folder.path / file
     path.write_text(json.dumps(change(json.loads(path.read_text()))))

@@ -1,4 +1,4 @@
-"""Verdicts: differences paired by seed, t intervals against scipy and by hand, Holm, divergence, missing runs."""
+"""Verdicts: differences paired by seed, t intervals as by hand and in scipy, Holm, divergence, missing runs."""
 
 import math
 import random
@@ -14,8 +14,8 @@ from plain_vs_residual.evidence.verdicts import (
     UNDECIDED,
     Verdict,
     _holm,
-    interval,
     judge,
+    t_test,
 )
 from plain_vs_residual.experiment import Claim, Experiment
 from tests.made_up_records import read_runs, write_run
@@ -27,7 +27,7 @@ BELOW = Claim("deeper is not worse", contrast=DEEPER, below=0.5)
 
 
 def write_errors(results: Path, errors: Mapping[str, Sequence[float]]) -> None:
-    """A run of every network and seed on digits, with the given training error and twice that in validation."""
+    """Write runs on digits with the given training errors by network and seed, and twice those in validation."""
     for network, values in errors.items():
         for seed, value in enumerate(values):
             write_run(results, "digits", network, seed, errors=lambda *_, value=value: (value, 2 * value))
@@ -45,7 +45,7 @@ def verdict_on(claim: Claim, results: Path, errors: Mapping[str, Sequence[float]
 
 
 def p_of_three(mean: float, sd: float, margin: float) -> float:
-    """Two-sided p-value of three values: Student's t with two degrees of freedom has a closed form."""
+    """Compute the two-sided p-value of three values; Student's t with two degrees of freedom has a closed form."""
     t = abs(mean - margin) / (sd / math.sqrt(3))
     return 1 - t / math.sqrt(t**2 + 2)
 
@@ -67,14 +67,14 @@ def test_the_verdict_is_where_the_interval_lies_against_the_margin(
     tmp_path: Path, claim: Claim, differences: Sequence[float], expected: str
 ) -> None:
     verdict = verdict_on(claim, tmp_path, {"plain34": [10 + d for d in differences], "plain18": [10.0] * 3})
-    assert verdict.verdict == expected
+    assert verdict.outcome == expected
     assert list(verdict.values.values()) == pytest.approx(list(differences))
     assert (verdict.low <= 0.5 <= verdict.high) == (expected == UNDECIDED)
     assert bool(verdict.reason) == (expected == UNDECIDED)
 
 
 def test_the_interval_is_that_of_one_two_three_by_hand() -> None:
-    low, high, p = interval([1.0, 2.0, 3.0], margin=0.0, floor=0.0)
+    low, high, p = t_test([1.0, 2.0, 3.0], margin=0.0, floor=0.0)
     half = 4.302653 / math.sqrt(3)
     assert (low, high) == pytest.approx((2 - half, 2 + half), abs=1e-5)
     assert p == pytest.approx(p_of_three(2, 1, 0))
@@ -85,20 +85,20 @@ def test_the_interval_is_that_of_scipy() -> None:
     values, margin = [0.3, 1.7, 2.9, 0.4, 1.1], 0.5
     test = stats.ttest_1samp(values, margin)
     expected = test.confidence_interval(0.95)
-    assert interval(values, margin, 0.0) == pytest.approx((expected.low, expected.high, test.pvalue))
+    assert t_test(values, margin, 0.0) == pytest.approx((expected.low, expected.high, test.pvalue))
 
 
 def test_equal_differences_are_believed_to_spread_by_one_image(tmp_path: Path) -> None:
     verdict = verdict_on(ABOVE, tmp_path, {"plain34": [12.0] * 3, "plain18": [10.0] * 3})
     half = 4.302653 * ONE_IMAGE / math.sqrt(3)
     assert (verdict.low, verdict.high) == pytest.approx((2 - half, 2 + half), abs=1e-5)
-    assert verdict.verdict == REPRODUCED
+    assert verdict.outcome == REPRODUCED
 
 
 def test_an_equal_difference_of_one_image_decides_nothing(tmp_path: Path) -> None:
     claim = Claim("any difference", contrast=DEEPER, above=0.0)
     verdict = verdict_on(claim, tmp_path, {"plain34": [10 + ONE_IMAGE] * 3, "plain18": [10.0] * 3})
-    assert verdict.verdict == UNDECIDED
+    assert verdict.outcome == UNDECIDED
     assert verdict.low < 0 < verdict.high
 
 
@@ -112,7 +112,7 @@ def test_the_floor_of_validation_errors_is_an_image_of_the_smaller_set(tmp_path:
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_fewer_than_three_seeds_are_undecided_however_clear(tmp_path: Path, num_seeds: int) -> None:
     verdict = verdict_on(ABOVE, tmp_path, {"plain34": [50.0] * num_seeds, "plain18": [1.0] * num_seeds})
-    assert verdict.verdict == UNDECIDED
+    assert verdict.outcome == UNDECIDED
     assert verdict.reason == f"complete seeds: {num_seeds}, needed: 3"
     assert verdict.mean == pytest.approx(49)
 
@@ -120,7 +120,7 @@ def test_fewer_than_three_seeds_are_undecided_however_clear(tmp_path: Path, num_
 def test_a_claim_without_any_run_is_undecided_and_has_no_numbers(tmp_path: Path) -> None:
     write_errors(tmp_path, {"residual18-A": [1.0] * 3})
     (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
-    assert verdict.verdict == UNDECIDED
+    assert verdict.outcome == UNDECIDED
     assert verdict.values == {}
     assert math.isnan(verdict.mean)
 
@@ -128,12 +128,12 @@ def test_a_claim_without_any_run_is_undecided_and_has_no_numbers(tmp_path: Path)
 def test_what_a_setting_cannot_decide_is_undecided_with_the_reason(tmp_path: Path) -> None:
     claim = Claim("deeper", contrast=DEEPER, above=0.5, undecidable={"digits": "too few images"})
     verdict = verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3})
-    assert (verdict.verdict, verdict.reason) == (UNDECIDED, "too few images")
+    assert (verdict.outcome, verdict.reason) == (UNDECIDED, "too few images")
 
 
 def test_undecidable_elsewhere_is_decided_here(tmp_path: Path) -> None:
     claim = Claim("deeper", contrast=DEEPER, above=0.5, undecidable={"cifar10": "too few images"})
-    assert verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3}).verdict == REPRODUCED
+    assert verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3}).outcome == REPRODUCED
 
 
 @pytest.mark.parametrize(("classes", "chance"), [("0123456789", 90.0), ("ab", 50.0)])
@@ -164,8 +164,8 @@ def test_a_diverged_run_without_responses_leaves_the_claim_undecided_and_is_name
     (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
     assert list(verdict.values) == [0, 1, 2]
     assert verdict.low > 0
-    assert verdict.verdict == UNDECIDED
-    assert verdict.reason == "1 diverged runs have no mean response"
+    assert verdict.outcome == UNDECIDED
+    assert verdict.reason == "diverged runs without mean response: 1"
 
 
 def test_a_missing_run_leaves_out_its_own_seed_alone(tmp_path: Path) -> None:
@@ -183,12 +183,12 @@ def test_a_network_of_another_claim_leaves_out_no_seed(tmp_path: Path) -> None:
 
 
 def test_runs_are_paired_by_seed(tmp_path: Path) -> None:
-    """The same errors, dealt to other seeds: the mean stays, the interval does not."""
+    """If the same errors are assigned to other seeds, the mean stays the same but the interval does not."""
     deep, shallow = [11.0, 21.1, 31.2], [10.0, 20.0, 30.0]
     paired = verdict_on(ABOVE, tmp_path / "paired", {"plain34": deep, "plain18": shallow})
     shuffled = verdict_on(ABOVE, tmp_path / "shuffled", {"plain34": deep, "plain18": shallow[::-1]})
     assert paired.mean == pytest.approx(shuffled.mean)
-    assert (paired.verdict, shuffled.verdict) == (REPRODUCED, UNDECIDED)
+    assert (paired.outcome, shuffled.outcome) == (REPRODUCED, UNDECIDED)
     assert shuffled.high - shuffled.low > 100 * (paired.high - paired.low)
 
 
@@ -230,7 +230,7 @@ def test_holm_by_hand(raw: Sequence[float], corrected: Sequence[float]) -> None:
 
 
 def primaries() -> list[Experiment]:
-    """Three experiments, one of them with a second claim that is descriptive."""
+    """Return three experiments with a primary claim each; one also has a descriptive claim."""
     pairs = ({"plain34": 1, "plain18": -1}, {"plain34": 1, "residual34-A": -1}, {"plain34": 1, "residual34-B": -1})
     claims = [Claim(f"claim {number}", pair, above=0.0, primary=True) for number, pair in enumerate(pairs)]
     described = Claim("descriptive", pairs[0], above=0.0)
@@ -240,26 +240,26 @@ def primaries() -> list[Experiment]:
 def test_primary_claims_are_corrected_together_and_others_are_not(tmp_path: Path) -> None:
     errors = {
         "plain34": [50.0] * 3,
-        "plain18": [49.0, 48.0, 47.0],  # 1, 2, 3
-        "residual34-A": [41.0, 40.0, 39.0],  # 9, 10, 11
-        "residual34-B": [46.0, 45.0, 44.0],  # 4, 5, 6
+        "plain18": [49.0, 48.0, 47.0],  # differences from plain34: 1, 2, 3
+        "residual34-A": [41.0, 40.0, 39.0],  # differences from plain34: 9, 10, 11
+        "residual34-B": [46.0, 45.0, 44.0],  # differences from plain34: 4, 5, 6
     }
     write_errors(tmp_path, errors)
     verdicts = judge(read_runs(tmp_path, "digits"), primaries())
     raw = [p_of_three(mean, 1, 0) for mean in (2, 10, 5)]
     assert [verdict.p for verdict in verdicts] == pytest.approx([raw[0], raw[0], 3 * raw[1], 2 * raw[2]])
-    assert [verdict.verdict for verdict in verdicts] == [UNDECIDED, UNDECIDED, REPRODUCED, REPRODUCED]
+    assert [verdict.outcome for verdict in verdicts] == [UNDECIDED, UNDECIDED, REPRODUCED, REPRODUCED]
 
 
 def test_the_correction_can_take_a_verdict_back(tmp_path: Path) -> None:
-    """0.02 alone decides; with two more primary claims that have no runs yet it is 0.06 and does not."""
-    write_errors(tmp_path, {"plain34": [50.0] * 3, "plain18": [47.0, 46.0, 45.0]})  # 3, 4, 5
+    """A p of 0.02 decides alone; with two more primary claims without runs, it becomes 0.06 and does not."""
+    write_errors(tmp_path, {"plain34": [50.0] * 3, "plain18": [47.0, 46.0, 45.0]})  # differences: 3, 4, 5
     verdicts = judge(read_runs(tmp_path, "digits"), primaries())
     raw = p_of_three(4, 1, 0)
     assert raw < 0.05 < 3 * raw
     assert verdicts[0].low > 0
     assert [verdict.p for verdict in verdicts[:2]] == pytest.approx([3 * raw, raw])
-    assert [verdict.verdict for verdict in verdicts[:2]] == [UNDECIDED, REPRODUCED]
+    assert [verdict.outcome for verdict in verdicts[:2]] == [UNDECIDED, REPRODUCED]
     assert "corrected" in verdicts[0].reason
     assert all(math.isnan(verdict.p) for verdict in verdicts[2:])
 

@@ -1,4 +1,4 @@
-"""The command line: what it lists, and that every mistake is one line on standard error and exit code 2."""
+"""The command line: what it lists, and that every mistake gives one line on standard error and exit code 2."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
-    """Runs a command in this process; returns exit code, standard output and standard error."""
+    """Return a function that runs a command in this process and gives its exit code, output and error output."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["plain_vs_residual", *map(str, arguments)])
@@ -55,7 +55,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture
 def mistake(command: Command) -> Callable[..., str]:
-    """Runs a command that is to fail as a user's mistake does; returns the one line."""
+    """Return a function that runs a command with a user's mistake, checks its failure and gives the message."""
 
     def run(*arguments: object) -> str:
         code, _, err = command(*arguments)
@@ -71,7 +71,7 @@ def mistake(command: Command) -> Callable[..., str]:
 
 @pytest.fixture
 def training(mistake: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """``train`` with a mistake in it, which must be found before anything is trained."""
+    """Return a function that runs ``train`` with a mistake, which must be found before anything is trained."""
 
     def never(*_: object) -> NoReturn:
         pytest.fail("trained in spite of the mistake")
@@ -242,7 +242,7 @@ def test_a_torn_record_is_named(mistake: Callable[..., str], tmp_path: Path, nam
 
 @pytest.fixture(params=["digits", "cifar10"])
 def with_images(request: pytest.FixtureRequest, training: Callable[..., str], image_folder: Path) -> Any:
-    """Trains on a folder of images that a test has damaged; returns the line and the folder."""
+    """Return a function that trains on a folder of images and gives the error line, and the folder to damage."""
     return lambda: training("--setting", request.param, "--device", "cpu", "--data", image_folder), image_folder
 
 

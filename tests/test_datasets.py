@@ -1,4 +1,4 @@
-"""Data sets: splits that hang on nothing, folders of images, and clear words where something is wrong."""
+"""Data sets: fixed splits, folders of images, and clear messages when something is wrong."""
 
 import hashlib
 import tarfile
@@ -126,7 +126,7 @@ def test_cifar10_that_cannot_be_had_says_where_to_put_it(tmp_path: Path, monkeyp
 
 
 def test_an_archive_that_is_not_cifar10_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is in it: another md5 means another archive, and the download replaces it or fails."""
+    """An archive with another MD5 is not CIFAR-10, whatever it contains; the download replaces it or fails."""
     from plain_vs_residual.data.torchvision_import import torchvision
 
     with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:

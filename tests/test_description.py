@@ -1,4 +1,4 @@
-"""The description of a network: sizes, words and totals as in the paper, torchvision and the network itself."""
+"""The description of a network: it agrees with the paper, with torchvision and with the network itself."""
 
 import re
 import sys
@@ -33,7 +33,7 @@ def described(name: str, setting: str | None = None, size: int | None = None) ->
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shown:
-    """What the command prints, on so many columns; as into a pipe."""
+    """Return a function that gives what the command prints into a pipe, for a number of columns."""
 
     def show(*arguments: str, columns: int = 80) -> str:
         monkeypatch.setattr(sys, "argv", ["plain_vs_residual", "describe", *arguments])
@@ -65,7 +65,7 @@ def test_the_table_ends_in_the_papers_sizes_and_the_known_totals(
     ("name", "tolerance"),
     [
         *(("plain18", 0.05), ("residual18-A", 0.05), ("residual18-B", 0.05), ("plain34", 0.05)),
-        # The paper cuts where one would round up: 3.66 and 3.86 are printed as 3.6 and 3.8.
+        # The paper truncates instead of rounding: 3.66 and 3.86 are printed as 3.6 and 3.8.
         *(("residual34-A", 0.1), ("residual34-B", 0.1), ("residual50-B-1x1", 0.1)),
         *(("residual101-B-1x1", 0.05), ("residual152-B-1x1", 0.05)),
     ],
@@ -140,7 +140,7 @@ def test_every_layer_takes_what_the_one_before_gives(name: str) -> None:
             block = now
         given = block if row.layer.endswith("shortcut") else now
         assert (row.channels[0], row.sizes[0]) == given
-        if row.layer.endswith("shortcut"):  # what is added must have the shape of F(x)
+        if row.layer.endswith("shortcut"):  # the output of the shortcut must have the shape of F(x)
             assert (row.channels[1], row.sizes[1]) == now
         now = (row.channels[1], row.sizes[1])
 
@@ -217,7 +217,7 @@ def test_the_smallest_input_of_a_changed_network_is_found(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("plain_vs_residual.inspection.description.abstract", unpadded)
     smallest = smallest_input(unpadded().to("meta"), network, 3)
-    # Backwards from 1: + 2 + 2, doubled, and so on: 1, 3, 7, 9, 19, 21, 23, 25.
+    # Working backwards from one pixel through the unpadded layers gives 1, 3, 7, 9, 19, 21, 23, 25.
     assert smallest == 25
     assert describe(network, None, smallest).rows[-2].sizes == (1, 1)
     with pytest.raises(ValueError, match=f"smallest input that works is {smallest} px"):

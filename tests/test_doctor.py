@@ -1,4 +1,4 @@
-"""The doctor: what is ready, what is not, and that each problem comes with a remedy."""
+"""The doctor: it reports what is ready and what is not, and gives a remedy for each problem."""
 
 import os
 import shutil
@@ -105,7 +105,7 @@ def test_damage_and_locks_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_need_of_every_setting_is_plausible(name: str) -> None:
-    """A run of the largest network: tens of MiB on digits, tens of GiB on ImageNet at batch 256."""
+    """The largest network needs between 10 MiB and 1 GiB on digits, and between 10 and 100 GiB on ImageNet."""
     need = doctor.largest_network_bytes(find_setting(name)) / 2**30
     low, high = {"digits": (0.01, 1), "imagenet": (10, 100)}.get(name, (0.5, 10))
     assert low < need < high

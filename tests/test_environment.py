@@ -1,4 +1,4 @@
-"""The set-up scripts, tried in small copies of the repository with made-up interpreters and installers."""
+"""The set-up scripts, run in small copies of the repository with fake interpreters and installers."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASH = shutil.which("bash") or "bash"
 TOOLS = ["bash", "cat", "dirname", "env", "find", "grep", "head", "mkdir", "mv", "rm", "sed", "sleep", "tail"]
 
-# Runs this very Python, but like Debian's without python3-venv and pip.
+# Runs the Python of these tests, but behaves like Debian's without python3-venv and pip.
 BARE_PYTHON = f"""#!{BASH}
 case "$*" in
     "-m venv --without-pip"*) ;;
@@ -28,7 +28,7 @@ esac
 exec "{sys.executable}" "$@"
 """
 
-# Pretends to install: writes the metadata of each package in the files that follow -r.
+# Installs nothing, but writes the metadata of each package listed in the files that follow -r.
 FAKE_UV = f"""#!{BASH}
 echo "$*" >>"$UV_CALLS"
 if [[ ${{UV_DOES:-}} == fail ]]; then echo "error: no such luck"; exit 1; fi
@@ -56,7 +56,7 @@ def program(path: Path, text: str) -> Path:
 
 
 class Copy:
-    """A repository with the real scripts, its own requirements and a package that says what it was called with."""
+    """A repository with the real scripts, its own requirements, and a package that prints its arguments."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "my copy"
@@ -100,7 +100,7 @@ class Copy:
     def run(self, script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(script, *arguments),
-            cwd=self.bin.parent,  # anywhere but the repository
+            cwd=self.bin.parent,  # the scripts must work from outside the repository
             env=self.variables(**variables),
             capture_output=True,
             text=True,
@@ -268,7 +268,7 @@ def test_no_python_at_all(copy: Copy) -> None:
 
 def test_no_way_to_install(copy: Copy) -> None:
     (copy.bin / "uv").unlink()
-    # ensurepip works where these tests run: take it away as well.
+    # ensurepip may work where these tests run, so it is disabled as well.
     text = BARE_PYTHON.replace('exec "', 'if [[ $* == "-m venv"* ]]; then exit 1; fi\nexec "')
     program(copy.python, text)
     assert_one_line_and_2(copy.run("run_all.sh"), names=r"makes no \.venv.*python3-venv")

@@ -1,4 +1,4 @@
-"""The time that is left: steady, whatever order short and long runs come in."""
+"""The estimate of the remaining time: close and steady, although short and long runs alternate."""
 
 import heapq
 from itertools import pairwise
@@ -7,13 +7,13 @@ import pytest
 
 from plain_vs_residual.suite.estimate import Estimate
 
-# Seconds that the fourteen runs of one seed of digits took on two cores, and how far their work was misjudged.
+# Seconds that the fourteen runs of one seed of digits took on two cores, and actual over predicted time of each.
 SECONDS = (6, 12, 7, 13, 14, 17, 8, 17, 9, 19, 8, 17, 9, 19)
 MISJUDGED = (0.91, 1.08, 1.07, 0.93, 1.03, 0.93, 1.15, 0.97, 0.95, 0.96, 0.95, 1.03, 0.94, 1.1)
 
 
 def estimates(jobs: int) -> list[tuple[float, float]]:
-    """Play a suite with a clock of its own; return each estimate beside the time that was really left."""
+    """Simulate a suite with a fake clock; return pairs of estimated and actual remaining time."""
     clock = 0.0
     work = {str(number): taken / off for number, (taken, off) in enumerate(zip(SECONDS, MISJUDGED, strict=True))}
     estimate = Estimate(work, jobs, now=lambda: clock)

@@ -1,4 +1,4 @@
-"""Execution: a recorded step does what the step does, with nothing baked in that changes between iterations."""
+"""Execution: a recorded step equals the eager one, although learning rate and inputs change after recording."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class TracingRecorder:
-    """Stands in for a CUDA graph on the CPU: keeps the device operations of a call, and no Python, for replay."""
+    """Replaces a CUDA graph on the CPU: it records the device operations of a call and replays only those."""
 
     def __init__(self, written: Callable[[], list[Tensor]]) -> None:
         self.written = written
@@ -100,7 +100,7 @@ def test_a_graph_is_the_choice_on_cuda_alone() -> None:
 def test_a_run_through_a_recorder_leaves_the_records_of_an_eager_one(
     make_suite: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop itself: evaluations, checkpoints and the trace of rates around a step without Python in it."""
+    """Evaluations, checkpoints and the trace of learning rates must also work around a replayed step."""
     (eager,) = train_all(make_suite("residual18-A", results=tmp_path / "eager"))
     trainers: list[Trainer] = []
     feeds: list[ResidentFeed] = []

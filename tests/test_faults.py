@@ -1,4 +1,4 @@
-"""The short version of `python -m benchmarks.faults`: kills, stops, a full disk, damage, a second suite."""
+"""A short version of `python -m benchmarks.faults`: kills, stops, a full disk, damaged files, a second suite."""
 
 from pathlib import Path
 

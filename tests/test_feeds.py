@@ -1,4 +1,4 @@
-"""Feeds: the vectorised crop against a slow one image by image, normalisation, digests, loader workers."""
+"""Feeds: the vectorised crop compared with a slow one, normalisation, digests, and worker processes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def batches_of(feed: Feed, start: int, stop: int) -> Iterator[Batch]:
 
 
 def slow_view(pixels: np.ndarray, mean: np.ndarray, crop: list[int], flip: bool, padding: int) -> np.ndarray:
-    """As the paper words it: subtract the mean, pad with zeros, crop, mirror."""
+    """Augment one image as the paper describes: subtract the mean, pad with zeros, crop, mirror."""
     size = pixels.shape[0]
     padded = np.zeros((size + 2 * padding, size + 2 * padding, pixels.shape[2]), dtype=np.float32)
     padded[padding : padding + size, padding : padding + size] = (pixels.astype(np.float32) - mean) / 255

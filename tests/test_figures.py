@@ -1,4 +1,4 @@
-"""Figures: the paper's line conventions, and that what is drawn is what the CSV beside it holds."""
+"""Figures: they follow the paper's line conventions and show exactly what the CSV beside them holds."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ Lines = list[list[Point]]
 
 @pytest.fixture(scope="module")
 def find_recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], RecordedRuns]:
-    """Two seeds of everything that a setting runs, written once."""
+    """Return a function that gives two seeds of all runs of a setting, which are written only once."""
     results = tmp_path_factory.mktemp("results")
     written: dict[str, RecordedRuns] = {}
 
@@ -55,7 +55,7 @@ def drawn(recorded: RecordedRuns, experiment: Experiment, name: str) -> tuple[Fi
 
 
 def lines_in(axes: Axes) -> Lines:
-    """The points of every line; those that only make an entry in the legend have none."""
+    """Return the points of every line; lines that exist only for the legend have none and are left out."""
     points = [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in axes.get_lines()]
     return sorted([(float(x), float(y)) for x, y in line] for line in points if line)
 

@@ -1,4 +1,4 @@
-"""The fingerprint: it covers what determines the numbers, and nothing that does not."""
+"""The fingerprint: it covers everything that determines the numbers, and nothing else."""
 
 import ast
 import subprocess
@@ -74,7 +74,7 @@ def test_every_supported_python_gives_the_same_hashes(version: str) -> None:
         python = sys.executable
     if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode:
         pytest.skip(f"no Python {version} here")
-    # The rules alone: what they import of this package is not installed for every Python.
+    # Only this module runs: the dependencies of the package are not installed for every Python.
     rules = Path(fingerprint.__file__).read_text(encoding="utf-8")
     rules = rules.replace("from plain_vs_residual.records.models import RunDescription\n", "")
     program = f"""from __future__ import annotations
@@ -87,7 +87,7 @@ print(source_hashes())
 
 
 def test_every_module_that_training_imports_is_in_it_or_exempt_with_a_reason() -> None:
-    """Found out by importing, not by reading: what Python really loads for a training."""
+    """The expected modules are those that Python actually loads for training, not those found by parsing."""
     program = "import sys, plain_vs_residual.training.loop, plain_vs_residual.data.cifar10; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -116,7 +116,7 @@ def test_what_decides_a_bottleneck_is_in_it() -> None:
 
 
 def test_no_name_is_defined_twice_among_what_counts() -> None:
-    """Where an own name is imported from does not count, so that a name must mean one thing."""
+    """The fingerprint ignores which module of the package a name is imported from, so names must be unique."""
     modules = [path for path in imported_by(TRAINING) if not exempt(path)]
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in modules}
     defined = Counter(

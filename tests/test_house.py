@@ -1,4 +1,4 @@
-"""The rooms of the house: an import never runs against the stream, and none in a circle."""
+"""The layers of the package: no module imports from a higher layer, and no imports are circular."""
 
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 
-# From the ground up: a room imports from those before it, and from itself.
+# From the bottom up: a module or package imports only from those before it, and from itself.
 ROOMS = (
     *("architecture", "recipe", "settings", "experiment", "randomness"),
     *("records", "blocks", "networks", "data", "measures", "training"),

@@ -1,4 +1,4 @@
-"""Locks: one suite a run; the dead hold nothing."""
+"""Locks: only one suite at a time trains a run, and a dead process holds no lock."""
 
 import os
 import subprocess
@@ -25,8 +25,8 @@ def test_a_second_holder_is_told_who_the_first_is(tmp_path: Path) -> None:
         with pytest.raises(Locked, match=rf"b is being trained by process {os.getpid()} on .* since 20"):
             RunLocks([runs[2], runs[1]]).__enter__()
         assert is_locked(runs[0])
-        assert not is_locked(runs[2])  # all or none
-        with RunLocks([runs[2]]):  # other runs of the folder are free
+        assert not is_locked(runs[2])  # a suite locks all its runs or none
+        with RunLocks([runs[2]]):  # the other runs of the folder stay free
             pass
     assert not any(map(is_locked, runs))
 

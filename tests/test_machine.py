@@ -1,4 +1,4 @@
-"""The machine: which devices, precisions and executions are chosen, and what is refused."""
+"""The machine: which devices, precisions and executions are chosen, and which are refused."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""evaluate, responses and inspect: images in the right scale, recorded errors found again, clear refusals."""
+"""evaluate, responses and inspect: images are scaled correctly, recorded errors recur, refusals are clear."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Runs the command line in this process; returns its exit code."""
+    """Run the command line in this process and return its exit code."""
     monkeypatch.setattr("sys.argv", ["plain_vs_residual", *map(str, arguments)])
     try:
         cli.main()
@@ -49,7 +49,7 @@ def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A published-looking ResNet-20 of three classes, with BN statistics that keep its logits apart."""
+    """Write a ResNet-20 with three classes in the format of published checkpoints and return its path."""
     network = network_of("cifar-residual20-A", channels=3, num_classes=3, stem="3x3", stem_width=16, seed=1)
     state = {f"module.{name.replace('fc.', 'linear.')}": value for name, value in network.state_dict().items()}
     torch.save({"state_dict": state, "best_prec1": 90.0}, tmp_path / "resnet20.th")
@@ -70,7 +70,7 @@ def subject(checkpoint: Path, data: Path | None, normalise: str = "ours", **chan
 
 
 def pixels_of(folder: Path, size: int) -> torch.Tensor:
-    """Independently of the package: (N, 3, H, W) in 0..1, in the order of classes and file names."""
+    """Read images without using the package: (N, 3, H, W) in 0..1, ordered by class and file name."""
     images = [
         np.asarray(Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
         for path in sorted(folder.glob("*/*.png"))
@@ -110,7 +110,7 @@ def test_ours_subtracts_the_mean_of_the_training_images_pixel_by_pixel(
 
 
 def test_image_files_are_normalised_as_asked_too(checkpoint: Path, image_folder: Path, tmp_path: Path) -> None:
-    """Loaded from disk, imagenet's numbers are the setting's own: the two ways must agree."""
+    """The `imagenet` setting normalises images from disk by the same numbers, so the two ways must agree."""
     network = network_of("residual18-B", channels=3, num_classes=1000, stem="7x7", stem_width=64, seed=0)
     torch.save(network.state_dict(), tmp_path / "resnet18.pth")
     ours, imagenet, raw = (
@@ -237,7 +237,7 @@ def test_responses_command_writes_table_and_figure(
     name: str,
     ratios: int,
 ) -> None:
-    """Ten classes on images of three: responses need no labels."""
+    """The network has ten classes and the images have three, which is fine because responses need no labels."""
     network = network_of(name, channels=3, num_classes=10, stem="3x3", stem_width=16, seed=0)
     with torch.no_grad():
         network.get_submodule("layer3.2.bn1").weight.fill_(3.0)  # type: ignore[operator]
@@ -258,10 +258,10 @@ def test_responses_command_writes_table_and_figure(
         for kind, number in (("response_std", 19), ("ratio", ratios))
         if number
     }
-    # The twin is normalised by these images: untrained, every layer responds with a deviation of one.
+    # BN of the untrained twin uses the statistics of these images, so all standard deviations are one.
     responses = table[table["kind"] == "response_std"].set_index(["moment", "layer"])["value"]
     assert responses["initial"].to_numpy() == pytest.approx(1.0, abs=0.02)
-    # BN statistics of a fresh state dict are empty: a scale of three shows, whatever comes in.
+    # A fresh state dict holds initial BN statistics, which normalise nothing, so a BN scale of three is visible.
     assert responses["final", "layer3.2.conv1"] > 2 * responses["final", "layer3.1.conv1"] > 0
 
 
@@ -282,7 +282,7 @@ def test_a_subject_keeps_its_weights_while_its_responses_are_measured(
 
 @pytest.fixture
 def run(make_suite: Any) -> Path:
-    """A finished run of a tiny network on the digits that come with scikit-learn, a variant by its budget."""
+    """Train a tiny network on scikit-learn's digits, as a variant with its own budget; return the run's folder."""
     suite = make_suite("residual18-A", dataset=digits(8))
     suite.train(suite.plan(), Silent())
     folder: Path = suite.plan()[0].folder.path
@@ -359,7 +359,7 @@ def test_images_from_elsewhere_must_be_named_again(image_folder: Path, make_suit
     with pytest.raises(ValueError, match=r"was trained on images; give these images again: --data FOLDER"):
         inspect_run(run, None, CPU)
     assert ": as recorded" in inspect_run(run, image_folder, CPU).text()
-    # One image less is another data set, even if its name is the same.
+    # Without one of its images it is a different data set, although its name is the same.
     next((image_folder / "val" / "ant").iterdir()).unlink()
     with pytest.raises(ValueError, match=r"is not what cifar-plain8-.* was trained on"):
         inspect_run(run, image_folder, CPU)

@@ -1,4 +1,4 @@
-"""Whatever is typed or read back: an answer, or one line that says what is wrong; never a traceback."""
+"""Any input, typed or read from a file, gives a result or one line that says what is wrong, never a traceback."""
 
 import contextlib
 import copy
@@ -75,7 +75,7 @@ def test_the_command_line_takes_sense_and_names_nonsense(
             code = int(ended.code or 0)
     assert code == (0 if trained else 2)
     if trained:
-        last = dict(options)  # of an option given twice the last one counts
+        last = dict(options)  # the last value counts if an option is given twice
         assert all(accepts(last[name]) for name, accepts in ACCEPTED.items() if name in last)
     else:
         assert said.getvalue().startswith("error: ")

@@ -1,4 +1,4 @@
-"""When reports are drawn: at the end, and now and then while runs end; a report never ends a training."""
+"""When reports are written: at the end and regularly between runs; a failing report never stops training."""
 
 from pathlib import Path
 from typing import Any

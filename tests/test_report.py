@@ -1,4 +1,4 @@
-"""The report: what stands in it, that the HTML needs nothing beside it, and that it is written without torch."""
+"""The report: its contents, that the HTML needs no other files, and that it is written without torch."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ FIG7, TABLE3 = EXPERIMENTS["fig7_layer_responses"], EXPERIMENTS["table3_shortcut
 
 
 class Page(HTMLParser):
-    """What a browser would see: text, sources of pictures and the like, links, and tags by name."""
+    """The parts of an HTML page: its text, the names of its tags, and the URLs of everything it would load."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Page(HTMLParser):
 
 
 def report_on(recorded: RecordedRuns, *experiments: Experiment, folder: Path) -> tuple[str, Page]:
-    """Markdown and HTML, around pictures that are not drawn: those are tested by themselves."""
+    """Write a report without drawing its figures, which have their own tests; return the Markdown and the HTML."""
     folder.mkdir(parents=True, exist_ok=True)
     for experiment in experiments:
         for name in experiment.figures:
@@ -55,7 +55,7 @@ def report_on(recorded: RecordedRuns, *experiments: Experiment, folder: Path) ->
 
 
 def section(markdown: str, title: str) -> str:
-    """Text under the first heading of that title, up to the next heading."""
+    """Return the text under the first heading with this title, up to the next heading."""
     return re.split(r"\n##+ ", markdown.split(f"{title}\n", maxsplit=1)[1], maxsplit=1)[0]
 
 
@@ -112,7 +112,7 @@ def test_the_verdict_table_has_every_claim_with_its_numbers(tmp_path: Path) -> N
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     rows = [line for line in section(markdown, "### Claims").splitlines() if line.startswith("| ")]
     assert len(rows) == 1 + len(FIG4.claims)
-    # By made_up_records: depth costs 16/5 = 3.2 points in plain networks, 16/50 = 0.32 in residual ones.
+    # In made_up_records, 16 more layers cost plain networks 16/5 = 3.2 points and residual ones 16/50 = 0.32.
     headline, degradation, residual, _ = rows[1:]
     assert "plain-34 - plain-18 - ResNet-34 A + ResNet-18 A > 0.5 points" in headline
     assert "| +2.88 |" in headline
@@ -135,7 +135,7 @@ def test_too_few_seeds_are_undecided_in_the_table_with_the_reason(tmp_path: Path
 def test_the_error_table_has_mean_deviation_and_seeds(tmp_path: Path) -> None:
     recorded = write_results(tmp_path / "results", [FIG4], "digits")
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
-    # 1 + 18/5 + 0.05 * seed, and 2 more in validation
+    # Training errors are 1 + 18/5 + 0.05 * seed; validation errors are 2 points higher.
     assert "| plain-18 | 4.65 ± 0.05 | 6.65 ± 0.05 | 3 |" in markdown
 
 
@@ -150,7 +150,7 @@ def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
     assert "| ResNet-34 A | not run | not run | 0 |" in markdown
     (row,) = re.findall(r"\| plain-34 \|.*", markdown)
     assert "3 (1 diverged, counted as chance)" in row
-    assert "| 35.23 ± " in row  # of 90, 7.8 and 7.9; 7.85 without the diverged one
+    assert "| 35.23 ± " in row  # the mean of 90, 7.8 and 7.9; without the diverged run, 7.85
 
 
 def test_responses_and_costs_have_their_columns_where_they_are_the_subject(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_versions_and_machine_are_there(tmp_path: Path) -> None:
     machine = section(markdown, "## Machine and time")
     assert "| Abacus (cpu, 2 threads) | fp32, eager |" in machine
     assert "Python 3.12.1, torch 2.99.0+made-up, torchvision 0.99.0 | 0123456789ab | 12 |" in machine
-    assert "All runs together: 1.1 minutes." in machine  # 12 runs of 5 + 0.5 seconds
+    assert "All runs together: 1.1 minutes." in machine  # 12 runs, 5 + 0.5 seconds each
 
 
 def test_the_numbers_of_the_paper_stand_beside_ours_on_cifar_10_alone(tmp_path: Path) -> None:

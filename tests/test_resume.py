@@ -1,4 +1,4 @@
-"""A run that was stopped ends as an undisturbed one, byte by byte; damage is named and mended."""
+"""A stopped and resumed run equals an undisturbed one byte for byte; damage is named and repaired."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def study_suite(make_suite: Any, study: str, results: Path, **changes: Any) -> S
 
 
 class StopsAt(Silent):
-    """Watches a run and asks it to stop after some iterations."""
+    """A silent monitor that asks its run to stop after a number of iterations."""
 
     def __init__(self, iterations: int) -> None:
         self.iterations = iterations
@@ -76,7 +76,7 @@ def assert_equal_runs(first: RunFolder, second: RunFolder) -> None:
         assert finals[0][name] == finals[1][name]
 
 
-# Evaluations come after 4, 8 and 12 iterations (after each of them with the plateau).
+# Evaluations follow iterations 4, 8 and 12; with the plateau schedule, every iteration.
 @pytest.mark.parametrize("iterations", [3, 4, 10])
 @pytest.mark.parametrize("study", [*STUDIES, "replay"])
 def test_a_stopped_run_ends_as_an_undisturbed_one(
@@ -104,7 +104,7 @@ def test_stopping_at_every_iteration_changes_nothing(make_suite: Any, tmp_path: 
     stops = 0
     while not run.folder.finished:
         try:
-            train(run, suite.dataset, describe(run, suite.dataset), Silent(), stops=lambda: True)
+            train(run, suite.dataset, describe(run, suite.dataset), Silent(), should_stop=lambda: True)
         except Stopped:
             stops += 1
     assert stops == 11
@@ -128,7 +128,7 @@ def stopped_run(make_suite: Any, results: Path, network: str = "plain18") -> tup
     (run,) = suite.plan()
     watch = StopsAt(10)
     with pytest.raises(Stopped):
-        train(run, suite.dataset, describe(run, suite.dataset), watch, stops=watch.stops)
+        train(run, suite.dataset, describe(run, suite.dataset), watch, should_stop=watch.stops)
     return suite, run.folder
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
     assert_equal_runs(undisturbed, folder)
     if how != "gone":
         assert said.count("note: ") == 1 + both
-        assert ("starts anew" if both else "goes on from the one before it") in said
+        assert ("starts again" if both else "goes on from the checkpoint before it") in said
 
 
 def test_a_checkpoint_of_unknown_origin_is_not_gone_on_from(make_suite: Any, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_damaged_finished_run_is_named_and_can_be_trained_anew(
     else:
         path.write_text(whole[:digit] + ("" if how == "truncated" else "0" + whole[digit + 1 :]))
     runs = suite.plan()
-    if (name, how) == ("final.json", "gone"):  # not finished, then; there is nothing to say
+    if (name, how) == ("final.json", "gone"):  # without it, the run counts as unfinished and nothing is wrong
         assert suite.check(runs, rerun=False) == []
     else:
         with pytest.raises(Changed, match=name):
@@ -252,7 +252,7 @@ def test_one_signal_asks_and_a_second_one_interrupts(number: signal.Signals) -> 
 
 def test_ctrl_c_in_a_suite_leaves_a_checkpoint(make_suite: Any) -> None:
     class Interrupts(Silent):
-        def advanced(self, iteration: int, iterations: int) -> None:
+        def advanced(self, iteration: int, num_iterations: int) -> None:
             if iteration == 7:
                 os.kill(os.getpid(), signal.SIGINT)
 

@@ -1,4 +1,4 @@
-"""The learning rate one step either side of every change."""
+"""The learning rate one iteration before and after every change."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_the_split_of_the_paper_changes_nothing_but_the_passes() -> None:
 
 
 def test_a_replay_without_rates_is_refused() -> None:
-    replayed = CIFAR10.with_changes({"schedule": "replay", "drops": ()})
+    replayed = CIFAR10.with_changes({"schedule": "replay", "drops": (), "warm_up_iterations": 0})
     with pytest.raises(ValueError, match="it needs a leader"):
         schedule_of(replayed, 56, 64_000)
     rate = schedule_of(replayed, 56, 64_000, [(0, 0.5), (10, 0.25)])
@@ -62,3 +62,9 @@ def test_a_replay_without_rates_is_refused() -> None:
 def test_drops_belong_to_the_schedule_that_has_them() -> None:
     with pytest.raises(ValueError, match="with schedule linear; only step has drops"):
         CIFAR10.with_changes({"schedule": "linear"})
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "replay"])
+def test_a_schedule_that_is_not_fixed_beforehand_cannot_be_warmed_up(schedule: str) -> None:
+    with pytest.raises(ValueError, match="only step and linear can be warmed up"):
+        CIFAR10.with_changes({"schedule": schedule, "drops": ()})

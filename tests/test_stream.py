@@ -1,4 +1,4 @@
-"""The stream of batches: whole passes, equal after a restart, keyed by seed and pass."""
+"""The stream of batches: it makes whole passes, is the same after a restart, and depends on seed and pass."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Studies: a schedule that watches and its replay, input scaling, enlarged images, the first iterations."""
+"""Studies: the plateau schedule and its replay, input scaling, enlarged images, the first iterations."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_a_plateau_goes_on_where_another_stopped() -> None:
 
 
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the plateau act after every evaluation, so that a run of three evaluations shows drops."""
+    """Make the plateau schedule act after every evaluation, so that three evaluations are enough for a drop."""
     monkeypatch.setattr("plain_vs_residual.training.plateau.PATIENCE", -1)
 
 

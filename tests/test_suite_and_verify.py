@@ -1,4 +1,4 @@
-"""The suite skips, resumes and refuses; verify names what the code did differently to one member of a pair."""
+"""The suite skips, resumes and refuses runs; verify names how the training of a pair's members differed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +19,7 @@ from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.suite.suite import Changed
 from plain_vs_residual.training import run as run_module
 from plain_vs_residual.training import session
-from plain_vs_residual.training.schedule import Schedule, step
+from plain_vs_residual.training.schedule import Schedule, step_decay
 from tests.conftest import Silent
 from tests.made_up_records import read_json, reseal
 
@@ -70,7 +70,7 @@ def test_a_shortcut_pair_shares_all_but_the_projections(make_suite: Any) -> None
 
 
 def train_second_differently(pair: Any, tamper: Callable[[], None]) -> tuple[str, ...]:
-    """Trains the first member, lets the code treat the second differently, and asks verify."""
+    """Train the first member, tamper with the code, train the second; return the differences that verify finds."""
     first, second = pair.plan()
     pair.train([first], Silent())
     tamper()
@@ -128,7 +128,7 @@ def test_a_drop_moved_by_one_iteration_is_named(
     pair = make_suite(setting=steps, experiments=(experiment_of(*network_pair),))
 
     def moved(recipe: Recipe, *_: Any) -> Schedule:
-        return step(recipe.learning_rate, drops=(7,))
+        return step_decay(recipe.learning_rate, drops=(7,))
 
     found = train_second_differently(pair, lambda: monkeypatch.setattr(session, "schedule_of", moved))
     assert found == ("learning rate differs first at iteration 6: 0.002 against 0.02",)

@@ -1,4 +1,4 @@
-"""Training: it learns, records what happened, resumes exactly, and takes divergence for an outcome."""
+"""Training: it learns, records what happened, resumes exactly, and records divergence as an outcome."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,7 +215,7 @@ def test_the_monitor_hears_of_every_iteration(make_suite: Any) -> None:
     heard: list[int] = []
 
     class Listens(Silent):
-        def advanced(self, iteration: int, iterations: int) -> None:
+        def advanced(self, iteration: int, num_iterations: int) -> None:
             heard.append(iteration)
 
     suite = make_suite("plain18")

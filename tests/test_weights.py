@@ -1,4 +1,4 @@
-"""Weights from and for elsewhere: torchvision's networks compute the same, CIFAR checkpoints load."""
+"""Weights of other programs: torchvision's networks give the same outputs, and CIFAR checkpoints load."""
 
 import argparse
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def built(name: str, setting: Setting = IMAGENET, seed: int = 0, num_classes: in
 
 
 def lived_in(network: nn.Module) -> nn.Module:
-    """Moves BN away from its initial values, so that a statistic that is lost shows."""
+    """Move BN parameters and statistics away from their initial values, so that a lost one has an effect."""
     generator = torch.Generator().manual_seed(1)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -53,7 +53,7 @@ def lived_in(network: nn.Module) -> nn.Module:
 
 
 def wrapped(state: State, how: str) -> Any:
-    """A checkpoint of the CIFAR family as training scripts around the world leave it."""
+    """Return a state dict of the CIFAR family in one of the forms that common training scripts save."""
     foreign = {name.replace("fc.", "linear."): value for name, value in state.items()}
     prefixed = {f"module.{name}": value for name, value in foreign.items()}
     old = {name: value for name, value in prefixed.items() if not name.endswith("num_batches_tracked")}
@@ -92,7 +92,7 @@ def test_torchvision_weights_load_strictly_give_its_outputs_and_go_back_bit_equa
             expected, found = theirs.train(mode)(images), ours.train(mode)(images)
             assert expected.abs().max() > 0.01
             assert (expected - found).abs().max() < 1e-5, f"train={mode}"
-    # Training moved the statistics of both alike: what was loaded is in the right places.
+    # Training mode updated the BN statistics of both, so equal outputs show that these were loaded correctly too.
     save_for_torchvision(ours, identity, tmp_path / "ours.pth")
     saved = torch.load(tmp_path / "ours.pth", weights_only=True)
     again = getattr(torchvision.models, f"resnet{depth}")(num_classes=CLASSES)

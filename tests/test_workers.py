@@ -1,4 +1,4 @@
-"""Processes of a pool: what becomes of the others when one is killed, and of all on Ctrl-C."""
+"""A pool of processes: the others save when one is killed, and all save on Ctrl-C."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def pretends(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
-    """Says which process works on it; seed 1 is done at once, others work until they are asked to stop."""
+    """Write this process's id to a file; seed 1 ends at once, other seeds wait until they are asked to stop."""
     path = run.folder.path
     path.with_suffix(".pid").write_text(str(os.getpid()))
     if run.seed == 1:
@@ -36,7 +36,7 @@ def pretends(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], b
 
 @pytest.fixture
 def submit(tmp_path: Path) -> Callable[[Workers, int], int]:
-    """Hands a run of a seed to the pool and returns the process that works on it."""
+    """Return a function that submits a run of a seed to the pool and gives the id of the process working on it."""
 
     def submitted(workers: Workers, seed: int) -> int:
         folder = RunFolder(tmp_path / f"s{seed}")

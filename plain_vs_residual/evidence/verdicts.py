@@ -11,26 +11,26 @@ from scipy import stats
 from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 MIN_SEEDS = 3
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runs say of one claim.
+    """What the runs say about one claim.
 
     Attributes:
         experiment: name of the experiment.
-        claim: the claim.
+        claim: what is claimed.
         values: the claim's number by seed, in its column's unit.
         mean: of the values.
-        low: lower end of the two-sided 95 % interval of the mean.
+        low: lower end of the two-sided 95 % interval of the mean, not corrected for several claims.
         high: upper end.
         p: two-sided p-value of the mean against the margin; Holm-corrected for primary claims.
-        verdict: reproduced, not reproduced or undecided.
+        outcome: reproduced, not reproduced or undecided.
         reason: why it is undecided.
-        diverged: runs behind the number that diverged, and count as chance error.
+        diverged: how many of these runs diverged; their errors count as chance.
     """
 
     experiment: str
@@ -40,7 +40,7 @@ class Verdict:
     low: float = math.nan
     high: float = math.nan
     p: float = math.nan
-    verdict: str = UNDECIDED
+    outcome: str = UNDECIDED
     reason: str = ""
     diverged: int = 0
 
@@ -50,13 +50,12 @@ def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Ver
 
     Args:
         recorded: the runs.
-        experiments: all there are. Experiments that wait to be named count once they have been trained.
+        experiments: all there are; one that is trained on request counts once a seed of it is complete.
     """
     verdicts = [
         _measure(recorded, experiment, claim)
         for experiment in experiments
-        if recorded.setting in experiment.networks
-        and (recorded.setting not in experiment.on_request or recorded.shows(experiment))
+        if recorded.setting not in experiment.on_request or recorded.shows(experiment)
         for claim in experiment.claims_in(recorded.setting)
     ]
     corrected = iter(_holm([verdict.p for verdict in verdicts if verdict.claim.primary]))
@@ -65,7 +64,7 @@ def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Ver
 
 
 def _measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> Verdict:
-    """Compute the claim's number for every seed, their mean and its interval."""
+    """Compute one number per seed, their mean, its interval and p."""
     finals = _finals_of_members(recorded, experiment, claim)
     if finals.empty:
         return Verdict(experiment.name, claim, {})
@@ -76,14 +75,14 @@ def _measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> Ve
         experiment.name,
         claim,
         values,
-        reason=f"{len(lost)} diverged runs have no {claim.column.replace('_', ' ')}" if len(lost) else "",
+        reason=f"diverged runs without {claim.column.replace('_', ' ')}: {len(lost)}" if len(lost) else "",
         diverged=int(finals[finals["seed"].isin(list(values))]["diverged"].sum()),
     )
     numbers = list(values.values())
     if numbers:
         verdict = replace(verdict, mean=float(np.mean(numbers)))
     if len(numbers) > 1:
-        low, high, p = interval(numbers, claim.margin, _floor(recorded, experiment, claim))
+        low, high, p = t_test(numbers, claim.margin, _percent_of_one_image(recorded, experiment, claim))
         verdict = replace(verdict, low=low, high=high, p=p)
     return verdict
 
@@ -109,30 +108,30 @@ def _finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Cl
 
 
 def _number_by_seed(finals: pd.DataFrame, claim: Claim) -> dict[int, float]:
-    """Add up weight times column for every seed of which all members are there."""
+    """Sum weight times column for every seed, leaving out seeds with a missing run."""
     terms = (finals["weight"] * finals[claim.column].astype(float)).groupby(finals["seed"])
     sums, counts = terms.sum(), terms.count()
     complete = sums[counts == len(claim.contrast)]
     return {int(seed): float(value) for seed, value in complete.items()}  # type: ignore[call-overload]
 
 
-def interval(values: Sequence[float], margin: float, floor: float) -> tuple[float, float, float]:
+def t_test(values: Sequence[float], margin: float, floor: float) -> tuple[float, float, float]:
     """Compute the two-sided 95 % t interval of the mean, and the p-value against ``margin``.
 
     Args:
         values: one number per seed, at least two.
         margin: the value tested against.
-        floor: the least standard deviation that is believed, because errors come in whole images.
+        floor: lower bound on the standard deviation, above 0: an error can only change by whole images.
     """
     num, mean = len(values), float(np.mean(values))
-    error = max(float(np.std(values, ddof=1)), floor) / math.sqrt(num)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, num - 1)) * error
-    p = 2 * float(stats.t.sf(abs(mean - margin) / error, num - 1))
+    standard_error = max(float(np.std(values, ddof=1)), floor) / math.sqrt(num)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, num - 1)) * standard_error
+    p = 2 * float(stats.t.sf(abs(mean - margin) / standard_error, num - 1))
     return mean - half, mean + half, p
 
 
-def _floor(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> float:
-    """Return one image in percent of those that the claim's column is about; next to nothing for other columns."""
+def _percent_of_one_image(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> float:
+    """Return what one image is worth in percent of those that a column is about; 1e-9 for other columns."""
     run, final = next((record.run, record.final) for record in recorded.of(experiment) if record.final)
     sizes = {
         "training_error": run.configuration.num_training,
@@ -145,7 +144,7 @@ def _floor(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> floa
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
-    """Apply Holm's step-down correction; claims without a p-value count as members of the family."""
+    """Apply Holm's step-down correction; claims without a p-value count, lest a missing run helps others."""
     order = sorted(range(len(p_values)), key=lambda index: (math.isnan(p_values[index]), p_values[index]))
     corrected, largest = list(p_values), 0.0
     for rank, index in enumerate(order):
@@ -156,6 +155,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _decide(verdict: Verdict, setting: str) -> Verdict:
+    """Give the outcome: undecided for want of runs or significance, else by the side of the margin."""
     claim = verdict.claim
     if setting in claim.undecidable:
         return replace(verdict, reason=claim.undecidable[setting])
@@ -163,7 +163,8 @@ def _decide(verdict: Verdict, setting: str) -> Verdict:
         return verdict
     if len(verdict.values) < MIN_SEEDS:
         return replace(verdict, reason=f"complete seeds: {len(verdict.values)}, needed: {MIN_SEEDS}")
-    if not verdict.p < 1 - LEVEL:
-        return replace(verdict, reason="the interval, corrected where primary, reaches across the margin")
+    if verdict.p >= 1 - CONFIDENCE:
+        corrected = " (Holm-corrected)" if claim.primary else ""
+        return replace(verdict, reason=f"p = {verdict.p:.2g}{corrected} is not below {1 - CONFIDENCE:.2g}")
     holds = verdict.mean > claim.margin if claim.above is not None else verdict.mean < claim.margin
-    return replace(verdict, verdict=REPRODUCED if holds else NOT_REPRODUCED)
+    return replace(verdict, outcome=REPRODUCED if holds else NOT_REPRODUCED)

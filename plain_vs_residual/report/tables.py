@@ -128,7 +128,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         claim, unit = verdict.claim, UNITS.get(verdict.claim.column, "")
         marks = ", primary" if claim.primary else ""
-        decided = f"**{verdict.verdict}**" + (f" ({plain(verdict.reason)})" if verdict.reason else "")
+        decided = f"**{verdict.outcome}**" + (f" ({plain(verdict.reason)})" if verdict.reason else "")
         if verdict.diverged:
             decided += f"; {verdict.diverged} diverged runs count as chance error"
         rows.append(

@@ -8,7 +8,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Makes a first signal within its context a request to stop, which can be asked for; a second one interrupts."""
+    """Turns a first signal within its context into a request to stop; a second one interrupts."""
 
     def __init__(self) -> None:
         self.made = False

@@ -52,12 +52,12 @@ class RunProgress:
         else:
             console.print(f"{title} {suite_left}".rstrip(), highlight=False)
 
-    def advanced(self, iteration: int, iterations: int) -> None:
+    def advanced(self, iteration: int, num_iterations: int) -> None:
         """Move the bar."""
         if self.bar:
-            self.bar.update(self.task, completed=iteration, total=iterations)
+            self.bar.update(self.task, completed=iteration, total=num_iterations)
 
-    def evaluated(self, row: MetricsRow, iterations: int) -> None:
+    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
         """Show the newest errors."""
         errors = f"error: training {row.training_error:.2f} %, validation {row.validation_error:.2f} %"
         if self.bar:
@@ -66,12 +66,12 @@ class RunProgress:
         now = time.perf_counter()
         if self.first_iteration is None:
             self.first_iteration, self.started = row.iteration, now
-        if row.iteration < iterations and now - self.last_line >= self.LINE_SECONDS:
+        if row.iteration < num_iterations and now - self.last_line >= self.LINE_SECONDS:
             self.last_line = now
             trained = row.iteration - self.first_iteration
-            left = (now - self.started) / trained * (iterations - row.iteration) if trained else 0
+            left = (now - self.started) / trained * (num_iterations - row.iteration) if trained else 0
             self.console.print(
-                f"  iteration {row.iteration:,} of {iterations:,}; {errors}; {minutes(left)} left",
+                f"  iteration {row.iteration:,} of {num_iterations:,}; {errors}; {minutes(left)} left",
                 highlight=False,
             )
 

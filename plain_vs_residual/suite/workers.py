@@ -174,10 +174,10 @@ class Workers:
 
 
 class _Unwatched:
-    def advanced(self, iteration: int, iterations: int) -> None:
+    def advanced(self, iteration: int, num_iterations: int) -> None:
         pass
 
-    def evaluated(self, row: MetricsRow, iterations: int) -> None:
+    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
         pass
 
 

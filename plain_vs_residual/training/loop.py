@@ -1,4 +1,4 @@
-"""Trains one run from its start, or from its checkpoint, to its final record."""
+"""The training loop of one run."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,14 +11,14 @@ from plain_vs_residual.training.session import Session
 
 
 class Monitor(Protocol):
-    """Watches a run; has no influence on its numbers."""
+    """Is told about the progress of a run; must not change it."""
 
-    def advanced(self, iteration: int, iterations: int) -> None:
-        """Hear that an iteration was queued on the device."""
+    def advanced(self, iteration: int, num_iterations: int) -> None:
+        """Called after each iteration was queued on the device."""
         ...
 
-    def evaluated(self, row: MetricsRow, iterations: int) -> None:
-        """Hear that a row of metrics was written."""
+    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
+        """Called after each evaluation."""
         ...
 
 
@@ -27,33 +27,33 @@ def train(
     dataset: Dataset,
     description: RunDescription,
     monitor: Monitor,
-    stops: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train to the end of the budget, or until the loss is no longer finite, and write every record.
+    """Train to the end of the budget, or until an evaluation finds a loss that is not finite; write every record.
 
     Args:
-        run: what is to be trained; a checkpoint in its folder is resumed.
+        run: what to train; if there is a checkpoint in its folder, training goes on from there.
         dataset: the images.
-        description: what ``run.json`` is to say beside what only the built network can tell.
+        description: the part of ``run.json`` that is known before the network is built.
         monitor: is told about progress.
-        stops: says whether the run is to be left; asked after every iteration.
+        should_stop: says whether to stop; asked after every iteration but the last.
 
     Raises:
-        Stopped: if it was left; the checkpoint holds everything done so far.
+        Stopped: if ``should_stop`` said so; the checkpoint holds everything done so far.
     """
     session = Session.open(run, dataset, description)
     for point in session.points_left():
         for inputs in session.inputs_until(point):
             session.take_step(inputs)
             monitor.advanced(session.iteration, session.num_iterations)
-            if session.iteration < point:
-                session.save_if_due(stopping=stops())
-        row = session.evaluate()
-        if not session.diverged:
-            session.save()
+            if session.iteration < point:  # at the point itself, evaluate before saving
+                if should_stop():
+                    session.leave()
+                session.save_if_old()
+        row = session.evaluate_and_save()
         monitor.evaluated(row, session.num_iterations)
         if session.diverged:
             break
-        if session.iteration < session.num_iterations and stops():
-            raise session.stopped()
+        if session.iteration < session.num_iterations and should_stop():
+            session.leave()
     record_outcome(session)

@@ -20,8 +20,8 @@ def record_outcome(session: Session) -> None:
     with autocast(run.device, run.precision):
         responses = layer_responses(session.network, feed.evaluation_batches("training", NUM_IMAGES))
     write_rows(folder.responses, [*session.initial_responses, *responses])
-    if session.step.probed:
-        write_rows(folder.first_iterations, session.step.probed)
+    if session.iterate.probed:
+        write_rows(folder.first_iterations, session.iterate.probed)
     held_out = session.dataset.test is not None
     looked_at: Literal["test", "validation"] = "test" if held_out else "validation"
     num_classes = len(session.dataset.classes)
@@ -45,12 +45,12 @@ def record_outcome(session: Session) -> None:
         responses_on=f"{images}, evenly spaced, no augmentation, evaluation mode",
         training_seconds=round(session.training_seconds, 3),
         evaluation_seconds=round(session.evaluation_seconds, 3),
-        last_session_seconds=round(time.perf_counter() - session.opened, 3),
+        last_session_seconds=round(time.perf_counter() - session.opened_at, 3),
         waited_for_data_seconds=round(feed.waited_seconds, 3),
         images_per_second=round(session.iteration * run.setting.batch_size / session.training_seconds, 1),
         peak_memory_mib=_peak_memory_mib(run.device),
         consumed=feed.digest.state(),
-        learning_rates=session.step.learning_rates,
+        learning_rates=session.iterate.learning_rates,
     )
     write_final(folder, final)
     remove_checkpoints(folder)

@@ -11,7 +11,7 @@ from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.settings import Setting
-from plain_vs_residual.training.schedule import Rates
+from plain_vs_residual.training.schedule import RateTrace
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Run:
             seed=self.seed,
         )
 
-    def leader_rates(self) -> Rates:
+    def leader_rates(self) -> RateTrace:
         """Read the learning rates that the run's leader applied; there are none where it has no leader.
 
         Raises:

@@ -1,42 +1,45 @@
-"""Learning rates as functions of the iteration, fixed before the run (He et al., Sec. 4.2)."""
+"""What is fixed before a run: its budget, its learning rates and when to evaluate.
+
+Step decay and warm-up are those of He et al., Sec. 4.2.
+"""
 
 from collections.abc import Callable, Sequence
 
 from plain_vs_residual.recipe import Recipe
 
-Schedule = Callable[[int], float]
-Rates = Sequence[tuple[int, float]]
+Schedule = Callable[[int], float]  # iteration -> learning rate
+RateTrace = Sequence[tuple[int, float]]  # (first iteration, learning rate) of each rate, in order
 
 
 def num_iterations(recipe: Recipe, num_images: int) -> int:
-    """Return the budget in steps for a training set of ``num_images``."""
+    """Return the budget in iterations for a training set of ``num_images``."""
     if recipe.iterations is not None:
         return recipe.iterations
     assert recipe.epochs is not None
     return max(1, round(recipe.epochs * num_images / recipe.batch_size))
 
 
-def step(base: float, drops: Sequence[int]) -> Schedule:
-    """Divide the rate by 10 at each of the given iterations.
+def step_decay(base: float, drops: Sequence[int]) -> Schedule:
+    """Divide the rate by 10 at each of the iterations ``drops``.
 
-    >>> rate = step(0.1, drops=[32_000, 48_000])
+    >>> rate = step_decay(0.1, drops=[32_000, 48_000])
     >>> [round(rate(iteration), 6) for iteration in (0, 31_999, 32_000, 48_000)]
     [0.1, 0.1, 0.01, 0.001]
     """
     return lambda iteration: base / 10.0 ** sum(iteration >= drop for drop in drops)
 
 
-def linear(base: float, iterations: int) -> Schedule:
-    """Let the rate fall in a straight line to 0 at ``iterations``.
+def linear_decay(base: float, num_iterations: int) -> Schedule:
+    """Fall linearly from ``base`` to 0 at the end of the run.
 
-    >>> linear(0.02, 100)(75)
+    >>> linear_decay(0.02, 100)(75)
     0.005
     """
-    return lambda iteration: base * (1 - iteration / iterations)
+    return lambda iteration: base * (1 - iteration / num_iterations)
 
 
-def replay(rates: Rates) -> Schedule:
-    """Repeat the rates that another run applied, each given with the iteration from which it held.
+def replay(trace: RateTrace) -> Schedule:
+    """Repeat the rates that another run applied.
 
     >>> rate = replay([(0, 0.1), (40, 0.01)])
     >>> rate(39), rate(40)
@@ -45,23 +48,28 @@ def replay(rates: Rates) -> Schedule:
     Raises:
         ValueError: if there are none.
     """
-    if not rates:
+    if not trace:
         raise ValueError("schedule replay: no rates are given; it needs a leader whose rates it can repeat")
-    return lambda iteration: [rate for since, rate in rates if since <= iteration][-1]
+    return lambda iteration: [rate for first, rate in trace if first <= iteration][-1]
 
 
-def warmed_up(schedule: Schedule, iterations: int) -> Schedule:
-    """Take a tenth of the rate for the first ``iterations``, and then the rate itself."""
-    return lambda iteration: schedule(iteration) / 10 if iteration < iterations else schedule(iteration)
+def warmed_up(schedule: Schedule, warm_up: int) -> Schedule:
+    """Divide the rate by 10 for the first ``warm_up`` iterations.
+
+    >>> rate = warmed_up(step_decay(0.1, drops=[]), warm_up=400)
+    >>> rate(399), rate(400)
+    (0.01, 0.1)
+    """
+    return lambda iteration: schedule(iteration) / (10 if iteration < warm_up else 1)
 
 
-def schedule_of(recipe: Recipe, depth: int, iterations: int, leader: Rates = ()) -> Schedule:
-    """Make the schedule of a recipe for networks of one depth, plain and residual alike.
+def schedule_of(recipe: Recipe, depth: int, num_iterations: int, leader: RateTrace = ()) -> Schedule:
+    """Return the schedule of a recipe for networks of one depth, plain and residual alike.
 
     Args:
-        recipe: names the schedule.
-        depth: of the network; deep ones are warmed up where the recipe says so.
-        iterations: length of the run.
+        recipe: names the schedule and gives its rate, drops and warm-up.
+        depth: of the network; the recipe says from which depth on networks are warmed up.
+        num_iterations: length of the run.
         leader: for the schedule ``replay``: the rates that the pair's leader applied.
 
     Raises:
@@ -70,20 +78,21 @@ def schedule_of(recipe: Recipe, depth: int, iterations: int, leader: Rates = ())
     """
     match recipe.schedule:
         case "step":
-            rates = step(recipe.learning_rate, [round(fraction * iterations) for fraction in recipe.drops])
+            drops = [round(fraction * num_iterations) for fraction in recipe.drops]
+            schedule = step_decay(recipe.learning_rate, drops)
         case "linear":
-            rates = linear(recipe.learning_rate, iterations)
+            schedule = linear_decay(recipe.learning_rate, num_iterations)
         case "replay":
-            return replay(leader)
+            schedule = replay(leader)
         case "plateau":
             raise ValueError("schedule plateau: its rates are not fixed beforehand")
-    return warmed_up(rates, recipe.warm_up_iterations) if depth >= recipe.warm_up_depth else rates
+    return warmed_up(schedule, recipe.warm_up_iterations) if depth >= recipe.warm_up_depth else schedule
 
 
-def evaluation_points(iterations: int, evaluations: int) -> list[int]:
-    """Say after how many iterations errors are taken: evenly spaced, the last iteration included.
+def evaluation_points(num_iterations: int, evaluations: int) -> list[int]:
+    """Return the iterations after which to evaluate: evenly spaced, the last one included, fewer in a short run.
 
-    >>> evaluation_points(10, 3)
-    [3, 7, 10]
+    >>> evaluation_points(10, 3), evaluation_points(2, 3)
+    ([3, 7, 10], [1, 2])
     """
-    return sorted({max(1, round(k * iterations / evaluations)) for k in range(1, evaluations + 1)})
+    return sorted({max(1, round(k * num_iterations / evaluations)) for k in range(1, evaluations + 1)})

@@ -1,9 +1,9 @@
-"""A run while it is trained: what it consists of, where it is, and what has been measured so far."""
+"""A run in progress: network, data, optimizer, clocks, and what was measured so far."""
 
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -24,40 +24,48 @@ from plain_vs_residual.records.models import (
 from plain_vs_residual.records.store import read_run, write_rows, write_run
 from plain_vs_residual.training.arithmetic import autocast, prepare_arithmetic
 from plain_vs_residual.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from plain_vs_residual.training.evaluation import evaluate
+from plain_vs_residual.training.evaluation import Errors, evaluate
 from plain_vs_residual.training.plateau import Plateau
 from plain_vs_residual.training.run import Run
-from plain_vs_residual.training.schedule import evaluation_points, num_iterations, schedule_of
-from plain_vs_residual.training.step import Step, Trainer
+from plain_vs_residual.training.schedule import Schedule, evaluation_points, num_iterations, schedule_of
+from plain_vs_residual.training.step import Iterate, Trainer
 
-# Between two evaluations a checkpoint is written this often: the most that a kill can cost.
+# While a run trains, a checkpoint is saved at least this often. An evaluation is not interrupted for it.
 CHECKPOINT_SECONDS = 300.0
 
 
 class Stopped(KeyboardInterrupt):
-    """A run was asked to stop and left a checkpoint."""
+    """A run was asked to stop and left a checkpoint: a KeyboardInterrupt, so that no ``except`` swallows it."""
 
 
 class Session:
-    """One run from its start, or from its checkpoint, to its end.
+    """A run in progress, from its start or from a checkpoint.
 
     Args:
-        run: what is to be trained.
+        run: what to train.
         dataset: the images.
 
     Attributes:
-        iteration: how many steps are done.
+        network: on its device.
+        feed: brings the batches, and hashes what it hands out.
+        trainer: the network with its optimizer.
+        iterate: takes one iteration and keeps the trace of learning rates.
+        plateau: the schedule, where it watches the run's own validation loss.
+        iteration: how many iterations are done.
         num_iterations: how many there are to do.
         rows: of ``metrics.csv``.
-        initial_responses: layer responses before the first step.
-        training_seconds: spent in steps.
-        evaluation_seconds: spent in taking errors.
-        diverged: whether the loss is no longer finite.
+        initial_responses: layer responses at initialisation.
+        training_seconds: from the first iteration after each evaluation to the next one, without saving.
+        evaluation_seconds: time spent in evaluations.
+        diverged: whether the last evaluation found a training loss that is not finite.
+        opened_at: when this session began, on the clock of ``time.perf_counter``.
     """
 
     def __init__(self, run: Run, dataset: Dataset) -> None:
-        self.opened = self.clock = self.saved = time.perf_counter()
-        self.run, self.dataset, setting = run, dataset, run.setting
+        self.opened_at = self._lap_began_at = self._saved_at = time.perf_counter()
+        self.run = run
+        self.dataset = dataset
+        setting = run.setting
         prepare_arithmetic(run.device, run.precision, deterministic=run.deterministic)
         if run.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(run.device)
@@ -66,10 +74,10 @@ class Session:
         self.trainer = Trainer(self.network, setting, run.precision, compiled=run.execution.compiled)
         self.num_iterations = num_iterations(setting, len(dataset.training))
         self.plateau = Plateau(setting.learning_rate) if setting.schedule == "plateau" else None
-        rate_of = self.plateau or schedule_of(
-            setting, run.architecture.depth, self.num_iterations, run.leader_rates()
-        )
-        self.step = Step(self.trainer, self.feed, rate_of, run.execution, setting.probe_iterations)
+        schedule: Schedule | Plateau | None = self.plateau
+        if schedule is None:
+            schedule = schedule_of(setting, run.architecture.depth, self.num_iterations, run.leader_rates())
+        self.iterate = Iterate(self.trainer, self.feed, schedule, run.execution, setting.probe_iterations)
         self.iteration = 0
         self.rows: list[MetricsRow] = []
         self.initial_responses: list[ResponseRow] = []
@@ -81,15 +89,16 @@ class Session:
         """Begin a run and write ``run.json``, or go on from its checkpoint.
 
         Args:
-            run: what is to be trained.
+            run: what to train.
             dataset: the images.
-            description: what ``run.json`` is to say beside what only the built network can tell.
+            description: the part of ``run.json`` that is known before the network is built.
         """
         session = cls(run, dataset)
         run.folder.path.mkdir(parents=True, exist_ok=True)
         checkpoint, damaged = load_checkpoint(run.folder)
+        outcome = "goes on from the checkpoint before it" if checkpoint else "starts again"
         for line in damaged:
-            print(f"note: {line}; the run {'goes on from the one before it' if checkpoint else 'starts anew'}")
+            print(f"note: {line}; the run {outcome}")
         if checkpoint:
             session._note_resumption(description, checkpoint["iteration"])
             session._restore(checkpoint)
@@ -101,7 +110,7 @@ class Session:
     def _write_run(self, description: RunDescription) -> None:
         size = self.run.setting.input_size
         record = RunRecord(
-            **dict(description),
+            **dict(description),  # not model_dump(): the records in it stay records
             parameters=num_parameters(self.network),
             multiply_adds=multiply_adds(self.network, (self.dataset.channels, size, size)),
             initial_parameters=parameter_hashes(self.network),
@@ -109,66 +118,74 @@ class Session:
         )
         write_run(self.run.folder, record)
 
-    def _note_resumption(self, now: RunDescription, iteration: int) -> None:
+    def _note_resumption(self, description: RunDescription, iteration: int) -> None:
         recorded = read_run(self.run.folder)
-        resumed = Resumption(iteration=iteration, started=now.started, environment=now.environment)
+        resumed = Resumption(iteration=iteration, started=description.started, environment=description.environment)
         write_run(self.run.folder, recorded.model_copy(update={"resumed": [*recorded.resumed, resumed]}))
 
     def _measure_initial_responses(self) -> None:
         with autocast(self.run.device, self.run.precision):
-            estimated = with_estimated_statistics(
-                self.network, self.feed.evaluation_batches("training", NUM_IMAGES)
-            )
             batches = self.feed.evaluation_batches("training", NUM_IMAGES)
-            self.initial_responses = layer_responses(estimated, batches, "initial")
+            calibrated = with_estimated_statistics(self.network, batches)
+            batches = self.feed.evaluation_batches("training", NUM_IMAGES)
+            self.initial_responses = layer_responses(calibrated, batches, "initial")
 
     # ---- the parts of the loop ---------------------------------------------------------------------------
 
     def points_left(self) -> list[int]:
-        """List after how many iterations errors are still to be taken."""
+        """Return the iterations after which evaluations are still to come."""
         points = evaluation_points(self.num_iterations, self.run.setting.evaluations)
         return [point for point in points if point > self.iteration]
 
     def inputs_until(self, point: int) -> Iterator[Inputs]:
         """Yield the inputs of the iterations up to an evaluation."""
-        self.clock = self.saved = time.perf_counter()
+        self._lap_began_at = self._saved_at = time.perf_counter()
         yield from self.feed.inputs(self.iteration, point)
 
     def take_step(self, inputs: Inputs) -> None:
-        """Do one iteration."""
-        self.step(self.iteration, inputs)
+        """Take one iteration."""
+        self.iterate(self.iteration, inputs)
         self.iteration += 1
 
-    def save_if_due(self, *, stopping: bool) -> None:
-        """Save a checkpoint between two evaluations, if the last one is old or the run is asked to stop.
+    def save_if_old(self) -> None:
+        """Save a checkpoint between two evaluations if the last one is old."""
+        if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
+            self._save_between_evaluations()
+
+    def leave(self) -> NoReturn:
+        """Save a checkpoint, unless the last one is of this iteration, and stop.
 
         Raises:
-            Stopped: if it is asked to stop.
+            Stopped: says where the run was left.
         """
-        if stopping or time.perf_counter() - self.saved > CHECKPOINT_SECONDS:
-            self._stop_clock()
-            self.save()
-            self.saved = self.clock
-        if stopping:
-            raise self.stopped()
+        if not self.rows or self.rows[-1].iteration < self.iteration:
+            self._save_between_evaluations()
+        raise Stopped(f"{self.run.name} is saved at iteration {self.iteration:,} of {self.num_iterations:,}")
 
-    def stopped(self) -> Stopped:
-        """Say where the run was left."""
-        return Stopped(f"{self.run.name} is saved at iteration {self.iteration:,} of {self.num_iterations:,}")
-
-    def evaluate(self) -> MetricsRow:
-        """Take the errors, let the plateau see them, and write ``metrics.csv`` with a row more."""
-        running = self.trainer.totals.read()
+    def evaluate_and_save(self) -> MetricsRow:
+        """Measure errors, write ``metrics.csv``, inform the plateau, and save unless the run diverged."""
+        running = self.trainer.totals.read()  # waits for the iterations that are queued
         self.trainer.totals.clear()
-        self._stop_clock()
-        precision = self.run.precision
+        self._end_lap()
+        began_at, precision = time.perf_counter(), self.run.precision
         training = evaluate(self.network, self.feed.evaluation_batches("training"), precision)
         validation = evaluate(self.network, self.feed.evaluation_batches("validation"), precision)
-        self.evaluation_seconds += time.perf_counter() - self.clock
-        row = MetricsRow(
+        self.evaluation_seconds += time.perf_counter() - began_at
+        self.rows.append(self._metrics_row(running, training, validation))
+        write_rows(self.run.folder.metrics, self.rows)
+        # The validation loss does not count: divergence is a matter of training.
+        self.diverged = not (math.isfinite(running.loss) and math.isfinite(training.loss))
+        if not self.diverged:
+            if self.plateau is not None:
+                self.plateau.watch(validation.loss)
+            self._save()
+        return self.rows[-1]
+
+    def _metrics_row(self, running: Errors, training: Errors, validation: Errors) -> MetricsRow:
+        return MetricsRow(
             iteration=self.iteration,
             epoch=round(self.iteration * self.run.setting.batch_size / self.feed.num_training, 4),
-            learning_rate=self.step.learning_rates[-1][1],
+            learning_rate=self.iterate.learning_rate,
             running_training_loss=running.loss,
             running_training_error=running.error,
             training_loss=training.loss,
@@ -180,22 +197,19 @@ class Session:
             evaluation_seconds=round(self.evaluation_seconds, 3),
             consumed="/".join(f"{name}:{value}" for name, value in self.feed.digest.state().items()),
         )
-        self.rows.append(row)
-        write_rows(self.run.folder.metrics, self.rows)
-        self.diverged = not (math.isfinite(running.loss) and math.isfinite(training.loss))
-        if self.plateau and not self.diverged:
-            self.plateau.watch(validation.loss)
-        return row
 
-    def _stop_clock(self) -> None:
-        now = time.perf_counter()
-        self.training_seconds += now - self.clock
-        self.clock = now
+    def _end_lap(self) -> None:
+        self.training_seconds += time.perf_counter() - self._lap_began_at
 
     # ---- what a checkpoint keeps -------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Save a checkpoint: everything that a resumed run needs to go on as if nothing had happened."""
+    def _save_between_evaluations(self) -> None:
+        self._end_lap()
+        self._save()
+        self._lap_began_at = self._saved_at = time.perf_counter()
+
+    def _save(self) -> None:
+        """Save everything that a resumed run needs to go on as if nothing had happened."""
         save_checkpoint(self.run.folder, self._state())
 
     def _state(self) -> Checkpoint:
@@ -203,11 +217,11 @@ class Session:
             "iteration": self.iteration,
             "rows": [row.model_dump() for row in self.rows],
             "initial_responses": [row.model_dump() for row in self.initial_responses],
-            "learning_rates": self.step.learning_rates,
-            "probed": [row.model_dump() for row in self.step.probed],
+            "learning_rates": self.iterate.learning_rates,
+            "probed": [row.model_dump() for row in self.iterate.probed],
             "training_seconds": self.training_seconds,
             "evaluation_seconds": self.evaluation_seconds,
-            "plateau": self.plateau.state() if self.plateau else None,
+            "plateau": self.plateau.state() if self.plateau is not None else None,
             "consumed": self.feed.digest.state(),
             **self.trainer.state(),
         }
@@ -216,11 +230,11 @@ class Session:
         self.iteration = state["iteration"]
         self.rows = [MetricsRow(**row) for row in state["rows"]]
         self.initial_responses = [ResponseRow(**row) for row in state["initial_responses"]]
-        self.step.learning_rates = state["learning_rates"]
-        self.step.probed = [FirstIterationRow(**row) for row in state["probed"]]
+        self.iterate.learning_rates = state["learning_rates"]
+        self.iterate.probed = [FirstIterationRow(**row) for row in state["probed"]]
         self.training_seconds = state["training_seconds"]
         self.evaluation_seconds = state["evaluation_seconds"]
-        if self.plateau:
+        if self.plateau is not None:
             self.plateau.restore(state["plateau"])
         self.feed.digest.restore(state["consumed"])
         self.trainer.restore(state)

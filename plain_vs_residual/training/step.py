@@ -82,8 +82,8 @@ class Trainer:
         self.totals.sums.copy_(state["totals"])
 
 
-class Step:
-    """An iteration of a run from its inputs on, and the trace of what was done.
+class Iterate:
+    """One iteration of a run, given its inputs, and the trace of what was done.
 
     Args:
         trainer: takes the step.
@@ -93,7 +93,7 @@ class Step:
         probe_iterations: of how many first iterations the scale of activations and gradients is noted.
 
     Attributes:
-        learning_rates: trace of the applied rates, (first iteration, rate) for each.
+        learning_rates: trace of the applied rates: first iteration and rate of each.
         probed: what was noted of the first iterations.
     """
 
@@ -107,22 +107,27 @@ class Step:
     ) -> None:
         self.trainer = trainer
         self.rate_of = rate_of
-        self.take = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), execution)
+        self._execute = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), execution)
         self.learning_rates: list[tuple[int, float]] = []
         self.probed: list[FirstIterationRow] = []
         self.probe_iterations = probe_iterations
         self.probe: FirstIterations | None = None
 
+    @property
+    def learning_rate(self) -> float:
+        """The rate that was applied last."""
+        return self.learning_rates[-1][1]
+
     def __call__(self, iteration: int, inputs: Inputs) -> None:
-        """Take the step of an iteration."""
+        """Set the learning rate, make the batch, take the step, and probe it where that was asked for."""
         rate = self.rate_of(iteration)
         self.trainer.learning_rate.fill_(rate)
-        if not self.learning_rates or self.learning_rates[-1][1] != rate:
+        if not self.learning_rates or self.learning_rate != rate:
             self.learning_rates.append((iteration, rate))
         probing = iteration < self.probe_iterations
         if probing and self.probe is None:
             self.probe = FirstIterations(self.trainer.network)
-        self.take(*inputs)
+        self._execute(*inputs)
         if self.probe and probing:
             self.probed.append(self.probe.row(iteration, self.trainer.totals.last_loss.item()))
         if self.probe and iteration + 1 >= self.probe_iterations:

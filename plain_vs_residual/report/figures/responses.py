@@ -15,7 +15,7 @@ from plain_vs_residual.report.figures.style import BOLD, THIN, Drawn, depth_colo
 
 
 def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 7: standard deviation of the responses, in order and sorted; below, RMS of F(x) over x for each block."""
+    """Fig. 7: standard deviation of the responses, in order and sorted; below, RMS of F(x) over x by block."""
     figure, panels = plt.subplots(3, 1, figsize=(13, 14))
     responses = recorded.select(recorded.responses, experiment)
     names = list(experiment.networks[recorded.setting])
