@@ -1,1 +1,1 @@
-"""Speed as a ratio against a reference measured in the same process, and proofs that fast is equal."""
+"""Benchmarks: speed relative to a reference measured in alternation, and checks that fast code is correct."""

@@ -1,7 +1,8 @@
-"""What is compared: a textbook loop as it is often written, a competent one, and the suite's engine.
+"""The training loops that are compared: a typical textbook loop, a competent one, and the suite's engine.
 
-All train the same network on the same recipe (batch, crops, flips, SGD with momentum and weight decay on
-everything); they only go about it differently. A contestant takes a number of steps when it is called.
+All of them train the same network with the same batch size, crops, flips and optimizer (SGD with momentum, and
+weight decay on every parameter); only the implementation differs. The two reference loops subtract 0.5 from each
+pixel instead of the mean training image. A contestant is a function that takes the given number of steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ Contestant = Callable[[int], None]
 
 
 def stepping(step: Callable[[], None]) -> Contestant:
-    """What takes one step, made to take any number."""
+    """Turn a function that takes one step into a contestant."""
 
     def run(steps: int) -> None:
         for _ in range(steps):
@@ -44,7 +45,7 @@ def stepping(step: Callable[[], None]) -> Contestant:
 
 
 class PilImages(TorchDataset[tuple[Tensor, int]]):
-    """Images one by one through PIL and torchvision's transforms, as torchvision's CIFAR10 gives them."""
+    """Images that pass one by one through PIL and torchvision's transforms, as in torchvision's CIFAR10."""
 
     def __init__(self, images: Images, setting: Setting) -> None:
         transforms = torchvision.transforms
@@ -66,7 +67,7 @@ class PilImages(TorchDataset[tuple[Tensor, int]]):
 
 
 def sgd(network: nn.Module, setting: Setting) -> torch.optim.SGD:
-    """The recipe's optimizer with torch's defaults."""
+    """Build the recipe's optimizer with PyTorch's default implementation."""
     return torch.optim.SGD(
         network.parameters(),
         lr=setting.learning_rate,
@@ -78,7 +79,7 @@ def sgd(network: nn.Module, setting: Setting) -> torch.optim.SGD:
 def textbook(
     network: nn.Module, images: Images, setting: Setting, device: torch.device, num_workers: int
 ) -> Contestant:
-    """fp32, NCHW, a DataLoader with worker processes, ``loss.item()`` every step."""
+    """Build a loop in fp32 and NCHW that loads data in worker processes and reads the loss after every step."""
     loader = DataLoader(
         PilImages(images, setting),
         batch_size=setting.batch_size,
@@ -115,7 +116,7 @@ def textbook(
 def competent(
     network: nn.Module, images: Images, setting: Setting, device: torch.device, precision: Precision
 ) -> Contestant:
-    """Decoded images in memory, channels_last, the device's best precision, no synchronisation in a step."""
+    """Build a loop with images in memory, channels_last and ``precision``, without synchronisation in a step."""
     pixels = images.pixels.permute(0, 3, 1, 2).to(device).float().div_(255).sub_(0.5)
     pixels = nn.functional.pad(pixels, (setting.crop_padding,) * 4)
     labels_of = images.labels.to(device)
@@ -156,7 +157,7 @@ def engine(
     *,
     channels_last: bool = True,
 ) -> Contestant:
-    """The suite's own step, as :func:`plain_vs_residual.training.loop.train` takes it."""
+    """Build a loop over the training step that :func:`plain_vs_residual.training.loop.train` takes."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     network = network.to(device, memory_format=order)  # type: ignore[call-overload]
     trainer = Trainer(network, setting, precision, compiled=execution.compiled)
@@ -184,7 +185,7 @@ def engine(
 
 @dataclass(frozen=True)
 class EngineInProcess:
-    """What a process needs to know to build its own engine."""
+    """Everything a process needs to build its own engine."""
 
     case: str
     device: str
@@ -193,7 +194,7 @@ class EngineInProcess:
     threads: int
 
     def __call__(self) -> Contestant:
-        """The engine, with the process's threads set."""
+        """Set the number of threads and build the engine."""
         torch.set_num_threads(self.threads)
         network, setting, images = measuring.case(self.case)
         built = measuring.build_case(network, setting, images)
@@ -201,7 +202,7 @@ class EngineInProcess:
 
 
 def in_processes(wanted: EngineInProcess, num: int) -> Contestant:
-    """``num`` engines at once, each in a process of its own; a call makes every one take the steps."""
+    """Start ``num`` engines, each in a process of its own; every call makes all of them take the steps."""
     context = get_context("spawn")
     pipes = []
     for _ in range(num):
@@ -220,7 +221,7 @@ def in_processes(wanted: EngineInProcess, num: int) -> Contestant:
 
 def _serve(wanted: EngineInProcess, pipe: "Connection[None, int]") -> None:
     run = wanted()
-    with suppress(EOFError):  # whoever measured is done
+    with suppress(EOFError):  # the parent process has closed the pipe
         while True:
             run(pipe.recv())
             measuring.wait(torch.device(wanted.device))
@@ -228,7 +229,7 @@ def _serve(wanted: EngineInProcess, pipe: "Connection[None, int]") -> None:
 
 
 def in_threads(wanted: EngineInProcess, num: int) -> Contestant:
-    """``num`` engines at once in threads of this process, on a GPU each with a stream of its own."""
+    """Build ``num`` engines in threads of this process; on a GPU, each has a stream of its own."""
     device = torch.device(wanted.device)
     pool = ThreadPoolExecutor(num)
 

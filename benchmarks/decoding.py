@@ -1,8 +1,9 @@
-"""The `imagenet` loader against a GPU's appetite: images decoded, scaled, cropped and mirrored a second.
+"""The throughput of the `imagenet` loader: images decoded, scaled, cropped and mirrored per second.
 
     python -m benchmarks.decoding
 
-One real photograph (427 x 640 pixels, from scikit-learn) in many copies, by one worker and by one a core.
+The images are copies of one photograph (427 x 640 pixels, from scikit-learn). They are loaded first by one worker
+process, then by one worker per core.
 """
 
 import shutil
@@ -24,7 +25,7 @@ COPIES = 1200
 
 
 def images(folder: Path) -> Path:
-    """train/ and val/ with two classes of copies."""
+    """Fill train/ and val/ with copies of the photograph in two classes and return the folder."""
     first = folder / "first.jpg"
     Image.fromarray(load_sample_image("china.jpg")).save(first, quality=90)
     for part, copies in (("train", COPIES // 2), ("val", 1)):
@@ -36,7 +37,7 @@ def images(folder: Path) -> Path:
 
 
 def main(batches: int = 6) -> None:
-    """Measures and writes benchmarks/results/decoding-cpu.json."""
+    """Measure the loader and write benchmarks/results/decoding-cpu.json."""
     torch.set_num_threads(1)
     setting = IMAGENET.with_changes({"batch_size": 64})
     with tempfile.TemporaryDirectory() as folder:

@@ -1,16 +1,16 @@
-"""Whether the fast path gives what the slow one gives.
+"""Does the fast implementation give the same results as a slow one?
 
     python -m benchmarks.equivalence              # about 20 minutes on 2 CPU cores
 
-1. The first iterations: the engine in fp32 against a plain reference written out below (image by image
-   augmentation, unfused SGD by its formula, NCHW), from the same weights and the same draws.
-2. bf16 against fp32: whole runs of the `digits` setting, both precisions with the same seeds; the paired
-   difference of the clean training error with its 90 % interval, which must lie within the margin (two
-   one-sided tests at 5 %).
+1. The first iterations compare the engine, in fp32 and in the device's best precision, with a simple reference
+   implementation in this file (augmentation image by image, SGD written out as a formula, NCHW). Both start from
+   the same weights and use the same random draws.
+2. Whole runs of the `digits` setting compare bf16 with fp32 at the same seeds. The 90 % interval of the paired
+   difference in clean training error must lie within the margin (two one-sided tests at 5 %).
 
-The margins were fixed before the runs: half a point where the network fits its training set; for plain-56,
-whose error scatters over tens of points between seeds, a third of the 52 points by which it is worse than
-plain-20 in the reference results.
+The margins were fixed before the runs. They are half a percentage point where the network fits its training set.
+For plain-56, whose error varies by tens of points between seeds, the margin is a third of the 52 points by which
+it is worse than plain-20 in the reference results.
 """
 
 import math
@@ -54,7 +54,7 @@ MARGINS = {"cifar-plain20": 0.5, "cifar-residual20-A": 0.5, "cifar-residual56-A"
 def reference_batch(
     images: Images, setting: Setting, drawn: dict[str, Tensor], step: int
 ) -> tuple[Tensor, Tensor]:
-    """One batch, image by image as the paper words it: subtract the mean, pad with zeros, crop, mirror."""
+    """Build one batch image by image, as the paper describes: subtract the mean, pad with zeros, crop, mirror."""
     pixels = images.pixels.numpy().astype(np.float64)
     mean, padding, size = pixels.mean(axis=0), setting.crop_padding, setting.image_size
     views = []
@@ -70,7 +70,7 @@ def reference_batch(
 
 
 def reference_losses(name: str, device: torch.device) -> tuple[list[float], dict[str, Tensor]]:
-    """Losses and final weights of the plain path: fp32, NCHW, momentum and decay written out."""
+    """Train with the reference implementation in fp32; return the losses and the final weights."""
     network, setting, images = measuring.case(name)
     built = measuring.build_case(network, setting, images).to(device)
     drawn = DataStream(len(images), setting.batch_size, 0, draws_of(setting)).segment(0, ITERATIONS)
@@ -90,7 +90,7 @@ def reference_losses(name: str, device: torch.device) -> tuple[list[float], dict
 
 
 def engine_losses(name: str, device: torch.device, precision: Precision) -> tuple[list[float], dict[str, Tensor]]:
-    """Losses and final weights of the engine in its default execution."""
+    """Train with the engine in its default execution; return the losses and the final weights."""
     network, setting, images = measuring.case(name)
     built = measuring.build_case(network, setting, images).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = Trainer(built, setting, precision)
@@ -107,7 +107,7 @@ def engine_losses(name: str, device: torch.device, precision: Precision) -> tupl
 
 
 def first_iterations(device: torch.device) -> list[dict[str, Any]]:
-    """Relative differences after 1 and after all iterations, beside those of bf16 for comparison."""
+    """Measure how far losses and final weights deviate from the reference, in fp32 and in the best precision."""
     rows = []
     for name in FIRST_ITERATIONS:
         prepare_arithmetic(device, "fp32", deterministic=False)
@@ -128,7 +128,7 @@ def first_iterations(device: torch.device) -> list[dict[str, Any]]:
 
 
 def train(precision: Precision, seeds: int, results: Path, device: torch.device, jobs: int | None) -> None:
-    """The runs of Fig. 6 in one precision, as the suite trains them."""
+    """Train the networks of ``MARGINS`` on `digits` in one precision, as the suite trains them for Fig. 6."""
     setting = find_setting("digits")
     experiment = load_experiments()["fig6_cifar_depth"]
     suite = Suite(
@@ -149,7 +149,7 @@ def train(precision: Precision, seeds: int, results: Path, device: torch.device,
 
 
 def equivalence(results: Path, precision: Precision) -> list[dict[str, Any]]:
-    """Paired differences to fp32 by network, with 90 % intervals and the verdict."""
+    """Return for each network the paired difference from fp32, its 90 % interval and the verdict."""
     errors = {
         (kind, record.run.network, record.run.seed): record.final.training_error
         for kind in ("fp32", precision)
@@ -180,10 +180,10 @@ def equivalence(results: Path, precision: Precision) -> list[dict[str, Any]]:
 
 
 def table(first: list[dict[str, Any]], rows: list[dict[str, Any]], precision: str) -> str:
-    """Markdown."""
+    """Format the results as Markdown tables."""
     last = f"loss_{ITERATIONS}"
     lines = [
-        f"Relative difference to the plain reference, losses of iterations 1, 5 and {ITERATIONS}, and weights:",
+        f"Relative difference from the reference: losses of iterations 1, 5 and {ITERATIONS}, and final weights:",
         "",
     ]
     lines += ["| network @ setting | precision | 1 | 5 | last | weights |", "|---|---|--:|--:|--:|--:|"]
@@ -193,7 +193,7 @@ def table(first: list[dict[str, Any]], rows: list[dict[str, Any]], precision: st
             lines.append(f"| {row['case']} | {kind} | {values} |")
     lines += [
         "",
-        f"Clean training error (%) of whole runs on `digits`, {precision} against fp32, paired by seed:",
+        f"Clean training error (%) of whole runs on `digits`, {precision} compared with fp32, paired by seed:",
         "",
     ]
     lines += [f"| network | seeds | fp32 | {precision} | difference | 90 % interval | margin | equivalent |"]
@@ -209,18 +209,18 @@ def table(first: list[dict[str, Any]], rows: list[dict[str, Any]], precision: st
 
 
 def main(
-    seeds: Annotated[int, typer.Option(help="How many.")] = 12,
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 12,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
-    results: Annotated[Path, typer.Option(help="Where the runs go; a second call goes on there.")] = Path(
+    results: Annotated[Path, typer.Option(help="Folder for the runs; a second call resumes them.")] = Path(
         "results/equivalence"
     ),
-    jobs: Annotated[int | None, typer.Option(help="Runs at once.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Number of runs at once.")] = None,
 ) -> None:
-    """Measures and writes benchmarks/results/equivalence-<device>.{json,md}."""
+    """Compare the implementations and write benchmarks/results/equivalence-<device>.{json,md}."""
     chosen = choose_device(device)
     precision = best_precision(chosen)
     if precision == "fp32":
-        raise SystemExit("the best precision of this device is fp32: nothing to compare")
+        raise SystemExit("the best precision of this device is fp32, so there is nothing to compare")
     first = first_iterations(chosen)
     for kind in ("fp32", precision):
         train(kind, seeds, results, chosen, jobs)

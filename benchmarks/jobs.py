@@ -1,8 +1,10 @@
-"""How many runs at once: in processes, or in threads of one process (on a GPU with a stream each).
+"""Does it pay to train several runs at once, in processes or in threads of one process?
 
     python -m benchmarks.jobs
 
-Images a second of all runs together, against one run that has the whole machine; in turns, median of rounds.
+The benchmark measures the images per second of all runs together and compares them with one run that has the whole
+machine. The variants take turns, and each number is the median of several rounds. On a GPU, each thread has a CUDA
+stream of its own.
 """
 
 from statistics import median
@@ -21,11 +23,11 @@ CASES = ("cifar-residual20-A@digits", "residual34-A@digits", "cifar-residual20-A
 
 
 def main(
-    case: Annotated[list[str] | None, typer.Option(help="network@setting; can be given again.")] = None,
+    case: Annotated[list[str] | None, typer.Option(help="network@setting; can be repeated.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
-    rounds: Annotated[int, typer.Option(help="How often each has its turn.")] = 9,
+    rounds: Annotated[int, typer.Option(help="Number of turns of each variant.")] = 9,
 ) -> None:
-    """Measures and writes benchmarks/results/jobs-<device>.{json,md}."""
+    """Measure several runs at once and write benchmarks/results/jobs-<device>.{json,md}."""
     chosen = choose_device(device)
     precision = best_precision(chosen)
     execution = best_execution(chosen, precision)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: fair timing, the machine's ceilings, and where results go."""
+"""Shared by the benchmarks: fair timing, the peak rates of the machine, and the files for the results."""
 
 import json
 import time
@@ -20,13 +20,13 @@ CORES = num_cores()
 
 
 def wait(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds_per_step(run: Callable[[int], None], steps: int, device: torch.device) -> float:
-    """Measure the mean time of ``steps`` steps."""
+    """Measure the mean duration of a step over ``steps`` steps."""
     wait(device)
     started = time.perf_counter()
     run(steps)
@@ -37,28 +37,28 @@ def seconds_per_step(run: Callable[[int], None], steps: int, device: torch.devic
 def interleaved(
     contestants: Mapping[str, Callable[[int], None]], rounds: int, device: torch.device, turn_seconds: float = 0.7
 ) -> dict[str, list[float]]:
-    """Measure the seconds per step of each contestant in each round; in a round every one has its turn.
+    """Measure the seconds per step of each contestant in each round; every contestant has one turn per round.
 
-    Turns are short, so that a neighbour on the machine who takes the processor for a while slows all alike.
-    Where a step takes seconds, three rounds have to do.
+    Turns are short, so that another program that occupies the processor for a while slows all contestants equally.
+    If a step takes two seconds or more, there are at most three rounds.
     """
     steps = {}
     slowest = 0.0
     for name, run in contestants.items():
-        run(4 if device.type == "cuda" else 1)  # what is set up, compiled or recorded the first time
+        run(4 if device.type == "cuda" else 1)  # set-up, compilation and recording happen in the first steps
         seconds = seconds_per_step(run, 1, device)
         steps[name], slowest = max(1, round(turn_seconds / seconds)), max(slowest, seconds)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds if slowest < 2 else min(rounds, 3)):
         for name, run in contestants.items():
             if steps[name] > 1:
-                run(1)  # what another contestant left in the caches, or a loader prepared meanwhile
+                run(1)  # the caches hold another contestant's data, and a loader has worked ahead
             times[name].append(seconds_per_step(run, steps[name], device))
     return times
 
 
 def ceilings(device: torch.device) -> dict[str, float]:
-    """Measure a large matrix product (operations per second) by precision, and a large copy (bytes per second)."""
+    """Measure the peak rates of matrix products in fp32 and bf16 (operations/s) and of a copy (bytes/s)."""
     size = 8192 if device.type == "cuda" else 2048
     found = {}
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
@@ -81,7 +81,7 @@ def _best(function: Callable[[], object], device: torch.device) -> float:
 
 
 def case(name: str) -> tuple[Architecture, Setting, Images]:
-    """Return architecture, setting and training images of a case; noise stands in for CIFAR-10."""
+    """Return the architecture, setting and training images of a case; outside `digits`, the images are noise."""
     network, _, setting_name = name.partition("@")
     setting = find_setting(setting_name)
     if setting.name == "digits":
@@ -95,12 +95,12 @@ def case(name: str) -> tuple[Architecture, Setting, Images]:
 
 
 def build_case(architecture: Architecture, setting: Setting, images: Images) -> Network:
-    """Build the network of a case, with the weights of seed 0."""
+    """Build the network of a case with the initial weights of seed 0."""
     return build(architecture, setting, channels=images.pixels.shape[-1], num_classes=10, seed=0)
 
 
 def earlier(name: str, device: torch.device, rows: str) -> dict[str, Any]:
-    """Read what an earlier call measured on the same device with the same torch, by case."""
+    """Return earlier results by case, if they come from the same device and the same version of PyTorch."""
     path = RESULTS / f"{name}-{device.type}.json"
     if not path.exists():
         return {}
@@ -110,7 +110,7 @@ def earlier(name: str, device: torch.device, rows: str) -> dict[str, Any]:
 
 
 def write(name: str, command: str, device: torch.device, content: Mapping[str, Any]) -> Path:
-    """Write ``benchmarks/results/<name>-<device>.json`` and returns its path."""
+    """Write ``benchmarks/results/<name>-<device>.json`` and return its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{device.type}.json"
     values = {

@@ -1,12 +1,15 @@
-"""Images a second: a textbook loop, a competent one, and the engine one change a rung.
+"""Images per second of a textbook loop, of a competent one, and of the engine with one change added at a time.
 
     python -m benchmarks.throughput                        # every case; about 15 minutes on 2 CPU cores
     python -m benchmarks.throughput --case cifar-residual20-A@cifar10 --rounds 3
 
-Same network, batch and recipe, in one process, in turns, median of several rounds. The floor is the larger
-of two times: the network's operations at the rate of a large matrix product, and the bytes it cannot avoid
-moving at the rate of a large copy, both measured here. Writes JSON, a Markdown table and a plot to
-benchmarks/results/.
+All variants train the same network with the same batch size and recipe. They take turns, and each number is the
+median of several rounds. Each variant is one rung of the results table. All variants share one process, except the
+last one on a CPU, which trains several runs in processes of their own.
+
+The floor is the larger of two times per image: that of the network's operations at the rate of a large matrix
+product, and that of the bytes it cannot avoid moving at the rate of a large copy. Both rates are measured here.
+The benchmark writes JSON, a Markdown table and a plot to benchmarks/results/.
 """
 
 from pathlib import Path
@@ -36,7 +39,7 @@ AT_ONCE = f"+ {measuring.CORES} runs of one thread at once"
 
 
 def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Contestant]:
-    """Every contestant of one case, the slowest first."""
+    """Build every contestant of a case: the two references, then the engine with one change added at a time."""
     network, setting, images = measuring.case(name)
     best, fastest = best_precision(device), best_execution(device, best_precision(device))
 
@@ -64,11 +67,12 @@ def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Conte
 
 
 def floors(name: str, found: dict[str, float], device: torch.device) -> dict[str, float]:
-    """Images a second that operations alone, and bytes alone, would allow in the device's best precision.
+    """Compute operations and bytes per image, and the images per second that each alone would allow.
 
-    Bytes count what operations that each read their input and write their output once cannot avoid, with ReLU
-    and addition fused away: a convolution reads x and writes y, backward it reads dy twice and x once and
-    writes dx; BN reads twice and writes once, backward it reads x and dy twice and writes once.
+    Both hold for the device's best precision. The bytes are those that unfused convolutions and BN cannot avoid
+    moving; ReLU and addition count as fused into them. A convolution reads x and writes y; in its backward pass,
+    it reads dy twice and x once, and writes dx. BN reads its input twice and writes once; in its backward pass, it
+    reads x and dy twice each and writes once.
     """
     network, setting, images = measuring.case(name)
     built = measuring.build_case(network, setting, images)
@@ -96,7 +100,7 @@ def floors(name: str, found: dict[str, float], device: torch.device) -> dict[str
 
 
 def memory_mib(run: Contestant, device: torch.device) -> float:
-    """Peak memory of a step on a GPU; on a CPU what a forward pass keeps for the backward pass."""
+    """Measure the peak memory of a step on a GPU, or on a CPU what is stored for the backward pass (MiB)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         run(1)
@@ -113,7 +117,7 @@ def memory_mib(run: Contestant, device: torch.device) -> float:
 
 
 def convolution_share(run: Contestant, device: torch.device) -> float:
-    """Which part of a step's time on the device convolutions take."""
+    """Measure the share of a step's time on the device that convolutions take."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -125,11 +129,11 @@ def convolution_share(run: Contestant, device: torch.device) -> float:
 
 
 def measure(name: str, device: torch.device, rounds: int, found: dict[str, float], *, compiled: bool) -> Any:
-    """One case: a row a rung."""
+    """Measure one case; the result holds one row per contestant."""
     _, setting, _ = measuring.case(name)
     contestants = rungs(name, device, compiled=compiled)
     times = measuring.interleaved(contestants, rounds, device)
-    # A step of several runs at once is several batches.
+    # One step of several runs at once processes several batches.
     times[AT_ONCE] = [seconds / measuring.CORES for seconds in times.get(AT_ONCE, [])]
     floor = floors(name, found, device)
     lowest = min(floor["images_per_second_by_operations"], floor["images_per_second_by_bytes"])
@@ -142,7 +146,7 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
             {
                 "rung": rung,
                 "images_per_second": round(rate, 1),
-                # Each round against the textbook's of the same round: noise that lasts falls out.
+                # Comparing within each round cancels slow drifts in the speed of the machine.
                 "ratio_to_textbook": round(
                     median([a / b for a, b in zip(times[TEXTBOOK], seconds, strict=True)]), 2
                 ),
@@ -168,7 +172,7 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
 
 
 def table(cases: list[Any]) -> str:
-    """Markdown: images a second, ratio to the textbook loop, distance to the floor."""
+    """Format images per second, ratio to the textbook loop and share of the floor as Markdown tables."""
     lines = [
         "| network @ setting | rung | images/s | x textbook | GFLOP/s | % of floor | memory, MiB |",
         "|---|---|--:|--:|--:|--:|--:|",
@@ -195,7 +199,7 @@ def table(cases: list[Any]) -> str:
 
 
 def draw(cases: list[Any], path: Path, machine: str) -> None:
-    """Ratio to the textbook loop and share of the floor, a bar a rung."""
+    """Draw the ratio to the textbook loop and the share of the floor, one bar per rung."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -208,8 +212,8 @@ def draw(cases: list[Any], path: Path, machine: str) -> None:
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind")
     figure, axes = plt.subplots(1, 2, figsize=(15, 1.5 + 0.62 * len(cases)), sharey=True, layout="constrained")
     for ax, column, label in (
-        (axes[0], "ratio_to_textbook", "images a second, times the textbook loop's"),
-        (axes[1], "percent_of_floor", "percent of what the measured ceilings allow"),
+        (axes[0], "ratio_to_textbook", "images per second, relative to the textbook loop"),
+        (axes[1], "percent_of_floor", "percent of the speed that the measured peak rates allow"),
     ):
         sns.barplot(rows, x=column, y="case", hue="rung", ax=ax, legend=ax is axes[1])
         ax.set(xlabel=label, ylabel="")
@@ -221,16 +225,17 @@ def draw(cases: list[Any], path: Path, machine: str) -> None:
 
 
 def main(
-    case: Annotated[
-        list[str] | None, typer.Option(help="network@setting; can be given again; all if left out.")
-    ] = None,
+    case: Annotated[list[str] | None, typer.Option(help="network@setting; can be repeated; default: all.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
-    rounds: Annotated[int, typer.Option(help="How often each rung has its turn.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Number of turns of each variant.")] = 7,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="A rung for torch.compile; a minute a network.")
+        bool, typer.Option("--compile", help="Measure torch.compile too; about a minute per network.")
     ] = False,
 ) -> None:
-    """Measures and writes benchmarks/results/throughput-<device>.{json,md,png}; other cases there are kept."""
+    """Measure each case and write benchmarks/results/throughput-<device>.{json,md,png}.
+
+    Results of other cases are kept if they come from the same device and the same version of PyTorch.
+    """
     chosen = choose_device(device)
     prepare_arithmetic(chosen, best_precision(chosen), deterministic=False)
     found = measuring.ceilings(chosen)

@@ -1,14 +1,14 @@
 """Depth 18 against 34, plain against residual (He et al., Fig. 4 and Table 2).
 
-The paper: the deeper plain network has the *higher training error* throughout training, although it could
-copy the shallower one. With identity shortcuts (option A, no extra parameters) the order turns around.
+The paper finds that the deeper plain network has the *higher training error* throughout training, although it
+could represent the shallower one. With identity shortcuts (option A, no extra parameters) the order is reversed.
 
-What to look for: on the left (plain) the thin line of 34 layers runs above that of 18; on the right
-(residual) it does not. The headline is one number per seed: how much depth costs the plain network more
-than the residual one, in percentage points of training error.
+What to look for: on the left (plain), the thin line of 34 layers runs above that of 18; on the right
+(residual), it does not. The headline is one number per seed: by how many percentage points more depth raises the
+training error of the plain network than that of the residual one.
 
-    bash run_all.sh                                      (everything)
-    bash run_all.sh fig4_depth         (this page alone)
+    bash run_all.sh                     (all experiments except those trained on request)
+    bash run_all.sh fig4_depth          (this experiment alone)
 
 Cost: about 40 s per seed on 2 cores (`digits`).
 """
@@ -36,8 +36,7 @@ EXPERIMENT = Experiment(
             above=0.0,
         ),
         Claim(
-            "The training error of ResNet-34 does not rise above that of ResNet-18 "
-            "(by half a percentage point or more)",
+            "The training error of ResNet-34 does not exceed that of ResNet-18 by half a percentage point or more",
             contrast={"residual34-A": 1, "residual18-A": -1},
             below=0.5,
         ),

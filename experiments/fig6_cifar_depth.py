@@ -1,11 +1,11 @@
 """The CIFAR family of 6n+2 layers, plain against residual (He et al., Figs. 1 and 6, Table 6).
 
-The paper: plain networks of 20 to 56 layers get worse with depth, on the training set too; plain-110 fails
-altogether (error above 60 %). Residual networks of the same depths, with exactly the same parameters
-(option A), get better up to 110 layers.
+The paper finds that plain networks of 20 to 56 layers get worse with depth, even on the training set, and that
+plain-110 fails altogether (error above 60 %). Residual networks of the same depths, with exactly the same number
+of parameters (option A), get better up to 110 layers.
 
-What to look for: the fan of dashed training curves opens upwards on the left and closes on the right.
-`digits` holds the two depths of Fig. 1, 20 and 56.
+What to look for: on the left (plain), the dashed training curves of deeper networks end higher; on the right
+(residual), they do not. On `digits`, only the two depths of Fig. 1 are trained, 20 and 56.
 
     bash run_all.sh fig6_cifar_depth
 
@@ -45,8 +45,7 @@ EXPERIMENT = Experiment(
             above=0.0,
         ),
         Claim(
-            "The training error of ResNet-56 does not rise above that of ResNet-20 "
-            "(by half a percentage point or more)",
+            "The training error of ResNet-56 does not exceed that of ResNet-20 by half a percentage point or more",
             contrast={"cifar-residual56-A": 1, "cifar-residual20-A": -1},
             below=0.5,
         ),

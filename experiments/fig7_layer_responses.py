@@ -1,20 +1,21 @@
 """Layer responses and the size of F(x) (He et al., Fig. 7).
 
-The paper: the output of every 3x3 layer, after BN and before ReLU or addition, has a smaller standard
-deviation in residual networks than in plain ones, and a smaller one still in deeper residual networks.
-Residual functions are closer to zero than other functions: a block changes its input only a little.
+The paper looks at the outputs of the 3x3 layers, after BN and before ReLU or addition. Their standard deviations
+are generally smaller in residual networks than in plain ones, and smaller still in deeper residual networks. This
+suggests that residual functions are closer to zero than other functions: a block changes its input only a little.
 
-What to look for: top, the layers in order; below, the same sorted. The last panel shows for every residual
-block the RMS of F(x) over that of x, before and after training. Before training the ratio falls from block
-to block already, because x accumulates; what training adds is the distance between the two lines.
+What to look for: the top panel shows the layers in order, and the one below shows the same values sorted. The
+last panel shows, for every residual block, the ratio of the RMS of F(x) to that of x, before and after training.
+Even before training the ratio falls from block to block, because x accumulates; the distance between the two lines
+is the effect of training.
 
-On `digits` this page trains a study of its own at learning rate 0.1: at the 0.02 of the other pages the scales
-of BN hardly move in 450 iterations, and every response stays near 1. Ten epochs keep the whole suite within ten
-minutes; the longer the training, the larger the differences (change `epochs` below and rerun).
+On `digits`, this experiment trains a study of its own at learning rate 0.1. At the 0.02 of the other experiments,
+the scales of BN hardly move in 450 iterations, and every response stays near 1. Ten epochs keep the whole suite
+within ten minutes. Longer training gives larger differences (change `epochs` below and rerun).
 
     bash run_all.sh fig7_layer_responses
 
-Cost: about a minute per seed on 2 cores (`digits`); nothing on `cifar10`: runs of fig6_cifar_depth.
+Cost: about a minute per seed on 2 cores (`digits`); nothing on `cifar10`, as fig6_cifar_depth has the same runs.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study
@@ -37,7 +38,7 @@ EXPERIMENT = Experiment(
             Study(
                 "high-rate",
                 changes={"learning_rate": 0.1, "epochs": 10},
-                reason="learning rate 0.1 for 10 epochs: at 0.02 BN scales hardly move",
+                reason="learning rate 0.1 for 10 epochs: at 0.02, the scales of BN hardly move",
             ),
         )
     },
@@ -56,13 +57,13 @@ EXPERIMENT = Experiment(
             above=0.0,
         ),
         Claim(
-            "Deeper residual networks respond less: ResNet-56 below ResNet-20",
+            "Layer responses of ResNet-56 are smaller than those of ResNet-20",
             contrast={"cifar-residual20-A": 1, "cifar-residual56-A": -1},
             column="mean_response",
             above=0.0,
         ),
         Claim(
-            "And ResNet-110 below ResNet-56",
+            "Layer responses of ResNet-110 are smaller than those of ResNet-56",
             contrast={"cifar-residual56-A": 1, "cifar-residual110-A": -1},
             column="mean_response",
             above=0.0,

@@ -1,18 +1,18 @@
 """Why did it not converge? Input scale, mean subtraction, learning rate and warm-up, in every combination.
 
-An article on ResNet-50 could not train with per-pixel mean subtraction or with learning rate 0.1 (NaN or no
-convergence) and did not find out why. This grid asks which of the four decides.
+The author of an article on ResNet-50 could not train it with per-pixel mean subtraction or with learning rate 0.1
+(NaN or no convergence) and did not find out why. This grid shows which of the four factors makes the difference.
 
-What to expect before looking: BN behind the first convolution divides the scale of the input out again, in the
-forward pass and, because the gradient of conv1 then falls as its input grows, in the backward pass too. What
-is left to decide is the learning rate.
+The expectation: BN after the first convolution cancels the scale of the input in the forward pass. In the
+backward pass, the gradient reaching conv1's output shrinks as the input grows, which cancels the scale there too.
+Only the learning rate is left to make the difference.
 
-What to look for: the error at the end of each combination, and in the first iterations the scale of conv1's
-output (which follows the input), of BN's output (which should not), and of the gradients.
+What to look for: the final error of each combination and, in the first iterations, the scale of conv1's output
+(which follows the input), of BN's output (which should not), and of the gradients.
 
     bash run_all.sh input_scaling
 
-Cost: about 2 minutes per seed on 2 cores (`digits`, 3 epochs). Trained only when this page is named.
+Cost: about 2 minutes per seed on 2 cores (`digits`, 3 epochs). Trained only when this experiment is named.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study
@@ -21,7 +21,7 @@ NETWORK = "residual50-B"
 
 
 def studies(warm_up_iterations: int, **budget: object) -> tuple[Study, ...]:
-    """All sixteen combinations, named such as ``0..255-mean-lr0.1-warm``."""
+    """List the sixteen combinations, with names such as ``0..255-mean-lr0.1-warm``."""
     return tuple(
         Study(
             f"{pixels}-{'mean' if mean else 'raw'}-lr{rate:g}-{'warm' if warm else 'cold'}",
@@ -46,7 +46,7 @@ def studies(warm_up_iterations: int, **budget: object) -> tuple[Study, ...]:
 
 EXPERIMENT = Experiment(
     title="Input scaling, mean subtraction, learning rate and warm-up",
-    paper="an open question of an article, not the paper",
+    paper="an open question from an article, not from the paper",
     figures=("input_scaling_grid", "first_iterations"),
     networks=dict.fromkeys(("digits", "cifar10", "cifar10-short"), (NETWORK,)),
     studies={
@@ -57,18 +57,18 @@ EXPERIMENT = Experiment(
     on_request=("digits", "cifar10", "cifar10-short"),
     claims=(
         Claim(
-            "The range of the pixels does not matter: 0..255 is not worse than 0..1 (by five points or more)",
+            "The range of the pixels does not matter: 0..255 is not worse than 0..1 by five points or more",
             contrast={f"{NETWORK}@0..255-mean-lr0.01-cold": 1, f"{NETWORK}@0..1-mean-lr0.01-cold": -1},
             below=5.0,
             primary=True,
         ),
         Claim(
-            "Subtracting the mean does no harm: not worse than raw pixels (by five points or more)",
+            "Subtracting the mean does no harm: it is not worse than raw pixels by five points or more",
             contrast={f"{NETWORK}@0..1-mean-lr0.01-cold": 1, f"{NETWORK}@0..1-raw-lr0.01-cold": -1},
             below=5.0,
         ),
         Claim(
-            "Learning rate 0.1 ends worse than 0.01 in this budget, whatever the input",
+            "Within this budget, learning rate 0.1 ends worse than 0.01, whatever the input",
             contrast={
                 f"{NETWORK}@{pixels}-{mean}-lr{rate}-cold": sign / 4
                 for pixels in ("0..1", "0..255")
@@ -78,7 +78,7 @@ EXPERIMENT = Experiment(
             above=0.0,
         ),
         Claim(
-            "A warm-up repairs learning rate 0.1",
+            "A warm-up rescues training at learning rate 0.1",
             contrast={f"{NETWORK}@0..1-mean-lr0.1-cold": 1, f"{NETWORK}@0..1-mean-lr0.1-warm": -1},
             above=0.0,
         ),

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# The paper's figures from a GPU that is lent by the piece: bash experiments/on_gpu.sh FOLDER [DATA]
+# Reproduces the paper's figures on a GPU that is available for short sessions only:
+# bash experiments/on_gpu.sh FOLDER [DATA]
 #
-# Works for at most PIECE seconds, leaves everything in FOLDER, and goes on from there when called again, on this
-# machine or, with FOLDER carried along, on another. Exit 0: all done; 3: call again; else: a step failed.
+# A call works for about PIECE seconds and keeps everything in FOLDER. The next call continues from there, on this
+# machine or, if FOLDER is copied, on another one. Exit codes: 0, all done; 3, call again; any other, a step failed.
 #
-#   PIECE=540      seconds a call may take
-#   DEVICE=cuda    cpu for a trial
-#   SETTING=cifar10  SHORT=cifar10-short   what is trained in full, and what with more seeds after that
-#   SEEDS=3        of the headline pairs in full, and of everything in the short setting
-#   TRAIN=""       further options of every training, e.g. "--iterations 20 --evaluations 2" for a trial
-#   STEPS="..."    which steps, in which order
-#   CASES="..."    of the throughput benchmark
-#   THROUGHPUT, JOBS, EQUIVALENCE, FAULTS   options of those benchmarks, e.g. FAULTS="--kills 100"
+#   PIECE=540      seconds that a call may take
+#   DEVICE=cuda    use cpu for a trial
+#   SETTING=cifar10  SHORT=cifar10-short   the setting that is trained in full, and the short one with more seeds
+#   SEEDS=3        number of seeds of the headline pairs in full, and of everything in the short setting
+#   TRAIN=""       further options for all training, e.g. "--iterations 20 --evaluations 2" for a trial
+#   STEPS="..."    the steps and their order
+#   CASES="..."    the cases of the throughput benchmark
+#   THROUGHPUT, JOBS, EQUIVALENCE, FAULTS   options for these benchmarks, e.g. FAULTS="--kills 100"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -29,7 +30,7 @@ again() {
     exit 3
 }
 
-# Runs a command for what is left of the piece; SIGTERM lets a training save its checkpoints first.
+# Runs a command for the time that is left; SIGTERM lets training save its checkpoints before it ends.
 within_the_piece() {
     local step=$1 left=$((PIECE - (SECONDS - began) - 30)) code=0
     shift
@@ -39,7 +40,7 @@ within_the_piece() {
     return "$code"
 }
 
-train() { # step, setting, what else `train` takes
+train() { # step, setting, further arguments of `train`
     local step=$1 setting=$2
     shift 2
     local options=(--setting "$setting" --device "$DEVICE" --results "$out/results" --plots "$out/plots" --no-report)
@@ -66,7 +67,7 @@ for step in "${steps[@]}"; do
     if [[ -e $out/done/$step ]]; then continue; fi
     echo "on_gpu.sh: step $step, $((SECONDS - began)) s into the piece" >&2
     case $step in
-    throughput) # a case at a time, because a piece may not hold all of them
+    throughput) # one case at a time, because a call may be too short for all of them
         while read -r case; do
             if [[ -e $out/done/$step-$case ]]; then continue; fi
             # shellcheck disable=SC2086 # options, one word each

@@ -1,15 +1,15 @@
-"""Shortcut options A, B and C at 34 layers, against the plain network (He et al., Table 3).
+"""Shortcut options A, B and C at 34 layers, compared with the plain network (He et al., Table 3).
 
-The paper: all three options are considerably better than plain. B (projections where the shape changes) is
-slightly better than A (zero padding), C (projections everywhere) marginally better than B; the differences
-are small, so projections are not essential, and C is not used for its cost.
+The paper finds all three options considerably better than the plain network. B (projections where the shape
+changes) is slightly better than A (zero padding), and C (projections everywhere) is marginally better than B. The
+differences are small, so projections are not essential, and the paper avoids C because of its cost.
 
-What to look for: the distance from plain-34 to any option, against the distances between the options. The
-table shows what each costs: parameters, multiply-adds, and time as measured in these very runs.
+What to look for: compare the distance from plain-34 to any option with the distances between the options. The
+table shows what each option costs: parameters, multiply-adds, and the speed measured in these runs.
 
     bash run_all.sh table3_shortcuts
 
-Cost: about 40 s per seed on 2 cores (`digits`) beside the runs shared with fig4_depth.
+Cost: about 40 s per seed on 2 cores (`digits`), in addition to the runs shared with fig4_depth.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment
@@ -24,25 +24,25 @@ EXPERIMENT = Experiment(
     networks=dict.fromkeys(("digits", "cifar10", "cifar10-short", "imagenet"), NETWORKS),
     claims=(
         Claim(
-            "Every option is better than plain: even option C, by training error",
+            "Every option is better than the plain network in training error, even option C",
             contrast={"plain34": 1, "residual34-C": -1},
             above=0.0,
         ),
         Claim(
-            "Projections are not essential: the training error of A is not above that of B "
-            "(by half a percentage point or more)",
+            "Projections are not essential: the training error of A does not exceed that of B "
+            "by half a percentage point or more",
             contrast={"residual34-A": 1, "residual34-B": -1},
             below=0.5,
             primary=True,
         ),
         Claim(
-            "B is better than A, by validation error",
+            "B is better than A in validation error",
             contrast={"residual34-A": 1, "residual34-B": -1},
             column="validation_error",
             above=0.0,
         ),
         Claim(
-            "C is better than B, by validation error",
+            "C is better than B in validation error",
             contrast={"residual34-B": 1, "residual34-C": -1},
             column="validation_error",
             above=0.0,

@@ -1,1 +1,1 @@
-"""Faults on purpose: is anything lost, is every result byte-equal?"""
+"""Fault injection: is anything lost, and is every result identical byte for byte?"""

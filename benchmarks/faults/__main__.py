@@ -1,11 +1,11 @@
-"""Faults on purpose: kills, full disks, damaged files, second starts. The measure: byte-equal results.
+"""Fault injection: kills, full disks, damaged files, second starts; the results must not change by a byte.
 
-    python -m benchmarks.faults                  # a short version, as the tests run it
-    python -m benchmarks.faults --kills 100      # the long one; about 45 minutes on 2 CPU cores
+    python -m benchmarks.faults                  # a short version, similar to the one in the tests
+    python -m benchmarks.faults --kills 100      # the long version; about 45 minutes on 2 CPU cores
 
-Every fault hits a suite of its own in a temporary folder, which is then started again with the same command.
-Afterwards metrics (clocks apart), layer responses, weights and outcome must equal those of an undisturbed
-suite, byte by byte. Writes a table to benchmarks/results/.
+Every fault hits a suite of its own in a temporary folder. The suite is then started again with the same command,
+or with --rerun where it asks for that. Afterwards its metrics (except times), layer responses, weights and final
+records must equal those of an undisturbed suite. --record writes JSON and a table to benchmarks/results/.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from benchmarks.faults.scenarios import scenarios
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown."""
+    """Format the outcomes as a Markdown table."""
     lines = ["| fault | tries | expected | outcome | lost or unequal |", "|---|--:|---|---|--:|"]
     for row in rows:
         outcome = "; ".join(f"{number} x {what}" for what, number in row.outcomes.items())
@@ -33,15 +33,15 @@ def table(rows: list[Row]) -> str:
 
 
 def main(
-    kills: Annotated[int, typer.Option(help="At random moments; others while files are written.")] = 3,
+    kills: Annotated[int, typer.Option(help="Kills at random moments; more happen while files are written.")] = 3,
     corruptions: Annotated[
-        int | None, typer.Option(help="Damaged files; as many as kills / 3 if left out.")
+        int | None, typer.Option(help="Number of damaged files; default: a third of --kills, at least 4.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random choices.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     record: Annotated[bool, typer.Option("--record", help="Write benchmarks/results/faults-<device>.*.")] = False,
 ) -> None:
-    """Runs every fault; exit code 1 if anything was lost."""
+    """Inject the faults; exit with code 1 if anything was lost or differs."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         number = corruptions if corruptions is not None else max(4, kills // 3)

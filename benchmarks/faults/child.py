@@ -1,6 +1,6 @@
-"""A suite that is killed, or finds the disk full, while it writes a named file for the n-th time.
+"""A suite that dies, or finds the disk full, when it writes a named file for the n-th time, or runs out of memory.
 
-python -m benchmarks.faults.child NAME COUNT STAGE [what `plain_vs_residual train` takes]
+python -m benchmarks.faults.child NAME COUNT STAGE [arguments of `plain_vs_residual train`]
 """
 
 import errno
@@ -19,12 +19,12 @@ from plain_vs_residual.records import atomic
 
 
 def dies() -> None:
-    """As from outside, without any clean-up."""
+    """Kill this process with SIGKILL, which leaves no chance to clean up."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Breaks:
-    """Takes the place of :func:`plain_vs_residual.records.atomic.atomically`."""
+    """Replaces :func:`plain_vs_residual.records.atomic.atomically` and injects a fault into the chosen write."""
 
     def __init__(self, name: str, count: int, stage: str) -> None:
         self.name = name
@@ -53,14 +53,14 @@ class Breaks:
 
         if self.stage in ("half written", "written"):
             self.whole(path, write_and_die)
-        elif self.stage == "moved the old one":
+        elif self.stage == "moved aside":
             self.whole(path, write, before_replacing=move_and_die)
         self.whole(path, write, **options)
         dies()
 
 
 def leave_little_memory() -> None:
-    """From the third step on hardly any memory is left: on a GPU, or in the address space of the process."""
+    """Limit memory from the third step on, so that hardly any is left on the GPU or in the address space."""
     torch = importlib.import_module("torch")
     trainer = importlib.import_module("plain_vs_residual.training.step").Trainer
     step, steps = trainer.step, count(1)

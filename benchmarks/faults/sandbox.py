@@ -1,4 +1,4 @@
-"""Folders for suites that are to be hit by faults, and the undisturbed suite that all are compared with."""
+"""Folders for suites with injected faults, and the undisturbed suite that they are compared with."""
 
 import csv
 import json
@@ -30,11 +30,11 @@ TIMEOUT = 300
 
 
 class Surprise(AssertionError):
-    """Something was lost, changed, or not said."""
+    """Something was lost or changed, or an expected message is missing."""
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """Everything that must not depend on what happened on the way, by run and file."""
+    """Return, by run, everything that must not depend on interruptions."""
     found: dict[str, Any] = {}
     for run in run_folders(folder / "digits"):
         with run.metrics.open(encoding="utf-8") as file:
@@ -52,7 +52,7 @@ def content(folder: Path) -> dict[str, Any]:
 
 
 class Sandbox:
-    """Folders for suites, and the undisturbed suite that all are compared with."""
+    """A folder for suites, one of which is left undisturbed; the others are compared with it."""
 
     def __init__(self, folder: Path, jobs: int, device: str) -> None:
         self.folder = folder
@@ -71,15 +71,15 @@ class Sandbox:
         assert len(self.expected) == jobs
 
     def fresh(self) -> Path:
-        """A results folder that is not there yet."""
+        """Return the path of a new results folder, which does not exist yet."""
         return self.folder / f"results-{next(self.numbers)}"
 
     def moment(self, chance: random.Random) -> float:
-        """Seconds after the start at which a suite trains; not too late, a resumed one has less to do."""
+        """Draw a time, in seconds after the start, at which a suite still trains; resumed suites end sooner."""
         return chance.uniform(self.first_run, (self.first_run + self.whole) / 2)
 
     def images(self) -> Path:
-        """A folder of small images, two classes."""
+        """Write a folder of small images of two classes."""
         folder = self.folder / f"images-{next(self.numbers)}"
         for part, label, number in product(("train", "val"), range(2), range(4)):
             (folder / part / str(label)).mkdir(parents=True, exist_ok=True)
@@ -88,11 +88,11 @@ class Sandbox:
         return folder
 
     def copy(self, results: Path) -> Path:
-        """A copy of a results folder, to be damaged."""
+        """Copy a results folder, so that the copy can be damaged."""
         return Path(shutil.copytree(results, self.fresh()))
 
     def start(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        """Starts the suite."""
+        """Start the suite without waiting for it."""
         program = program or (sys.executable, "-m", "plain_vs_residual", "train")
         where = ("--device", self.device, "--jobs", str(self.jobs), "--results", str(results))
         another = ("--network", "residual18-A") if self.jobs > 1 else ()
@@ -110,15 +110,15 @@ class Sandbox:
         )
 
     def finish(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> tuple[int, str]:
-        """Runs the suite to its end: exit code and what it said."""
+        """Run the suite to its end and return its exit code and output."""
         process = self.start(results, *options, program=program)
         said, _ = process.communicate(timeout=TIMEOUT)
         if "Traceback" in said:
-            raise Surprise(f"a traceback: {said}")
+            raise Surprise(f"the output contains a traceback: {said}")
         return process.returncode, said
 
     def must_end_well(self, results: Path, *options: str, program: tuple[str, ...] = ()) -> None:
-        """Starts the suite again, which must end with the undisturbed one's results."""
+        """Start the suite again and check that it ends with the results of the undisturbed one."""
         code, said = self.finish(results, *options, program=program)
         if code != 0:
             raise Surprise(f"exit {code}: {said}")
@@ -126,7 +126,7 @@ class Sandbox:
             raise Surprise("the results differ from those of the undisturbed suite")
 
     def must_refuse(self, results: Path, words: str, *options: str, program: tuple[str, ...] = ()) -> None:
-        """Starts the suite, which must say the words in one line and exit with 2."""
+        """Start the suite and check that it exits with 2 and one error line that contains ``words``."""
         code, said = self.finish(results, *options, program=program)
         errors = [line for line in said.splitlines() if line.startswith("error: ")]
         if code != 2 or len(errors) != 1 or words not in errors[0]:

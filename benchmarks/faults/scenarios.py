@@ -1,4 +1,4 @@
-"""Which faults are tried, how often, and what is expected of each."""
+"""The plan of the fault injection: which faults, how often, and what is expected of each."""
 
 import os
 import random
@@ -42,17 +42,20 @@ WRITING = [
         for name, number in WRITTEN.items()
         for stage in ("half written", "written", "replaced")
     ),
-    ("checkpoint.pt", 2, "moved the old one"),
+    ("checkpoint.pt", 2, "moved aside"),
     ("fig4_depth.png", 1, "half written"),
 ]
 
 
 def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str) -> Iterator[Row]:
-    """Every fault in turn, a few of each kind where few are asked for; as many at once as there are cores."""
+    """Inject the faults and yield their rows in order, as many at a time as there are cores.
+
+    With fewer than 20 kills, only one fault of each kind is drawn.
+    """
     chance = random.Random(seed)
     long = kills >= 20
     with ThreadPoolExecutor(measuring.CORES, initializer=_take_a_core, initargs=(_cores(),)) as pool:
-        # Both at once: the moments of the kills are drawn from what a suite takes beside another one.
+        # Both run at once, because the kills are timed by how long a suite takes while another one runs beside it.
         one, two = pool.map(lambda jobs: Sandbox(folder / str(jobs), jobs, device), (1, 2))
         half = pool.submit(half_way, one).result()
         rows: list[Future[Row]] = []
@@ -69,13 +72,13 @@ def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str
         def some(cases: list[Any]) -> list[Any]:
             return cases if long else chance.sample(cases, 1)
 
-        equal = "goes on, equal bytes"
+        equal = "resumes, byte-equal results"
         row("SIGKILL at random, one run at a time", equal, killed_at_random, one, part(4), ())
         row("SIGKILL at random, two at once", equal, killed_at_random, two, part(4), ())
         row("SIGKILL of run_all.sh at random", equal, killed_at_random, one, part(2), SCRIPT)
         row("SIGKILL of one of two workers", "one line, exit 2", worker_killed, two, times=max(1, kills // 25))
         for name, nth, stage in some(WRITING):
-            row(f"SIGKILL while {name}: {stage}", equal, killed_while_writing, one, name, nth, stage)
+            row(f"SIGKILL with {name} {stage}", equal, killed_while_writing, one, name, nth, stage)
         for number, box in some(
             [(number, box) for number in (signal.SIGTERM, signal.SIGINT) for box in (one, two)]
         ):
@@ -85,7 +88,7 @@ def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str
             row(f"disk full at {name}", "one line, exit 2", full_disk, one, name, nth)
         fewer = corruptions // len([*OF_STOPPED, *OF_FINISHED])
         for name, how in some(OF_STOPPED):
-            fault, expected = f"{name} of a stopped run {how}", "mended, or one line and exit 2"
+            fault, expected = f"{name} of a stopped run {how}", "repaired, or one line and exit 2"
             row(fault, expected, damaged_unfinished, one, half, name, how, times=fewer + 1)
         for name, how in some(OF_FINISHED):
             fault, expected = f"{name} of a finished run {how}", "one line and exit 2"
@@ -99,7 +102,7 @@ def scenarios(kills: int, corruptions: int, folder: Path, seed: int, device: str
 
 
 def _cores() -> "Queue[int]":
-    """Queue the cores that this process may use."""
+    """Return a queue of the cores that this process may use."""
     queue: Queue[int] = Queue()
     for core in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ():
         queue.put(core)
@@ -107,7 +110,7 @@ def _cores() -> "Queue[int]":
 
 
 def _take_a_core(cores: "Queue[int]") -> None:
-    """Let every suite that this thread starts use one core: several that use them all wait for each other."""
+    """Pin this thread and the suites it starts to one core; on shared cores, suites wait for each other."""
     if not cores.empty():
         os.sched_setaffinity(0, {cores.get()})
 
