@@ -71,6 +71,10 @@ class Study:
     reason: str = ""
     leader: str = ""
 
+    def leads(self, network: str) -> bool:
+        """Say whether a network is the leader."""
+        return bool(self.leader) and Architecture.parse(self.leader) == Architecture.parse(network)
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -126,7 +130,7 @@ class Experiment:
         return [
             (name, study)
             for study in self.studies_in(setting)
-            for name in sorted(names, key=lambda name: name != study.leader)
+            for name in sorted(names, key=lambda name: not study.leads(name))
         ]
 
     def member(self, key: str, setting: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.records.fingerprint import (
     EXEMPT,
     PACKAGE,
-    TRAINING,
+    ROOTS,
     code,
     differing_sources,
     exempt,
@@ -41,7 +41,7 @@ def f(x: int) -> str:
         MODULE.replace("    if", '    r"""A raw\n\n    docstring."""\n    if'),
         MODULE.replace("x: int", "x :int"),
         MODULE.replace("    return y", "    return  y  # why"),
-        MODULE.replace("plain_vs_residual.blocks", "plain_vs_residual.moved.elsewhere"),
+        MODULE.replace("plain_vs_residual.blocks", "plain_vs_residual.rooms.blocks"),
         MODULE.replace("    ", "  "),
     ],
 )
@@ -60,6 +60,8 @@ def test_comments_docstrings_blank_space_and_moves_do_not_count(same: str) -> No
         MODULE.replace("    if x", "    f'{x}'\n    if x"),
         MODULE.replace("if x", "if not x"),
         MODULE + "f(1)\n",
+        MODULE.replace("plain_vs_residual.blocks", "plain_vs_residual.tricks"),
+        MODULE.replace("!r", "!s"),
     ],
 )
 def test_statements_and_text_within_strings_count(other: str) -> None:
@@ -88,7 +90,7 @@ print(source_hashes())
 
 def test_every_module_that_training_imports_is_in_it_or_exempt_with_a_reason() -> None:
     """The expected modules are those that Python actually loads for training, not those found by parsing."""
-    program = "import sys, plain_vs_residual.training.loop, plain_vs_residual.data.cifar10; print(*sys.modules)"
+    program = "import sys, plain_vs_residual.training.loop, plain_vs_residual.data.datasets; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
@@ -117,7 +119,7 @@ def test_what_decides_a_bottleneck_is_in_it() -> None:
 
 def test_no_name_is_defined_twice_among_what_counts() -> None:
     """The fingerprint ignores which module of the package a name is imported from, so names must be unique."""
-    modules = [path for path in imported_by(TRAINING) if not exempt(path)]
+    modules = [path for path in imported_by(*ROOTS) if not exempt(path)]
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in modules}
     defined = Counter(
         node.name
@@ -141,3 +143,34 @@ def test_a_moved_file_is_no_change_and_a_changed_one_is_named() -> None:
     assert differing_sources(before, {"a.py": hash_of("a"), "b.py": hash_of("c")}) == ["b.py"]
     assert differing_sources(before, {"a.py": hash_of("a")}) == ["b.py"]
     assert differing_sources(before, before | {"c.py": hash_of("b")}) == ["b.py", "c.py"]
+
+
+def test_lines_end_where_python_says_they_end() -> None:
+    """A form feed ends a line for str.splitlines, and for no Python."""
+    with_form_feed = "x = 1\n\x0c\n" + MODULE
+    assert code(with_form_feed) != code(with_form_feed.replace("'a'", "'A'"))
+
+
+def test_relative_imports_and_packages_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "house"
+    for name, text in {
+        "__init__.py": "patched = 1",
+        "room/__init__.py": "",
+        "room/loop.py": "from .tricks import FACTOR\nfrom ..ground import x\nfrom . import beside\n",
+        "room/tricks.py": "FACTOR = 1.0",
+        "room/beside.py": "",
+        "ground.py": "x = 1",
+        "elsewhere.py": "",
+    }.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    monkeypatch.setattr(fingerprint, "PACKAGE", package)
+    found = {path.relative_to(package).as_posix() for path in imported_by(package / "room" / "loop.py")}
+    assert found == {
+        "__init__.py",
+        "room/__init__.py",
+        "room/loop.py",
+        "room/tricks.py",
+        "room/beside.py",
+        "ground.py",
+    }

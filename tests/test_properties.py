@@ -88,13 +88,16 @@ def test_a_setting_takes_sense_and_names_nonsense(field: str, value: Any) -> Non
     try:
         changed = DIGITS.with_changes({field: value})
     except ValueError as error:
-        assert f"setting digits: {field} cannot be" in str(error) or "cannot" in str(error)
+        assert str(error).startswith("setting digits: ")
+        assert field in str(error)
         return
     assert isinstance(changed, Setting)
     kind = type(getattr(DIGITS, field))
-    if kind is type(None):
+    if field in ("iterations", "epochs", "enlarge_to"):
         kind = int
-    assert value is None or isinstance(value, (int, float) if kind is float else kind)
+        if value is None:
+            return
+    assert isinstance(value, (int, float) if kind is float else kind)
 
 
 def leaves(values: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

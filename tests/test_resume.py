@@ -297,6 +297,22 @@ def test_other_errors_are_not_taken_for_memory(make_suite: Any, monkeypatch: pyt
         suite.train(suite.plan(), Silent())
 
 
+@pytest.mark.parametrize("how", ["changed", "gone"])
+def test_a_pair_whose_leader_is_damaged_is_trained_anew(make_suite: Any, tmp_path: Path, how: str) -> None:
+    suite = study_suite(make_suite, "replay", tmp_path / "results")
+    leader, follower = train_all(suite)
+    if how == "gone":
+        leader.run.unlink()
+    else:
+        leader.final.write_text(leader.final.read_text().replace('"iteration": 12', '"iteration": 11'))
+    with pytest.raises(Changed, match=leader.name):
+        suite.check(suite.plan(), rerun=False)
+    assert len(suite.check(suite.plan(), rerun=True)) == 2
+    train_all(suite)
+    assert leader.finished
+    assert follower.finished
+
+
 def test_a_changed_data_set_is_refused(make_suite: Any, tiny_dataset: Any) -> None:
     train_all(make_suite("plain18"))
     pixels = tiny_dataset.validation.pixels.clone()

@@ -28,11 +28,12 @@ def test_the_short_setting_scales_the_drops() -> None:
 
 def test_imagenet_drops_at_30_and_60_of_90_epochs() -> None:
     rate = schedule_of(IMAGENET, 34, num_iterations(IMAGENET, 1_281_167))
-    epoch = 1_281_167 / 256
-    for number, drop in enumerate((30, 60)):
-        before, after = round(drop * epoch) - 2, round(drop * epoch) + 2
-        assert (rate(before), rate(after)) == pytest.approx((0.1 / 10**number, 0.01 / 10**number), rel=1e-12)
-    assert num_iterations(IMAGENET, 1_281_167) == round(90 * epoch)
+    epoch, iterations = 1_281_167 / 256, num_iterations(IMAGENET, 1_281_167)
+    assert iterations == round(90 * epoch)
+    for number, third in enumerate((1, 2)):
+        drop = round(iterations * third / 3)
+        assert drop == pytest.approx(30 * third * epoch, abs=1)
+        assert (rate(drop - 1), rate(drop)) == pytest.approx((0.1 / 10**number, 0.01 / 10**number), rel=1e-12)
 
 
 def test_digits_fall_linearly_to_zero() -> None:
@@ -47,8 +48,9 @@ def test_the_split_of_the_paper_changes_nothing_but_the_passes() -> None:
     split = CIFAR10.with_changes({"split": "45k/5k"})
     assert num_iterations(split, 45_000) == num_iterations(CIFAR10, 50_000)
     rates = [schedule_of(setting, 56, 64_000) for setting in (split, CIFAR10)]
-    for iteration in range(0, 64_000, 500):
-        assert rates[0](iteration) == rates[1](iteration)
+    assert [rates[0](iteration) for iteration in range(64_000)] == [
+        rates[1](iteration) for iteration in range(64_000)
+    ]
 
 
 def test_a_replay_without_rates_is_refused() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,7 @@ from plain_vs_residual.cli.options import (
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RESULTS
 from plain_vs_residual.report.publish import Refresher, publish
-from plain_vs_residual.settings import Setting, default_setting, find_setting
+from plain_vs_residual.settings import DIGITS, Setting, default_setting, find_setting
 from plain_vs_residual.suite.interrupt import interrupt
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ def train(
     """Train what is not finished yet and keep the report up to date; everything by default."""
     _accept("--first-seed", first_seed, 0, 2**31)
     _accept("--jobs", jobs, 1, 256)
+    fields = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
+    given = {name: value for name, value in fields.items() if value is not None}
+    _check_fields(given)
     if setting:
         find_setting(setting)  # before torch is imported, which takes seconds
     experiments = chosen_experiments(names)
@@ -83,11 +87,11 @@ def train(
     from plain_vs_residual.suite.suite import Suite
 
     chosen_device = choose_device(device)
-    given = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
-    given = {name: value for name, value in given.items() if value is not None}
     chosen = _choose_setting(setting, chosen_device).with_changes(given)
     experiments = _possible(experiments, chosen.name, named=bool(names))
     chosen_precision = choose_precision(precision, chosen_device)
+    chosen_execution = choose_execution(execution, chosen_device, chosen_precision)
+    only = _only(network or [], experiments, chosen.name)
     suite = Suite(
         experiments=tuple(experiments),
         setting=chosen,
@@ -96,9 +100,9 @@ def train(
         seeds=range(first_seed, first_seed + chosen.seeds),
         precision=chosen_precision,
         device=chosen_device,
-        execution=choose_execution(execution, chosen_device, chosen_precision),
+        execution=chosen_execution,
         deterministic=deterministic,
-        only=_only(network or [], experiments, chosen.name),
+        only=only,
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
     at_once = share_cores(jobs, chosen_device)
@@ -131,6 +135,15 @@ def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -
 def _accept(option: str, number: int | None, least: int, most: int) -> None:
     if number is not None and not least <= number <= most:
         raise ValueError(f"{option} {number}: a whole number from {least} to {most} is needed")
+
+
+def _check_fields(given: Mapping[str, object]) -> None:
+    """Check options that are fields of a setting, before anything is imported or read for them."""
+    for name, value in given.items():
+        try:
+            DIGITS.with_changes({name: value})
+        except ValueError as error:
+            raise ValueError(f"--{name} {value}: {str(error).rpartition(': ')[2]}") from None
 
 
 def _possible(experiments: list[Experiment], setting: str, *, named: bool) -> list[Experiment]:

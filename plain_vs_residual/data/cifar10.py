@@ -54,7 +54,7 @@ def _unpack_cifar10(folder: Path) -> None:
         with tarfile.open(folder / CIFAR10_ARCHIVE) as archive:
             archive.extractall(folder, filter="data")
     except (OSError, RuntimeError, tarfile.TarError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise FileNotFoundError(
             f"CIFAR-10 is not in {folder} and could not be downloaded ({reason}); put "
             f"{CIFAR10_ARCHIVE} (md5 {CIFAR10_MD5}) there, or give --data FOLDER, "

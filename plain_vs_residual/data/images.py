@@ -60,11 +60,12 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (first 16 digits) of all pixels and labels; of paths and sizes for images on disk."""
-        digest = hashlib.sha256()
+        """SHA-256 (first 16 digits) of classes, shapes, pixels and labels; of paths and sizes for files."""
+        digest = hashlib.sha256(repr(self.classes).encode())
         parts = (self.training, self.validation, *((self.test,) if self.test else ()))
         for part in parts:
             if isinstance(part, Images):
+                digest.update(repr(tuple(part.pixels.shape)).encode())
                 digest.update(np.ascontiguousarray(part.pixels.numpy()).data)
             else:
                 for path in part.paths:

@@ -163,17 +163,12 @@ def _rates(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Ite
     start = a.run.configuration.warm_up_iterations if deep[0] != deep[1] else 0
     stop = min(first.iteration, second.iteration)
     traces = dict(first.learning_rates), dict(second.learning_rates)
+    rates: list[float | None] = [None, None]
     for iteration in sorted({*traces[0], *traces[1], start}):
-        if not start <= iteration < stop:
-            continue
-        rates = [_rate_at(trace, iteration) for trace in traces]
-        if rates[0] != rates[1]:
+        rates = [trace.get(iteration, rate) for trace, rate in zip(traces, rates, strict=True)]
+        if start <= iteration < stop and rates[0] != rates[1]:
             yield f"learning rate differs first at iteration {iteration}: {rates[0]:g} against {rates[1]:g}"
             return
-
-
-def _rate_at(trace: Mapping[int, float], iteration: int) -> float:
-    return trace[max(since for since in trace if since <= iteration)]
 
 
 def summary_line(checks: Sequence[PairCheck]) -> str:

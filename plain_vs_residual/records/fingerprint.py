@@ -1,7 +1,7 @@
 """Whether a recorded run is the one that would be trained now: the same configuration, images and code.
 
-The code that counts is every module of this package that training imports, directly or through others, but
-for those that EXEMPT names. Imports no torch.
+The code that counts is every module of this package that loading images and training import, directly or through
+others, but for those that EXEMPT names.
 """
 
 import ast
@@ -17,7 +17,7 @@ from pathlib import Path
 from plain_vs_residual.records.models import RunDescription
 
 PACKAGE = Path(__file__).parent.parent
-TRAINING = PACKAGE / "training" / "loop.py"
+ROOTS = (PACKAGE / "training" / "loop.py", PACKAGE / "data" / "datasets.py")
 EXEMPT = {
     "recipe.py": "its values are in the configuration",
     "settings.py": "its values are in the configuration, and a new setting changes no other",
@@ -28,7 +28,7 @@ EXEMPT = {
 @cache
 def source_hashes() -> dict[str, str]:
     """Hash the code of every module that determines the numbers, by its path in the repository."""
-    modules = (path for path in sorted(imported_by(TRAINING)) if not exempt(path))
+    modules = (path for path in sorted(imported_by(*ROOTS)) if not exempt(path))
     codes = {path: code(path.read_text(encoding="utf-8")) for path in modules}
     return {path.relative_to(PACKAGE.parent).as_posix(): hash_of(text) for path, text in codes.items() if text}
 
@@ -39,16 +39,19 @@ def exempt(path: Path) -> bool:
     return parts[0] in EXEMPT
 
 
-def imported_by(path: Path) -> set[Path]:
-    """Find a module of this package and all others of it that it imports, directly or through others."""
+def imported_by(*paths: Path) -> set[Path]:
+    """Find modules of this package and all others of it that they import, directly or through others."""
     found: set[Path] = set()
-    waiting = [path]
+    waiting = list(paths)
     while waiting:
         module = waiting.pop()
         if module in found:
             continue
         found.add(module)
         waiting += imports_of(module)
+        # Python runs these first.
+        packages = [folder for folder in module.parents if folder.is_relative_to(PACKAGE)]
+        waiting += [folder / "__init__.py" for folder in packages if (folder / "__init__.py").is_file()]
     return found
 
 
@@ -56,8 +59,10 @@ def imports_of(path: Path) -> Iterator[Path]:
     """Find the modules of this package that a module's import statements name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.ImportFrom):
+            above = path.relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names = [module, *(f"{module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:
@@ -72,14 +77,14 @@ def code(source: str) -> str:
     """Return what a program does: without comments, docstrings and blank space, the same on every Python.
 
     Text is cut out of the source by position, because the same program is printed in other words by another
-    Python. Where an own module is imported from is cut out as well, so that a file can be moved.
+    Python. Of the path of an own module that is imported only its name counts, so that a file can be moved.
 
     >>> code("x = 1  # one") == code("x  =  1")
     True
     >>> code("if x:\\n  y()\\nz()") == code("if x:\\n  y()\\n  z()")
     False
     """
-    lines = source.splitlines(keepends=True)
+    lines = io.StringIO(source).readlines()
     # What is left of each logical line, in words that its tokens' own text cannot contain.
     words: list[str] = []
     statement: list[str] = []
@@ -109,7 +114,8 @@ def _meaning(statement: list[str]) -> list[str]:
     if alone.endswith(("'", '"')) and not alone.startswith(("f", "rf", "t", "rt")):
         return []  # a docstring, or any other text on its own
     if statement[:1] == ["from"] and statement[1] == PACKAGE.name:
-        statement = ["from", PACKAGE.name, *statement[statement.index("import") :]]
+        rest = statement.index("import")
+        statement = ["from", PACKAGE.name, statement[rest - 1], *statement[rest:]]
     return [" ".join(statement)]
 
 

@@ -10,9 +10,9 @@ Confusion = list[list[int]]
 
 
 class Model(BaseModel):
-    """What all records have in common: fields of exactly the stated types, and no others."""
+    """What all records have in common: fields of exactly the stated types; a later version's are ignored."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
 class DatasetRecord(Model):
@@ -46,6 +46,8 @@ class Configuration(Recipe):
 
     Two runs of equal configuration and equal sources are the same run.
     """
+
+    model_config = ConfigDict(extra="ignore")
 
     network: str
     seed: int

@@ -128,7 +128,7 @@ def _read_json_files(folder: RunFolder) -> Record:
 
 
 def _read(path: Path, model: type[AnyModel]) -> AnyModel:
-    advice = "delete its folder to train this run anew"
+    advice = "move its folder elsewhere, or delete its folder to train this run anew"
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text)

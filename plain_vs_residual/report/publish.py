@@ -74,6 +74,6 @@ class Refresher:
             return
         try:
             publish(self.results, self.plots, self.setting)
-        except (ValueError, OSError) as error:
-            print(f"note: the report could not be refreshed ({error}); training goes on")
+        except Exception as error:  # a figure must not end a training, whatever is wrong with it
+            print(f"note: the report could not be refreshed ({error!r}); training goes on")
         self.last = time.monotonic()

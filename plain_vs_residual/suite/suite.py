@@ -118,7 +118,7 @@ class Suite:
                 "their number belongs to the recipe; leave the option out"
             )
         leader = None
-        if study.leader and architecture != Architecture.parse(study.leader):
+        if study.leader and not study.leads(architecture.name):
             setting = setting.with_changes({"schedule": "replay"})
             leader = self._folder(Architecture.parse(study.leader), seed, study)
         return Run(
@@ -169,10 +169,14 @@ class Suite:
         Raises:
             Changed: if runs differ and ``rerun`` is not given.
         """
-        found = {run.name: self._differences(run) for run in runs}
-        for run in runs:
-            if run.leader and run.folder.run.exists() and (found.get(run.leader.name) or not run.leader.finished):
-                found[run.name].append(f"{run.leader.name}: trained anew, and its rates are replayed")
+        found: dict[str, list[str]] = {}
+        for run in runs:  # leaders come before those that replay their rates
+            leader = run.leader
+            if leader and (found.get(leader.name) or not leader.finished or damage(leader)):
+                anew = f"{leader.name}: trained anew, and its rates are replayed"
+                found[run.name] = [anew] if run.folder.run.exists() else []
+            else:
+                found[run.name] = self._differences(run)
         changed = [run for run in runs if found[run.name]]
         if changed and not rerun:
             reasons = sorted({reason for run in changed for reason in found[run.name]})

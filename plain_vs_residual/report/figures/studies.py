@@ -1,6 +1,7 @@
 """Figures of the studies beside the paper's own: grids, losses, confusion."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,9 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined
+from plain_vs_residual.settings import find_setting
 
 SHOWN_CLASSES = 20
 
@@ -119,7 +122,8 @@ def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, axes = plt.subplots(figsize=(11, 7))
     finals = recorded.select(recorded.finals, experiment)
     studies = experiment.studies_in(recorded.setting)
-    rows, columns = (list(dict.fromkeys(map(say, studies))) for say in (_pixels, _start))
+    recipes = _recipes(recorded, experiment)
+    rows, columns = (list(dict.fromkeys(map(say, recipes.values()))) for say in (_pixels, _start))
     values = np.full((len(rows), len(columns)), np.nan)
     words = np.full(values.shape, "not run", dtype=object)
     drawn = []
@@ -127,7 +131,8 @@ def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         runs = finals[finals["study"] == study.name] if not finals.empty else finals
         if runs.empty:
             continue
-        place = rows.index(_pixels(study)), columns.index(_start(study))
+        recipe = recipes[study.name]
+        place = rows.index(_pixels(recipe)), columns.index(_start(recipe))
         values[place] = runs["training_error"].mean()
         diverged = int(runs["diverged"].sum())
         words[place] = f"{values[place]:.1f}" + (f"\nD x {diverged}" if diverged else "")
@@ -152,17 +157,20 @@ def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     return figure, joined(drawn)
 
 
-def _pixels(study: Study) -> str:
-    """Say how a study scales its pixels."""
-    mean = "mean subtracted" if study.changes["subtract_mean"] else "raw"
-    return f"{study.changes['pixel_range']}\n{mean}"
+def _recipes(recorded: RecordedRuns, experiment: Experiment) -> dict[str, Recipe]:
+    """Return what each study trains with, by its name."""
+    setting = find_setting(recorded.setting)
+    return {study.name: setting.with_changes(study.changes) for study in experiment.studies_in(recorded.setting)}
 
 
-def _start(study: Study) -> str:
-    """Say at which learning rate a study starts, and how."""
-    return (
-        f"{study.changes['learning_rate']:g}\n{'warm-up' if study.changes['warm_up_iterations'] else 'no warm-up'}"
-    )
+def _pixels(recipe: Recipe) -> str:
+    """Say how a recipe scales its pixels."""
+    return f"{recipe.pixel_range}\n{'mean subtracted' if recipe.subtract_mean else 'raw'}"
+
+
+def _start(recipe: Recipe) -> str:
+    """Say at which learning rate a recipe starts, and how."""
+    return f"{recipe.learning_rate:g}\n{'warm-up' if recipe.warm_up_iterations else 'no warm-up'}"
 
 
 def first_iterations(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
@@ -175,26 +183,25 @@ def first_iterations(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         "logits": "logits (RMS)",
         "loss": "loss (nats)",
     }
-    studies = [
-        study for study in experiment.studies_in(recorded.setting) if not study.changes["warm_up_iterations"]
-    ]
-    colours = dict(zip(dict.fromkeys(map(_pixels, studies)), COLOURS, strict=False))
-    rates = sorted(study.changes["learning_rate"] for study in studies)
-    lines = dict(zip(dict.fromkeys(rates), ("--", "-"), strict=True))
+    recipes = _recipes(recorded, experiment)
+    cold = {name: recipe for name, recipe in recipes.items() if not recipe.warm_up_iterations}
+    colours = dict(zip(dict.fromkeys(map(_pixels, cold.values())), cycle(COLOURS), strict=False))
+    rates = sorted({recipe.learning_rate for recipe in cold.values()})
+    lines = dict(zip(rates, cycle(("--", "-", ":", "-.")), strict=False))
     figure, panels = plt.subplots(2, 3, figsize=(17, 10), sharex=True)
     table = recorded.select(recorded.first_iterations, experiment)
     drawn = []
     for axes, (column, title) in zip(panels.flat, quantities.items(), strict=True):
-        for study in studies:
-            rate, pixels = study.changes["learning_rate"], _pixels(study)
-            words = f"{pixels.replace(chr(10), ', ')}, {rate:g}"
-            runs = table[table["study"] == study.name] if not table.empty else table
+        for name, recipe in cold.items():
+            line, colour = lines[recipe.learning_rate], colours[_pixels(recipe)]
+            words = f"{', '.join(_pixels(recipe).split(chr(10)))}, {recipe.learning_rate:g}"
+            runs = table[table["study"] == name] if not table.empty else table
             if runs.empty:
-                axes.plot([], [], lines[rate], color=colours[pixels], label=f"{words}: not run")
+                axes.plot([], [], line, color=colour, label=f"{words}: not run")
                 continue
             means = runs.groupby("iteration")[column].mean()
-            axes.plot(means.index, means, lines[rate], color=colours[pixels], linewidth=2, label=words)
-            drawn.append(means.rename("value").reset_index().assign(study=study.name, quantity=column))
+            axes.plot(means.index, means, line, color=colour, linewidth=2, label=words)
+            drawn.append(means.rename("value").reset_index().assign(study=name, quantity=column))
         axes.set(title=title, xlabel="iteration", yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
