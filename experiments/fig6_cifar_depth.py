@@ -22,6 +22,7 @@ EXPERIMENT = Experiment(
     paper="Figs. 1 and 6, Table 6",
     figures=("cifar_curves", "training_and_test", "final_errors"),
     networks={
+        "fashion": FAMILY[:-2],
         "digits": ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A"),
         "cifar10": FAMILY,
         "cifar10-short": FAMILY,

@@ -28,6 +28,7 @@ EXPERIMENT = Experiment(
     figures=("layer_responses",),
     table=("responses",),
     networks={
+        "fashion": FAMILY,
         "digits": FAMILY,
         "cifar10": (*FAMILY, "cifar-residual110-A"),
         "cifar10-short": (*FAMILY, "cifar-residual110-A"),

@@ -42,7 +42,12 @@ class ImageKind(NamedTuple):
     num_classes: int
 
 
-IMAGE_KINDS = {"digits": ImageKind(1, 10), "cifar10": ImageKind(3, 10), "imagenet": ImageKind(3, 1000)}
+IMAGE_KINDS = {
+    "fashion": ImageKind(1, 10),
+    "digits": ImageKind(1, 10),
+    "cifar10": ImageKind(3, 10),
+    "imagenet": ImageKind(3, 1000),
+}
 
 
 class Recipe(BaseModel):
@@ -50,7 +55,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    data: Literal["digits", "cifar10", "imagenet"] = Field(description="Kind of images.")
+    data: Literal["fashion", "digits", "cifar10", "imagenet"] = Field(description="Kind of images.")
     image_size: int = Field(ge=1, description="Side of the images as the data set gives them, in pixels.")
     stem: Stem = Field(description="First layer of the ImageNet family: 7x7 with max-pooling, or 3x3 without.")
     stem_width: int = Field(

@@ -27,8 +27,18 @@ from plain_vs_residual.records.store import sealed, write_final, write_rows
 from plain_vs_residual.records.store import write_run as write_run_record
 from plain_vs_residual.settings import find_setting
 
-NUM_IMAGES = {"digits": (1_437, 360), "cifar10": (50_000, 10_000), "imagenet": (1_281_167, 50_000)}
-NAMES = {"digits": "digits (scikit-learn)", "cifar10": "CIFAR-10", "imagenet": "ILSVRC2012"}
+NUM_IMAGES = {
+    "fashion": (3_000, 1_000),
+    "digits": (1_437, 360),
+    "cifar10": (50_000, 10_000),
+    "imagenet": (1_281_167, 50_000),
+}
+NAMES = {
+    "fashion": "Fashion-MNIST (4,000 images)",
+    "digits": "digits (scikit-learn)",
+    "cifar10": "CIFAR-10",
+    "imagenet": "ILSVRC2012",
+}
 ENVIRONMENT = Environment(
     python="3.12.1",
     torch="2.99.0+made-up",

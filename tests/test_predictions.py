@@ -14,7 +14,8 @@ from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data.datasets import digits
-from plain_vs_residual.inspection.foreign import PRESETS, Normalisation, Subject, evaluate, open_subject
+from plain_vs_residual.inspection.foreign import Subject, evaluate, open_subject
+from plain_vs_residual.inspection.normalisation import PRESETS, Normalisation
 from plain_vs_residual.inspection.predictions import inspect_run, recorded_setting
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
@@ -157,8 +158,8 @@ def test_evaluate_command(
     printed = capsys.readouterr().out
     assert "resnet20.th as ResNet-20 A" in printed
     assert "images, validation: 9 images, 32 px, --normalise imagenet; fp32 on cpu" in printed
-    assert "error " in printed.splitlines()[-1]
-    assert ", loss " in printed.splitlines()[-1]
+    (line,) = (line for line in printed.splitlines() if line.startswith("error "))
+    assert ", loss " in line
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ def test_every_experiment_can_be_planned_in_its_settings(make_suite: Any, name: 
     runs = make_suite(experiments=experiments, setting=SETTINGS[name]).plan()
     assert runs
     for experiment in experiments:
-        assert experiment.claims_in(name)
+        assert experiment.claims_in(name) or not experiment.claims  # trials claim nothing
 
 
 def test_several_jobs_give_the_results_of_one(make_suite: Any, tmp_path: Any) -> None:

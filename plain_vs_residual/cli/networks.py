@@ -54,6 +54,9 @@ ForeignSetting = Annotated[
     str | None,
     typer.Option("--setting", help="Kind of images; if left out, cifar10 for cifar- networks, imagenet else."),
 ]
+ZeroPadding = Annotated[
+    str, typer.Option(help="Where option A pads channels with zeros: end, or both, as in many published networks.")
+]
 ForeignPrecision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 
 
@@ -64,13 +67,18 @@ def evaluate(
     data: Data = None,
     setting: ForeignSetting = None,
     part: Annotated[str, typer.Option(help="validation or training images.")] = "validation",
+    zero_padding: ZeroPadding = "end",
     device: Device = None,
     precision: ForeignPrecision = "fp32",
 ) -> None:
     """Take the error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
     from plain_vs_residual.inspection.foreign import evaluation_text
 
-    print(evaluation_text(_subject(checkpoint, network, setting, data, normalise, part, device, precision)))
+    print(
+        evaluation_text(
+            _subject(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
+        )
+    )
 
 
 def responses(
@@ -80,6 +88,7 @@ def responses(
     data: Data = None,
     setting: ForeignSetting = None,
     part: Annotated[str, typer.Option(help="training or validation images.")] = "training",
+    zero_padding: ZeroPadding = "end",
     device: Device = None,
     precision: ForeignPrecision = "fp32",
     out: Annotated[
@@ -89,7 +98,7 @@ def responses(
     """Measure the layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
     from plain_vs_residual.inspection.foreign import measure_responses
 
-    subject = _subject(checkpoint, network, setting, data, normalise, part, device, precision)
+    subject = _subject(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
     print(measure_responses(subject, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
 
 
@@ -119,6 +128,7 @@ def _subject(
     data: Path | None,
     normalise: str,
     part: str,
+    zero_padding: str,
     device: str | None,
     precision: str,
 ) -> "Subject":
@@ -133,6 +143,7 @@ def _subject(
         data=data,
         normalise=normalise,
         part=part,
+        zero_padding=zero_padding,
         device=where,
         precision=choose_precision(precision, where),
     )

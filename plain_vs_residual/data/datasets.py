@@ -1,4 +1,4 @@
-"""The data set of a setting: the digits that scikit-learn ships, CIFAR-10, or any folder of images."""
+"""The data set of a setting: Fashion-MNIST, scikit-learn's digits, CIFAR-10, or any folder of images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.model_selection import train_test_split
 
 from plain_vs_residual.data.cifar10 import DEFAULT_FOLDER, cifar10, has_cifar10
+from plain_vs_residual.data.fashion import fashion
 from plain_vs_residual.data.image_folder import image_folder
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.recipe import Recipe
@@ -34,6 +35,8 @@ def load_dataset(setting: Recipe, path: Path | None = None) -> Dataset:
         dataset = cifar10(path or DEFAULT_FOLDER)
     elif path is not None:
         dataset = image_folder(path, setting, in_memory=True)
+    elif setting.data == "fashion":
+        dataset = fashion(setting.image_size)
     else:
         dataset = digits(setting.image_size)
     return dataset
@@ -62,7 +65,7 @@ def split(dataset: Dataset, how: str) -> Dataset:
     if how == "test":
         return dataset
     if not isinstance(dataset.training, Images):
-        raise ValueError("--split 45k/5k: only for images held in memory (cifar10, digits)")
+        raise ValueError("--split 45k/5k: only for images held in memory (fashion, digits, cifar10)")
     training, validation = _stratified(dataset.training, len(dataset.training) // 10)
     test = dataset.validation if isinstance(dataset.validation, Images) else None
     return replace(dataset, training=training, validation=validation, test=test)

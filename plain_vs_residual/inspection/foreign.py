@@ -1,6 +1,5 @@
 """Networks from elsewhere on this suite's images: their error and their layer responses."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +15,10 @@ from plain_vs_residual.data.batches import Batch, Part
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, LoaderFeed
-from plain_vs_residual.inspection.weights import network_for, read_weights
+from plain_vs_residual.data.loader import LoaderFeed
+from plain_vs_residual.inspection.normalisation import Normalisation
+from plain_vs_residual.inspection.padding import zeros_moved_to_the_end
+from plain_vs_residual.inspection.weights import load_weights, network_for, read_weights
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
 from plain_vs_residual.networks import Network, build, num_parameters, on_device
 from plain_vs_residual.recipe import Precision
@@ -28,48 +29,8 @@ from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.evaluation import Errors
 from plain_vs_residual.training.evaluation import evaluate as evaluate_network
 
-
-@dataclass(frozen=True)
-class Normalisation:
-    """How pixels become what a network sees: (pixel / 255 - mean) / std; without ``mean`` as in training.
-
-    Attributes:
-        name: as on the command line.
-        mean: of each channel, in units of the whole range of pixel values.
-        std: likewise.
-    """
-
-    name: str
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> "Normalisation":
-        """Read a preset's name or ``MEAN/STD``, a number per channel or one for all, separated by commas.
-
-        Raises:
-            ValueError: if it is neither.
-        """
-        if text in PRESETS:
-            return PRESETS[text]
-        number = r"[-+]?(?:\d+\.?\d*|\.\d+)"
-        if re.fullmatch(rf"{number}(,{number})*/{number}(,{number})*", text):
-            mean, std = (tuple(map(float, half.split(","))) for half in text.split("/"))
-            if len(mean) == len(std) and min(std) > 0 and max(*mean, *std) <= 1:
-                return cls(text, mean, std)
-        given = f"--normalise {text}" if text else "--normalise is needed, because a checkpoint does not tell"
-        raise ValueError(
-            f"{given}: accepted are {', '.join(PRESETS)}, or MEAN/STD of each channel in units of "
-            "0 to 1, such as 0.49,0.48,0.45/0.25,0.24,0.26"
-        )
-
-
-# cifar10: of the 50,000 training images. Many published CIFAR networks were trained with ImageNet's numbers.
-PRESETS = {
-    "ours": Normalisation("ours"),
-    "imagenet": Normalisation("imagenet", CHANNEL_MEAN, CHANNEL_STD),
-    "cifar10": Normalisation("cifar10", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-}
+# An error above this part of chance is worth a word: a network that was trained errs less.
+NEAR_CHANCE = 0.8
 
 
 @dataclass(frozen=True)
@@ -128,6 +89,7 @@ def open_subject(
     part: str,
     device: torch.device,
     precision: Precision,
+    zero_padding: str = "end",
 ) -> Subject:
     """Read a checkpoint, build its network and find the images; what is cheap to check is checked first.
 
@@ -138,6 +100,7 @@ def open_subject(
         data: where the images are, as for training.
         normalise: see :meth:`Normalisation.parse`.
         part: ``training`` or ``validation``.
+        zero_padding: ``end``, or ``both`` for networks whose option A pads both sides of the channels.
         device: where the network computes.
         precision: in which it computes.
 
@@ -154,7 +117,11 @@ def open_subject(
     for name, value in state.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f"{checkpoint}: {name} holds values that are not finite; the training diverged")
+    if zero_padding not in ("end", "both"):
+        raise ValueError(f"--zero-padding {zero_padding}: accepted are end and both")
     built = network_for(state, architecture, chosen, checkpoint)
+    if zero_padding == "both":
+        load_weights(built, zeros_moved_to_the_end(state, architecture), str(checkpoint))
     dataset = split(load_dataset(chosen, data), chosen.split)
     channels = built.conv1.in_channels
     if channels != dataset.channels:
@@ -191,7 +158,14 @@ def evaluation_text(subject: Subject) -> str:
     """Return what the command ``evaluate`` prints."""
     errors = evaluate(subject)
     several = f", top-5 error {errors.top5_error:.2f} %" if len(subject.dataset.classes) > 10 else ""
-    return f"{subject.describe(subject.num_images)}\nerror {errors.error:.2f} %{several}, loss {errors.loss:.4f}"
+    lines = [subject.describe(subject.num_images), f"error {errors.error:.2f} %{several}, loss {errors.loss:.4f}"]
+    chance = 100 * (1 - 1 / len(subject.dataset.classes))
+    if errors.error > NEAR_CHANCE * chance:
+        lines.append(
+            f"note: that is near chance ({chance:.1f} %); does --normalise fit its training, and, with option A, "
+            "--zero-padding (many published networks of the CIFAR family need both)?"
+        )
+    return "\n".join(lines)
 
 
 def responses_table(subject: Subject) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.evaluation import Errors, evaluate
 
 # Names of the images that a setting has without --data.
-OWN_IMAGES = ("CIFAR-10", "digits (scikit-learn)")
+OWN_IMAGES = ("CIFAR-10", "digits (scikit-learn)", "Fashion-MNIST (4,000 images)")
 # Percent: far less than one image, more than a number loses on its way through JSON.
 TOLERANCE = 1e-6
 SHOWN_CLASSES = 20

@@ -1,0 +1,36 @@
+"""Which learning rate? The trials behind the setting `fashion`, on seeds from 100 on.
+
+A rate that suits residual networks best could make plain ones look worse than they are. The rule is therefore the
+one that is hardest on the claims: the rate at which the *deep plain* networks train best.
+
+What to look for: for each rate, the training error of plain-34 and plain-56 at the end.
+
+    bash run_all.sh rate_trials --setting fashion --first-seed 100 --seeds 2 --results results/trials
+
+Cost: about 5 minutes per seed on 2 cores. Trained only when it is named.
+"""
+
+from plain_vs_residual.experiment import Experiment, Study
+
+DEPTHS = ("18", "34")
+FAMILY = ("20", "56")
+
+EXPERIMENT = Experiment(
+    title="Trials of the learning rate",
+    paper="no figure of the paper",
+    figures=("error_and_loss",),
+    networks={
+        "fashion": (
+            *(name for depth in DEPTHS for name in (f"plain{depth}", f"residual{depth}-A")),
+            *(name for depth in FAMILY for name in (f"cifar-plain{depth}", f"cifar-residual{depth}-A")),
+        )
+    },
+    studies={
+        "fashion": tuple(
+            Study(f"lr{rate}", {"learning_rate": rate}, reason="trials of the learning rate")
+            for rate in (0.005, 0.01, 0.02, 0.04)
+        )
+    },
+    on_request=("fashion",),
+    claims=(),
+)
