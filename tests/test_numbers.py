@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.blocks import ResidualBlock
-from plain_vs_residual.data.datasets import split
+from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
@@ -18,11 +18,11 @@ from plain_vs_residual.evidence.pairing import differences
 from plain_vs_residual.measures.responses import layer_responses, with_estimated_statistics
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.atomic import write_json
-from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.files import REPOSITORY, RunFolder
 from plain_vs_residual.records.models import MetricsRow, ResponseRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import read_final, read_record, read_run
-from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
+from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET, Setting
 from plain_vs_residual.training import session
 from plain_vs_residual.training.evaluation import Errors, Totals, evaluate
 from plain_vs_residual.training.step import Trainer
@@ -300,3 +300,20 @@ def test_a_missing_warm_up_is_excused_between_depths_alone(tmp_path: Path, secon
     first, other = (read_record(folder) for folder in folders)
     found = [text for text in differences(first, other) if text.startswith("learning rate differs")]
     assert bool(found) == named
+
+
+# ---- fixed for good --------------------------------------------------------------------------------------
+
+
+def test_convolutions_are_initialised_by_their_fan_out() -> None:
+    """He et al. (2015b): deviation sqrt(2 / fan-out); told from fan-in where the width grows."""
+    network = network_of("residual18-B", channels=3, num_classes=10, stem_width=64)
+    grows = network.get_submodule("layer3.0.conv1").weight
+    assert isinstance(grows, Tensor)
+    assert grows.shape == (256, 128, 3, 3)
+    assert grows.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)
+
+
+def test_the_kept_images_and_their_split_are_those_of_the_reference_results() -> None:
+    recorded = read_run(RunFolder(REPOSITORY / "results" / "reference" / "digits" / "plain18-s0"))
+    assert load_dataset(DIGITS).fingerprint == recorded.configuration.data_fingerprint
