@@ -13,7 +13,7 @@ Cost: about 90 s per seed on 2 cores (`digits`: 34 and 50 layers). Except on `im
 experiment is named.
 """
 
-from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment
 
 DEPTHS = (18, 34, 50, 101, 152)
 FAMILY = tuple(name for depth in DEPTHS for name in (f"plain{depth}", f"residual{depth}-B"))
@@ -34,13 +34,13 @@ EXPERIMENT = Experiment(
             "Depth raises the training error of plain networks more than that of residual ones "
             "(50 against 34 layers)",
             contrast={"plain50": 1, "plain34": -1, "residual50-B": -1, "residual34-B": 1},
-            above=0.5,
+            above=MARGINS,
             primary=True,
         ),
         Claim(
-            "The training error of ResNet-50 does not exceed that of ResNet-34 by half a percentage point or more",
+            "No degradation: the training error of ResNet-50 does not exceed that of ResNet-34",
             contrast={"residual50-B": 1, "residual34-B": -1},
-            below=0.5,
+            below=MARGINS,
         ),
         Claim(
             "ResNet-152 has a lower validation error than ResNet-34",

@@ -71,6 +71,22 @@ class Architecture:
         return (BASIC_STAGES | BOTTLENECK_STAGES)[self.depth]
 
     @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters outside the shortcuts: plain and residual networks of one depth have the same.
+
+        >>> Architecture.parse("cifar-plain20").parameter_names[:4]
+        ('conv1.weight', 'bn1.weight', 'bn1.bias', 'layer1.0.conv1.weight')
+        """
+        layers = [""]
+        for stage, num_blocks in enumerate(self.blocks_per_stage, start=1):
+            layers += [f"layer{stage}.{block}." for block in range(num_blocks)]
+        names = []
+        for prefix in layers:
+            for number in range(1, (3 if self.bottleneck else 2) + 1 if prefix else 2):
+                names += [f"{prefix}conv{number}.weight", f"{prefix}bn{number}.weight", f"{prefix}bn{number}.bias"]
+        return (*names, "fc.weight", "fc.bias")
+
+    @property
     def name(self) -> str:
         """The name by which the command line and the records know the network, such as ``residual34-B``."""
         family = "cifar-" if self.family == "cifar" else ""

@@ -1,6 +1,7 @@
 """Stacks blocks into the ImageNet and the CIFAR family (He et al., Table 1 and Sec. 4.2); initialises them."""
 
 import hashlib
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -126,11 +127,11 @@ def initialise(network: nn.Module, seed: int) -> None:
             nn.init.zeros_(module.bias)
 
 
-def parameter_hashes(network: nn.Module) -> dict[str, str]:
-    """Return shape and SHA-256 (first 16 digits) of every parameter, by name."""
+def hashes_of(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, str]:
+    """Return shape and SHA-256 (first 16 digits) of each tensor, by name."""
     hashes = {}
-    for name, parameter in network.named_parameters():
-        values = parameter.detach().cpu().contiguous()
+    for name, tensor in tensors:
+        values = tensor.detach().cpu().contiguous()
         shape = "x".join(map(str, values.shape))
         hashes[name] = f"{shape}:{hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16]}"
     return hashes

@@ -14,11 +14,13 @@ from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
     Configuration,
+    CurveRow,
     DatasetRecord,
     Environment,
     FinalRecord,
     FirstIterationRow,
     MetricsRow,
+    ResponseKind,
     ResponseRow,
     RunRecord,
 )
@@ -87,6 +89,7 @@ def write_run(
     study_name = study.name if study else ""
     folder = RunFolder(results / setting / run_name(network, (study_name, variant), seed))
     folder.path.mkdir(parents=True)
+    parameters = _parameters(known, seed)
     run = RunRecord(
         network=network,
         label=known.label,
@@ -94,7 +97,13 @@ def write_run(
         study=study_name,
         seed=seed,
         dataset=DatasetRecord(
-            name=dataset or NAMES[changed.data], caveat=caveat, variant=variant, classes=list(classes)
+            name=dataset or NAMES[changed.data],
+            caveat=caveat,
+            variant=variant,
+            classes=list(classes),
+            validation_name="test"
+            if changed.data in ("fashion", "cifar10") and changed.split == "test"
+            else "validation",
         ),
         caveat=changed.caveat,
         departures=list(changed.departures),
@@ -112,15 +121,17 @@ def write_run(
         sources={"plain_vs_residual/blocks.py": _hash("blocks")},
         environment=ENVIRONMENT,
         started="2026-01-01 00:00:00",
-        parameters=1_000 * known.depth + {None: 0, "A": 0, "B": 10, "C": 20}[known.option],
+        parameters=sum(math.prod(map(int, text.split(":")[0].split("x"))) for text in parameters.values()),
         multiply_adds=1_000_000 * known.depth,
-        initial_parameters=_parameters(known, seed),
+        initial_parameters=parameters,
+        initial_buffers={"bn1.running_mean": f"16:{_hash('zeros')}", "bn1.running_var": f"16:{_hash('ones')}"},
         resumed=[],
     )
     write_run_record(folder, run)
     rates = _rates(changed, known.depth, iterations)
     rows = _metrics(known, seed, iterations, rates, changed.evaluations, errors, outcome)
     write_rows(folder.metrics, rows if finished else rows[: len(rows) // 2])
+    write_rows(folder.training_curve, _curve(known, seed, rows[-1].iteration, iterations, errors))
     if changed.probe_iterations:
         names = set(FirstIterationRow.model_fields) - {"iteration"}
         probed = [
@@ -187,11 +198,14 @@ def _hash(*parts: object) -> str:
 
 
 def _consumed(seed: int, iteration: int) -> dict[str, str]:
-    return {name: _hash(name, seed, iteration) for name in ("indices", "crops", "flips", "pixels")}
+    drawn = {name: _hash(name, seed, iteration) for name in ("indices", "crops", "flips", "pixels")}
+    parts = ("evaluated_training", "evaluated_validation", "measured_training")
+    return drawn | {name: _hash(name, iteration) for name in parts}
 
 
 def _parameters(architecture: Architecture, seed: int) -> dict[str, str]:
-    shapes = {"conv1.weight": "16x3x3x3", "layer1.0.conv1.weight": "16x16x3x3", "fc.weight": "10x64"}
+    shapes = dict.fromkeys(architecture.parameter_names, "16")
+    shapes |= {"conv1.weight": "16x3x3x3", "fc.weight": "10x64"}
     if architecture.option in ("B", "C"):
         shapes["layer2.0.shortcut.0.weight"] = "32x16x1x1"
     return {name: f"{shape}:{_hash(seed, name, shape)}" for name, shape in shapes.items()}
@@ -247,6 +261,19 @@ def _metrics(
     return rows
 
 
+def _curve(architecture: Architecture, seed: int, last: int, iterations: int, errors: Errors) -> list[CurveRow]:
+    final, _ = errors(architecture, seed)
+    rows = []
+    for number in range(1, 51):
+        iteration, still = round(number * iterations / 50), (1 - number / 50) ** 3
+        error = final + (90 - final) * still
+        row = CurveRow(
+            iteration=iteration, epoch=number / 5, running_training_loss=error / 40, running_training_error=error
+        )
+        rows += [row] * (iteration <= last)
+    return rows
+
+
 def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list[ResponseRow]:
     rows: list[ResponseRow] = []
     size = 1.0 if architecture.kind == "plain" else 0.8 - architecture.depth / 1000
@@ -260,11 +287,15 @@ def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list
             name = f"conv{order}"
             value = math.nan if lost else value
             rows.append(ResponseRow(moment=moment, kind="response_std", order=order, layer=name, value=value))
-        for order in range(1, architecture.depth // 2) if architecture.kind == "residual" else ():
-            value = (0.5 if trained else 1.0) / order**0.5 + 0.01 * seed
-            name = f"block{order}"
-            value = math.nan if lost else value
-            rows.append(ResponseRow(moment=moment, kind="ratio", order=order, layer=name, value=value))
+        residual = architecture.kind == "residual"
+        for order in range(1, architecture.depth // 2):
+            values: dict[ResponseKind, float] = {"shortcut_share": 0.5 if residual else 0.0}
+            if residual:
+                values["ratio"] = (0.5 if trained else 1.0) / order**0.5 + 0.01 * seed
+                values["cosine"] = -0.3 if trained else 0.0
+            for kind, value in values.items():
+                value = math.nan if lost else value
+                rows.append(ResponseRow(moment=moment, kind=kind, order=order, layer=f"block{order}", value=value))
     return rows
 
 
@@ -276,8 +307,8 @@ def _final(
     responses: Sequence[ResponseRow],
     outcome: Outcome,
 ) -> dict[str, Any]:
-    def mean(kind: str) -> float | None:
-        values = [row.value for row in responses if row.kind == kind and row.moment == "final"]
+    def mean(kind: str, moment: str = "final") -> float | None:
+        values = [row.value for row in responses if row.kind == kind and row.moment == moment]
         return sum(values) / len(values) if values else None
 
     columns = ("training_error", "validation_error", "running_training_error", "validation_top5_error")
@@ -287,13 +318,16 @@ def _final(
         **{name: getattr(last, name) for name in (*columns, "training_loss", "validation_loss")},
         "mean_response": mean("response_std"),
         "mean_ratio": mean("ratio"),
+        "initial_mean_ratio": mean("ratio", "initial"),
+        "mean_cosine": mean("cosine"),
+        "skipped_steps": 0,
         "responses_on": "1,000 training images, evenly spaced, no augmentation, evaluation mode",
         "training_seconds": last.training_seconds,
         "evaluation_seconds": last.evaluation_seconds,
         "last_session_seconds": last.training_seconds,
         "waited_for_data_seconds": 0.0,
         "images_per_second": 50_000 / architecture.depth * (0.8 if architecture.option == "C" else 1.0),
-        "peak_memory_mib": 100,
+        "peak_memory_mib": None,
         "consumed": _consumed(seed, last.iteration),
         "learning_rates": rates,
     }

@@ -7,7 +7,7 @@ from torch import nn
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.networks import Network, num_parameters, parameter_hashes
+from plain_vs_residual.networks import Network, hashes_of, num_parameters
 from plain_vs_residual.recipe import Stem
 from plain_vs_residual.settings import DIGITS
 from tests.conftest import network_of
@@ -119,13 +119,19 @@ def test_a_pair_starts_with_equal_state_dicts(pair: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("option", ["B", "C"])
 def test_options_b_and_c_differ_from_a_in_projections_only(option: str) -> None:
-    plain, other = parameter_hashes(network("plain34")), parameter_hashes(network(f"residual34-{option}"))
+    plain, other = (
+        hashes_of(network("plain34").named_parameters()),
+        hashes_of(network(f"residual34-{option}").named_parameters()),
+    )
     assert {name for name in other if name not in plain} == {name for name in other if "shortcut" in name}
     assert all(other[name] == value for name, value in plain.items())
 
 
 def test_parameters_of_one_name_and_shape_are_equal_across_depths() -> None:
-    shallow, deep = parameter_hashes(network("plain18")), parameter_hashes(network("plain34"))
+    shallow, deep = (
+        hashes_of(network("plain18").named_parameters()),
+        hashes_of(network("plain34").named_parameters()),
+    )
     same = [name for name in shallow if name in deep]
     assert "layer1.0.conv1.weight" in same
     assert all(shallow[name] == deep[name] for name in same if shallow[name][:8] == deep[name][:8])
@@ -140,10 +146,10 @@ def test_another_seed_and_another_name_draw_other_values() -> None:
 
 def test_initial_values_do_not_hang_on_the_global_random_state() -> None:
     torch.manual_seed(1)
-    first = parameter_hashes(network("plain18"))
+    first = hashes_of(network("plain18").named_parameters())
     torch.manual_seed(2)
     torch.rand(5)
-    assert parameter_hashes(network("plain18")) == first
+    assert hashes_of(network("plain18").named_parameters()) == first
 
 
 def test_convolutions_are_drawn_after_he_fan_out() -> None:

@@ -19,13 +19,14 @@ from plain_vs_residual.measures.responses import layer_responses, with_estimated
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import REPOSITORY, RunFolder
-from plain_vs_residual.records.models import MetricsRow, ResponseRow
+from plain_vs_residual.records.models import CurveRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import read_final, read_record, read_run
 from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET, Setting
 from plain_vs_residual.training import session
 from plain_vs_residual.training.evaluation import Errors, Totals, evaluate
 from plain_vs_residual.training.step import Trainer
+from plain_vs_residual.training.training_curve import TrainingCurve
 from tests.conftest import Silent, network_of
 from tests.made_up_records import read_json, reseal, write_run
 from tests.test_training import train_all
@@ -56,6 +57,21 @@ def centred(images: Images, mean_of: Images) -> Tensor:
 # ---- errors ----------------------------------------------------------------------------------------------
 
 
+def test_the_primary_column_is_the_last_tenth_of_the_training_curve() -> None:
+    totals, curve = Totals(CPU), TrainingCurve(range(2, 101, 2))
+    right, wrong = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    for iteration in range(1, 101):
+        logits = wrong if iteration <= 90 or iteration == 95 else right
+        totals.add(logits, torch.tensor([0]), torch.tensor(float(iteration)))
+        curve.read(iteration, totals)
+    assert curve.last_tenth().error == 10.0
+    assert curve.last_tenth().mean_loss == 95.5
+    assert [row.iteration for row in curve.rows(float)] == list(range(2, 101, 2))
+    resumed = TrainingCurve(range(2, 101, 2))
+    resumed.restore(curve.state())
+    assert resumed.rows(float) == curve.rows(float)
+
+
 def test_running_errors_are_those_of_the_batches_since_the_row_before(
     make_suite: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +90,12 @@ def test_running_errors_are_those_of_the_batches_since_the_row_before(
     (folder,) = train_all(make_suite("residual18-A"))
     rows = read_table(folder.metrics, MetricsRow)
     assert len(seen) == 12
+    # The last tenth of 12 iterations begins at 10.8, and there is a point after each.
+    assert read_final(folder).running_training_error == pytest.approx(50 * (seen[-1][1] + seen[-2][1]))
+    curve = read_table(folder.training_curve, CurveRow)
+    assert curve["iteration"].tolist() == list(range(1, 13))
+    assert curve["running_training_loss"].tolist() == pytest.approx([loss for loss, _ in seen], rel=1e-5)
+    assert curve["running_training_error"].tolist() == pytest.approx([100 * error for _, error in seen])
     for number, row in rows.iterrows():
         since = seen[4 * int(str(number)) : 4 * int(str(number)) + 4]
         assert row["running_training_loss"] == pytest.approx(sum(loss for loss, _ in since) / 4, rel=1e-5)
@@ -113,7 +135,6 @@ def test_the_last_evaluation_is_the_result_even_if_an_earlier_one_was_better(
     assert (final.training_error, final.validation_error) == (21, 26)
     assert (final.training_loss, final.validation_loss) == (2.1, 2.6)
     assert final.validation_top5_error == 13
-    assert final.running_training_error == rows["running_training_error"].iloc[-1]
     assert final.iteration == rows["iteration"].iloc[-1] == 12
 
 
@@ -134,8 +155,10 @@ def test_totals_weigh_batches_by_their_images() -> None:
     totals.add(torch.tensor([[1.0, 0.0]] * 3), torch.tensor([1, 1, 0]), torch.tensor(2.0))
     errors = totals.read()
     assert (errors.loss, errors.error) == (2.5, 50.0)
-    totals.clear()
-    assert totals.read().error == 0
+    before = totals.counts()
+    totals.add(torch.tensor([[1.0, 0.0]]), torch.tensor([1]), torch.tensor(6.0))
+    since = totals.counts().since(before)
+    assert (since.mean_loss, since.error, since.images) == (6.0, 100.0, 1)
 
 
 def test_an_evaluation_uses_the_running_statistics_of_bn() -> None:

@@ -175,7 +175,7 @@ def test_seeds_of_one_network_trained_by_different_code_are_named(make_suite: An
         write_json(run.folder.run, written)
         reseal(run.folder)
     found = [check for check in checks(suite) if check.differences]
-    assert {(check.first, check.second) for check in found} == {
+    assert {check.runs for check in found} == {
         ("plain18-12-iterations-s0", "plain18-12-iterations-s1"),
         ("residual18-A-12-iterations-s0", "residual18-A-12-iterations-s1"),
     }

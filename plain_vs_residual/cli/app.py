@@ -102,7 +102,7 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
             for pair in checks:
                 if pair.differences:
                     differing += 1
-                    print(f"  {pair.first} and {pair.second}: {'; '.join(pair.differences)}")
+                    print(f"  {' and '.join(pair.runs)}: {'; '.join(pair.differences)}")
     if differing:
         raise SystemExit(1)
 

@@ -38,8 +38,20 @@ class Feed(Protocol):
         ...
 
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
-        """Yield a single centred view of all images of a part, or of ``limit`` evenly spaced ones, in order."""
+        """Yield a single centred view of all images of a part, or of ``limit`` evenly spaced ones, in order.
+
+        The digest notes what was yielded.
+        """
         ...
+
+
+def evaluation_name(part: Part, limit: int | None) -> str:
+    """Name the digest's chain of an evaluation.
+
+    >>> evaluation_name("validation", None), evaluation_name("training", 1000)
+    ('evaluated_validation', 'measured_training')
+    """
+    return f"measured_{part}" if limit else f"evaluated_{part}"
 
 
 def evenly_spaced(num: int, limit: int | None) -> Tensor:

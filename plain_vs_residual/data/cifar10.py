@@ -39,7 +39,7 @@ def cifar10(folder: Path) -> Dataset:
             part = torchvision.datasets.CIFAR10(root, train=train, download=False)
         parts.append(Images(torch.from_numpy(part.data), torch.tensor(part.targets)))
     training, validation = parts
-    return Dataset("CIFAR-10", CIFAR10_CLASSES, training, validation)
+    return Dataset("CIFAR-10", CIFAR10_CLASSES, training, validation, validation_name="test")
 
 
 def _unpack_cifar10(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The data set of a setting: Fashion-MNIST, scikit-learn's digits, CIFAR-10, or any folder of images."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +11,19 @@ from sklearn.model_selection import train_test_split
 
 from plain_vs_residual.data.cifar10 import DEFAULT_FOLDER, cifar10, has_cifar10
 from plain_vs_residual.data.fashion import fashion
-from plain_vs_residual.data.image_folder import image_folder
+from plain_vs_residual.data.image_folder import PARTS, image_folder
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.recipe import Recipe
 
 
-def load_dataset(setting: Recipe, path: Path | None = None) -> Dataset:
+def load_dataset(setting: Recipe, path: Path | None = None, parts: Collection[str] = PARTS) -> Dataset:
     """Load the images of a setting.
 
     Args:
         setting: says which data, how large, and how it is split.
         path: other images of the setting's kind: a folder with CIFAR-10's original batches or archive, or
             a folder with ``train/`` and ``val/`` or ``test/`` that hold one folder per class.
+        parts: what is needed, ``training`` or ``validation`` or both: image files of the other are not decoded.
 
     Raises:
         ValueError: if ``path`` does not hold such images; says what is wrong with which file.
@@ -34,7 +36,7 @@ def load_dataset(setting: Recipe, path: Path | None = None) -> Dataset:
     elif setting.data == "cifar10" and (path is None or has_cifar10(path)):
         dataset = cifar10(path or DEFAULT_FOLDER)
     elif path is not None:
-        dataset = image_folder(path, setting, in_memory=True)
+        dataset = image_folder(path, setting, in_memory=True, decoded=parts)
     elif setting.data == "fashion":
         dataset = fashion(setting.image_size)
     else:
@@ -68,7 +70,7 @@ def split(dataset: Dataset, how: str) -> Dataset:
         raise ValueError("--split 45k/5k: only for images held in memory (fashion, digits, cifar10)")
     training, validation = _stratified(dataset.training, len(dataset.training) // 10)
     test = dataset.validation if isinstance(dataset.validation, Images) else None
-    return replace(dataset, training=training, validation=validation, test=test)
+    return replace(dataset, training=training, validation=validation, test=test, validation_name="validation")
 
 
 def _stratified(images: Images, num_validation: int) -> tuple[Images, Images]:

@@ -42,7 +42,7 @@ def fashion(image_size: int) -> Dataset:
             )
             for part in ("train", "test")
         )
-    return Dataset("Fashion-MNIST (4,000 images)", CLASSES, training, test)
+    return Dataset("Fashion-MNIST (4,000 images)", CLASSES, training, test, validation_name="test")
 
 
 def _averaged(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from plain_vs_residual.data.augmentation import crop_and_flip
-from plain_vs_residual.data.batches import Batch, Feed, Inputs, Part, evenly_spaced
+from plain_vs_residual.data.batches import Batch, Feed, Inputs, Part, evaluation_name, evenly_spaced
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.loader import LoaderFeed
@@ -68,9 +68,12 @@ class ResidentFeed:
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         inner = slice(self.padding, self.padding + self.image_size)
         wanted = evenly_spaced(len(self.labels[part]), limit).to(self.device)
-        for chosen in torch.split(wanted, self.evaluation_batch):
-            pixels = self.pixels[part][chosen, inner, inner]
-            yield self._prepare(pixels, self.mean[inner, inner]), self.labels[part][chosen]
+        batches = (
+            (self.pixels[part][chosen, inner, inner], self.labels[part][chosen])
+            for chosen in torch.split(wanted, self.evaluation_batch)
+        )
+        for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches):
+            yield self._prepare(pixels, self.mean[inner, inner]), labels
 
     def _prepare(self, pixels: Tensor, mean: Tensor) -> Tensor:
         images = ((pixels.float() - mean) / self.divisor).permute(0, 3, 1, 2)

@@ -2,8 +2,10 @@
 
 import os
 import re
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,11 +15,18 @@ from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images
 from plain_vs_residual.recipe import Recipe
 
+PARTS = ("training", "validation")
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
 
-def image_folder(folder: Path, setting: Recipe, *, in_memory: bool) -> Dataset:
+def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Collection[str] = PARTS) -> Dataset:
     """List or decode the images in ``folder/train/<class>/`` and ``folder/val/<class>/`` (or ``test/``).
+
+    Args:
+        folder: where they are.
+        setting: gives the size to which they are scaled in memory.
+        in_memory: whether they are decoded; else they are listed as files.
+        decoded: the parts that are needed in memory; the other is listed.
 
     Raises:
         ValueError: if a folder is missing or empty, if there is only one class, if the classes of the two
@@ -41,10 +50,18 @@ def image_folder(folder: Path, setting: Recipe, *, in_memory: bool) -> Dataset:
     if classes == CIFAR10_CLASSES and jpeg:
         name = "CIFAR-10 (JPEG re-encoded)"
         caveat = "JPEG copies of CIFAR-10 lose detail: error rates are not comparable with the original's"
+    called: Literal["validation", "test"] = "test" if validation_folder.name == "test" else "validation"
     if not in_memory:
-        return Dataset(name, classes, training, validation, caveat=caveat)
-    size = setting.image_size
-    return Dataset(name, classes, _decode(training, size), _decode(validation, size), _slug(name), caveat)
+        return Dataset(name, classes, training, validation, caveat=caveat, validation_name=called)
+    return Dataset(
+        name,
+        classes,
+        _decode(training, setting.image_size) if "training" in decoded else training,
+        _decode(validation, setting.image_size) if "validation" in decoded else validation,
+        variant=_slug(name),
+        caveat=caveat,
+        validation_name=called,
+    )
 
 
 def decode_image(path: Path) -> Image.Image:

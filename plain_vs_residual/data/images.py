@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -42,6 +43,7 @@ class Dataset:
         validation: what is evaluated on beside it.
         variant: sets the runs apart where this is not the setting's own data set.
         caveat: what a reader must know about it.
+        validation_name: what the validation images are called: ``test`` where they are the data set's test images.
         test: images that are looked at once, at the end, where validation images are held out of training.
     """
 
@@ -51,6 +53,7 @@ class Dataset:
     validation: Images | ImageFiles
     variant: str = ""
     caveat: str = ""
+    validation_name: Literal["validation", "test"] = "validation"
     test: Images | None = None
 
     @property

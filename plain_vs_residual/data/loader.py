@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from plain_vs_residual.data.batches import Batch, Inputs, Part, evenly_spaced
+from plain_vs_residual.data.batches import Batch, Inputs, Part, evaluation_name, evenly_spaced
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.image_folder import decode_image
 from plain_vs_residual.data.images import Dataset, ImageFiles
@@ -71,8 +71,10 @@ class LoaderFeed:
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         chosen = evenly_spaced(len(self.files[part]), limit)
         keys = (batch.tolist() for batch in torch.split(chosen, self.recipe.batch_size))
-        for pixels, labels in self._loader(CentredFiles(self.files[part], self.recipe.image_size), keys):
-            yield self._normalise(pixels.to(self.device)), labels.to(self.device)
+        loader = self._loader(CentredFiles(self.files[part], self.recipe.image_size), keys)
+        batches = ((pixels.to(self.device), labels.to(self.device)) for pixels, labels in loader)
+        for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches):
+            yield self._normalise(pixels), labels
 
     def _normalise(self, pixels: Tensor, colour_shift: Tensor | float = 0.0) -> Tensor:
         return ((pixels.float() / 255 + colour_shift - self.mean) / self.std).permute(0, 3, 1, 2)

@@ -1,7 +1,7 @@
 """Networks from elsewhere on this suite's images: their error and their layer responses."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -14,6 +14,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.batches import Batch, Part
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
+from plain_vs_residual.data.image_folder import PARTS
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.data.loader import LoaderFeed
 from plain_vs_residual.inspection.normalisation import Normalisation
@@ -53,7 +54,9 @@ class Subject:
             yield from make_feed(self.dataset, self.setting, 0, self.device).evaluation_batches(self.part, limit)
             return
         raw = self.setting.with_changes({"subtract_mean": False, "pixel_range": "0..1"})
-        feed = make_feed(self.dataset, raw, 0, self.device)
+        # The other part was not decoded, and no mean is taken from it.
+        chosen = getattr(self.dataset, self.part)
+        feed = make_feed(replace(self.dataset, training=chosen, validation=chosen), raw, 0, self.device)
         if isinstance(feed, LoaderFeed):
             feed.mean, feed.std = torch.zeros_like(feed.mean), torch.ones_like(feed.std)
         mean, std = (
@@ -122,7 +125,7 @@ def open_subject(
     built = network_for(state, architecture, chosen, checkpoint)
     if zero_padding == "both":
         load_weights(built, zeros_moved_to_the_end(state, architecture), str(checkpoint))
-    dataset = split(load_dataset(chosen, data), chosen.split)
+    dataset = split(load_dataset(chosen, data, (part,) if normalisation.mean else PARTS), chosen.split)
     channels = built.conv1.in_channels
     if channels != dataset.channels:
         raise ValueError(

@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import relu
 
-from plain_vs_residual.blocks import ResidualBlock
-from plain_vs_residual.records.models import ResponseRow
+from plain_vs_residual.blocks import PlainBlock, ResidualBlock
+from plain_vs_residual.records.models import ResponseKind, ResponseRow
 
 NUM_IMAGES = 1000
 Moment = Literal["initial", "final"]
@@ -22,7 +23,9 @@ class _Moments:
         self.num, self.total, self.squares = 0, 0.0, 0.0
 
     def __call__(self, module: nn.Module, inputs: object, output: Tensor) -> None:
-        values = output.detach().float()
+        self.add(output.detach().float())
+
+    def add(self, values: Tensor) -> None:
         self.num += values.numel()
         self.total += values.sum(dtype=torch.float64).item()
         self.squares += values.square().sum(dtype=torch.float64).item()
@@ -35,10 +38,58 @@ class _Moments:
         return math.sqrt(self.squares / self.num)
 
 
+class _BlockMoments:
+    """What a block's residual function and shortcut give, and what its output owes to the shortcut."""
+
+    def __init__(self, block: PlainBlock) -> None:
+        self.function, self.shortcut, self.output, self.owed = (_Moments() for _ in range(4))
+        self.product = 0.0
+        self.last_function = self.last_shortcut = torch.empty(0)
+        last_normalisation = block.get_submodule(f"bn{block.num_layers}")
+        self.hooks = [
+            last_normalisation.register_forward_hook(self._note_function),
+            block.register_forward_hook(self._note_output),
+        ]
+        self.residual = isinstance(block, ResidualBlock)
+        if isinstance(block, ResidualBlock):
+            self.hooks.append(block.shortcut.register_forward_hook(self._note_shortcut))
+
+    def _note_function(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        self.last_function = output.detach().float()
+        self.function.add(self.last_function)
+
+    def _note_shortcut(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        self.last_shortcut = output.detach().float()
+        self.shortcut.add(self.last_shortcut)
+
+    def _note_output(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        values = output.detach().float()
+        self.output.add(values)
+        self.owed.add(values - relu(self.last_function))
+        if self.residual:
+            self.product += (self.last_function * self.last_shortcut).sum(dtype=torch.float64).item()
+
+    def values(self) -> dict[ResponseKind, float]:
+        """Return the block's numbers by kind of row."""
+        share = _over(self.owed.rms(), self.output.rms())
+        if not self.residual:
+            return {"shortcut_share": share}
+        lengths = self.function.num * self.function.rms() * self.shortcut.rms()
+        return {
+            "ratio": _over(self.function.rms(), self.shortcut.rms()),
+            "cosine": _over(self.product, lengths),
+            "shortcut_share": share,
+        }
+
+
+def _over(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else math.nan
+
+
 def layer_responses(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], moment: Moment = "final"
 ) -> list[ResponseRow]:
-    """Measure every 3x3 layer and every residual block on the given images.
+    """Measure every 3x3 layer and every block on the given images.
 
     Args:
         network: its mode is evaluation while it is measured, and as before afterwards.
@@ -46,23 +97,23 @@ def layer_responses(
         moment: noted in the rows.
 
     Returns:
-        Rows of kind ``response_std``: standard deviation of the output of the BN after a 3x3 convolution, before
-        ReLU or addition; and, for residual blocks only, of kind ``ratio``: root mean square of F(x) over that of
-        the shortcut's output.
+        Rows of kind ``response_std``, a row per 3x3 convolution: standard deviation of the output of the BN after
+        it, before ReLU or addition. Rows of kind ``shortcut_share``, a row per block: root mean square of what the
+        output owes to the shortcut, that is output - relu(F(x)), over that of the output; 0 for a plain block. For
+        residual blocks also ``ratio``: root mean square of F(x) over that of x, the shortcut's output; and
+        ``cosine`` of F(x) and x.
     """
     modules = dict(network.named_modules())
     normalised: dict[str, _Moments] = {}
-    functions: dict[str, tuple[_Moments, _Moments]] = {}
+    blocks: dict[str, _BlockMoments] = {}
     hooks = []
     for name, module in modules.items():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             normalised[name] = _Moments()
             hooks.append(modules[name.replace("conv", "bn")].register_forward_hook(normalised[name]))
-        if isinstance(module, ResidualBlock):
-            functions[name] = (_Moments(), _Moments())
-            last_normalisation = module.get_submodule(f"bn{module.num_layers}")
-            hooks.append(last_normalisation.register_forward_hook(functions[name][0]))
-            hooks.append(module.shortcut.register_forward_hook(functions[name][1]))
+        if isinstance(module, PlainBlock):
+            blocks[name] = _BlockMoments(module)
+            hooks += blocks[name].hooks
     was_training = network.training
     network.eval()
     try:
@@ -78,10 +129,9 @@ def layer_responses(
         for order, (name, moments) in enumerate(normalised.items(), start=1)
     ]
     rows += [
-        ResponseRow(
-            moment=moment, kind="ratio", order=order, layer=name, value=f.rms() / x.rms() if x.rms() else math.nan
-        )
-        for order, (name, (f, x)) in enumerate(functions.items(), start=1)
+        ResponseRow(moment=moment, kind=kind, order=order, layer=name, value=value)
+        for order, (name, block) in enumerate(blocks.items(), start=1)
+        for kind, value in block.values().items()
     ]
     return rows
 

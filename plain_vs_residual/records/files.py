@@ -1,8 +1,9 @@
 """Where everything under results/ and plots/ is: the only module that knows the names of files.
 
 ``results/<setting>/<run>/`` holds ``run.json`` (configuration, sources, versions), ``metrics.csv`` (a row per
-evaluation), ``responses.csv`` (a row per layer, at initialisation and at the end), ``final.json`` (written last:
-its presence is what "finished" means), ``weights.pt``, and ``checkpoint.pt`` while it trains.
+evaluation), ``training_curve.csv`` (the running training error at fifty points or more), ``responses.csv`` (a row
+per layer or block, at initialisation and at the end), ``final.json`` (written last: its presence means
+"finished"), ``weights.pt``, and ``checkpoint.pt`` while it trains.
 """
 
 import time
@@ -30,6 +31,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """A row per evaluation (:class:`MetricsRow`)."""
         return self.path / "metrics.csv"
+
+    @property
+    def training_curve(self) -> Path:
+        """Running training error, at more points than there are evaluations (:class:`CurveRow`)."""
+        return self.path / "training_curve.csv"
 
     @property
     def responses(self) -> Path:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from plain_vs_residual.recipe import Execution, Precision, Recipe
 
 Confusion = list[list[int]]
+ResponseKind = Literal["response_std", "ratio", "cosine", "shortcut_share"]
 
 
 class Model(BaseModel):
@@ -22,6 +23,7 @@ class DatasetRecord(Model):
     caveat: str
     variant: str = Field(description="Sets the runs apart from those on the setting's own images and budget.")
     classes: list[str]
+    validation_name: Literal["validation", "test"] = Field(description="What the validation images are called.")
 
 
 class Environment(Model):
@@ -91,18 +93,21 @@ class RunRecord(RunDescription):
     parameters: int
     multiply_adds: int
     initial_parameters: dict[str, str] = Field(description="Shape and hash of every initial parameter.")
+    initial_buffers: dict[str, str] = Field(description="Likewise of the running statistics of BN.")
     resumed: list[Resumption]
     checksum: str = ""
 
 
 class FinalRecord(Model):
-    """``final.json``: what came out. Errors in percent, losses in nats, both at the last iteration."""
+    """``final.json``: what came out. Errors in percent, losses in nats; at the last iteration, but for one."""
 
     outcome: Literal["finished", "diverged"]
     iteration: int
     training_error: float
     validation_error: float
-    running_training_error: float
+    running_training_error: float = Field(
+        description="Over the augmented batches of the last tenth of the iterations; what the paper's curves show."
+    )
     validation_top5_error: float
     training_loss: float
     validation_loss: float
@@ -111,17 +116,37 @@ class FinalRecord(Model):
     confusion_on: Literal["validation", "test"]
     mean_response: float | None
     mean_ratio: float | None = Field(description="Mean of F(x) over x; None for a plain network.")
+    initial_mean_ratio: float | None = Field(description="The same before training.")
+    mean_cosine: float | None = Field(description="Mean cosine of F(x) and x; None for a plain network.")
     responses_on: str
+    skipped_steps: int = Field(description="Steps left out because fp16 overflowed.")
     training_seconds: float
     evaluation_seconds: float
     last_session_seconds: float
     waited_for_data_seconds: float
     images_per_second: float
-    peak_memory_mib: int
-    consumed: dict[str, str] = Field(description="Hashes of the order, crops, flips and pixels consumed.")
+    peak_memory_mib: int | None = Field(
+        description="Of the device; None on a CPU, where only the process has one."
+    )
+    consumed: dict[str, str] = Field(
+        description="Hashes of the order, crops, flips and pixels consumed, and of the images evaluated."
+    )
     learning_rates: list[tuple[int, float]] = Field(description="Applied rates: first iteration and rate of each.")
     files: dict[str, str] = Field({}, description="SHA-256 of the run's other files.")
     checksum: str = ""
+
+
+class CurveRow(Model):
+    """A row of ``training_curve.csv``: means over the augmented batches since the row before.
+
+    Error in percent, loss in nats. They come for free, as training computes them anyway, hence more rows than
+    ``metrics.csv`` has.
+    """
+
+    iteration: int
+    epoch: float
+    running_training_loss: float
+    running_training_error: float
 
 
 class MetricsRow(Model):
@@ -150,7 +175,7 @@ class ResponseRow(Model):
     """A row of ``responses.csv``, see :func:`plain_vs_residual.measures.responses.layer_responses`."""
 
     moment: Literal["initial", "final"]
-    kind: Literal["response_std", "ratio"]
+    kind: ResponseKind
     order: int
     layer: str
     value: float

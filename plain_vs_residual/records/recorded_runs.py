@@ -1,5 +1,6 @@
 """All runs of one setting on one data set, as records and as tables."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import pandas as pd
 
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder, run_name
-from plain_vs_residual.records.models import FirstIterationRow, MetricsRow, Model, ResponseRow
+from plain_vs_residual.records.models import CurveRow, FirstIterationRow, MetricsRow, Model, ResponseRow
 from plain_vs_residual.records.store import Record, read_records
 
 
@@ -43,6 +44,11 @@ class RecordedRuns:
         """What a reader must know about the data set and the setting."""
         run = self.records[0].run
         return [text for text in (run.dataset.caveat, run.caveat) if text]
+
+    @property
+    def validation_name(self) -> str:
+        """What the validation images are called: ``test`` where they are the data set's test images."""
+        return self.records[0].run.dataset.validation_name
 
     @property
     def seeds(self) -> list[int]:
@@ -102,11 +108,14 @@ class RecordedRuns:
                 del row["test_error"]
             for name in ("network", "label", "study", "seed", "parameters", "multiply_adds"):
                 row[name] = getattr(run, name)
+            trained, untrained = final.mean_ratio, final.initial_mean_ratio
+            row["ratio_change"] = math.nan if trained is None or untrained is None else trained - untrained
             row["diverged"] = final.outcome == "diverged"
             if row["diverged"]:
                 num_classes = len(run.dataset.classes)
                 chance = 100 * (1 - 1 / num_classes)
-                row |= dict.fromkeys({"training_error", "validation_error", "test_error"} & row.keys(), chance)
+                errors = {"running_training_error", "training_error", "validation_error", "test_error"}
+                row |= dict.fromkeys(errors & row.keys(), chance)
                 row["validation_top5_error"] = max(0.0, 100 * (1 - 5 / num_classes))
             yield row
 
@@ -114,6 +123,11 @@ class RecordedRuns:
     def curves(self) -> pd.DataFrame:
         """A row per evaluation of every run, with its identity."""
         return self._tables(lambda folder: folder.metrics, MetricsRow)
+
+    @cached_property
+    def training_curves(self) -> pd.DataFrame:
+        """A row per point of the training curve of every run, with its identity."""
+        return self._tables(lambda folder: folder.training_curve, CurveRow)
 
     @cached_property
     def first_iterations(self) -> pd.DataFrame:
@@ -214,11 +228,14 @@ def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
             "images_per_second": runs["images_per_second"].median(),
         }
         for column in (
+            "running_training_error",
             "training_error",
             "validation_error",
             "validation_top5_error",
             "mean_response",
             "mean_ratio",
+            "initial_mean_ratio",
+            "mean_cosine",
         ):
             values = pd.to_numeric(runs[column])
             row |= {f"{column}_mean": values.mean(), f"{column}_sd": values.std()}

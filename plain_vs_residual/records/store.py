@@ -45,7 +45,10 @@ def write_run(folder: RunFolder, run: RunRecord) -> None:
 
 def write_final(folder: RunFolder, final: FinalRecord) -> None:
     """Write ``final.json`` with the SHA-256 of the run's other files and of itself."""
-    others = (folder.run, folder.metrics, folder.responses, folder.first_iterations, folder.weights)
+    others = (
+        *(folder.run, folder.metrics, folder.training_curve),
+        *(folder.responses, folder.first_iterations, folder.weights),
+    )
     files = {path.name: _sha256(path.read_bytes()) for path in others if path.exists()}
     write_json(folder.final, sealed(final.model_dump(mode="json") | {"files": files}))
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,12 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.verdicts import Verdict
-from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.experiment import ERRORS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns, summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
 
 Row = Any  # of a pandas table
-TRAINING, VALIDATION, SEEDS = "training error (%)", "validation error (%)", "seeds"
-UNITS = {"training_error": "points", "validation_error": "points", "mean_response": ""}
+NOT_RUN, SEEDS = "not run", "seeds"
 
 
 def error_table(recorded: RecordedRuns, experiment: Experiment) -> str:
@@ -28,9 +28,11 @@ def error_table(recorded: RecordedRuns, experiment: Experiment) -> str:
     labels = [
         _label(f"{row['network']}@{row['study']}" if several else row["network"]) for _, row in table.iterrows()
     ]
-    not_run = {TRAINING: "not run", VALIDATION: "not run", SEEDS: "0"}
     columns = {"network": labels} | {
-        heading: [cell(row) if row["n"] else not_run.get(heading, "") for _, row in table.iterrows()]
+        heading: [
+            cell(row) if row["n"] else "0" if heading == SEEDS else NOT_RUN * heading.endswith("error (%)")
+            for _, row in table.iterrows()
+        ]
         for heading, cell in _columns(recorded, experiment, table).items()
     }
     return _notes(recorded, experiment) + markdown_table(list(columns), list(zip(*columns.values(), strict=True)))
@@ -41,18 +43,20 @@ def _columns(
 ) -> dict[str, Callable[[Row], str]]:
     """Return how to write each column of an experiment's table, by its heading."""
     columns: dict[str, Callable[[Row], str]] = {
-        TRAINING: lambda row: _spread(row, "training_error"),
-        VALIDATION: lambda row: _spread(row, "validation_error"),
-        SEEDS: _seeds,
+        f"{column_words(column, recorded.validation_name)} (%)": partial(_spread, column=column)
+        for column in ERRORS
     }
+    columns[SEEDS] = _seeds
     if paper_is_comparable(recorded, experiment):
         paper = {network: f"{error:.2f}" for network, error in experiment.paper_errors.items()}
         columns[f"paper ({experiment.paper_data}, test error %)"] = lambda row: paper.get(row["network"], "")
     if recorded.setting == "imagenet":
-        columns["validation top-5 error (%)"] = lambda row: _spread(row, "validation_top5_error")
+        columns["validation top-5 (%)"] = lambda row: _spread(row, "validation_top5_error")
     if "responses" in experiment.table:
         columns["mean response"] = lambda row: _spread(row, "mean_response", 3)
         columns["mean F(x) / x"] = lambda row: _spread(row, "mean_ratio", 3)
+        columns["untrained F(x) / x"] = lambda row: _spread(row, "initial_mean_ratio", 3)
+        columns["mean cosine of F(x) and x"] = lambda row: _spread(row, "mean_cosine", 3)
     if "costs" in experiment.table:
         plain_rows = [row for _, row in table.iterrows() if row["n"] and _kind(row) == "plain"]
         columns["parameters"] = lambda row: f"{row['parameters']:,.0f}"
@@ -122,36 +126,48 @@ def class_tables(recorded: RecordedRuns, experiment: Experiment) -> Iterator[str
         yield markdown_table(heads, rows)
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> str:
-    """Tabulate what was claimed and what came out."""
+def verdict_table(verdicts: Sequence[Verdict], validation_name: str = "validation") -> str:
+    """Tabulate what was claimed and what came out: primary claims in bold, what only describes in plain words."""
     rows = []
     for verdict in verdicts:
-        claim, unit = verdict.claim, UNITS.get(verdict.claim.column, "")
-        marks = ", primary" if claim.primary else ""
-        decided = f"**{verdict.outcome}**" + (f" ({plain(verdict.reason)})" if verdict.reason else "")
+        claim, measured = verdict.claim, verdict.measurement
+        decided = f"**{verdict.outcome}**" if claim.primary else verdict.outcome
+        if verdict.reason:
+            decided += f" ({plain(verdict.reason)})"
         if verdict.diverged:
             decided += f"; {verdict.diverged} diverged runs count as chance error"
+        unit = " points" if claim.column.endswith("error") else ""
+        low, high = measured.interval
         rows.append(
             [
-                plain(claim.statement) + marks,
-                f"{formula(claim)} {'>' if claim.above is not None else '<'} {claim.margin:g} {unit}".strip(),
-                _number(verdict.mean),
-                "" if math.isnan(verdict.low) else f"{_number(verdict.low)} to {_number(verdict.high)}",
-                "" if math.isnan(verdict.p) else f"{verdict.p:.2g}",
-                str(len(verdict.values)),
+                f"**{plain(claim.statement)}**" if claim.primary else plain(claim.statement),
+                f"{formula(claim, validation_name)} {'>' if claim.wants_more else '<'} {verdict.margin:g}{unit}",
+                _number(measured.mean),
+                "" if math.isnan(low) else f"{_number(low)} to {_number(high)} ({100 * measured.level:.4g} %)",
+                str(measured.num),
                 decided,
             ]
         )
-    return markdown_table(["claim", "number per seed", "mean", "95 % interval", "p", "seeds", "verdict"], rows)
+    return markdown_table(["claim", "number per seed", "mean", "interval (level)", "seeds", "what came out"], rows)
 
 
-def formula(claim: Claim) -> str:
-    """Put the claim's number into words, such as ``training error: plain-34 - plain-18``."""
+def formula(claim: Claim, validation_name: str = "validation") -> str:
+    """Put the claim's number into words, such as ``running training error: plain-34 - plain-18``."""
     text = ""
     for name, weight in claim.contrast.items():
         sign = "-" if weight < 0 else "+"
         text += f" {sign} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{_label(name)}"
-    return f"{claim.column.replace('_', ' ')}: {text.removeprefix(' + ').strip()}"
+    return f"{column_words(claim.column, validation_name)}: {text.removeprefix(' + ').strip()}"
+
+
+def column_words(column: str, validation_name: str) -> str:
+    """Return the name of a column as a reader wants it.
+
+    >>> column_words("training_error", "test"), column_words("validation_error", "test")
+    ('clean training error', 'test error')
+    """
+    words = column.replace("_", " ").replace("validation", validation_name)
+    return f"clean {words}" if column == "training_error" else words
 
 
 def _spread(row: Row, column: str, digits: int = 2) -> str:
@@ -185,20 +201,20 @@ def time_table(recorded: RecordedRuns) -> str:
     finals = recorded.finals
     if finals.empty:
         return ""
+    on_device = finals["peak_memory_mib"].notna().all()  # a CPU has no peak of one run
     rows = [
         [
             f"{network}{f' ({study})' if study else ''}",
             f"{runs['training_seconds'].mean():,.1f}",
             f"{runs['evaluation_seconds'].mean():,.1f}",
             f"{runs['images_per_second'].median():,.0f}",
-            f"{runs['peak_memory_mib'].max():,}",
+            *([f"{runs['peak_memory_mib'].max():,.0f}"] if on_device else []),
             str(len(runs)),
         ]
         for (network, study), runs in finals.groupby(["network", "study"], sort=False)
     ]
-    return markdown_table(
-        ["run", "training (s)", "evaluation (s)", "images per second", "peak memory (MiB)", "seeds"], rows
-    )
+    memory = ["peak memory (MiB)"] if on_device else []
+    return markdown_table(["run", "training (s)", "evaluation (s)", "images per second", *memory, "seeds"], rows)
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

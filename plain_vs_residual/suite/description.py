@@ -25,7 +25,11 @@ def describe(run: Run, dataset: Dataset) -> RunDescription:
         study=run.study,
         seed=run.seed,
         dataset=DatasetRecord(
-            name=dataset.name, caveat=dataset.caveat, variant=run.variant, classes=list(dataset.classes)
+            name=dataset.name,
+            caveat=dataset.caveat,
+            variant=run.variant,
+            classes=list(dataset.classes),
+            validation_name=dataset.validation_name,
         ),
         caveat=setting.caveat,
         departures=list(setting.departures),

@@ -131,7 +131,7 @@ def environment(device: torch.device) -> Environment:
         cudnn=torch.backends.cudnn.version() if cuda else None,
         threads=torch.get_num_threads(),
         git_commit=_git("rev-parse", "--short=12", "HEAD"),
-        git_changes=bool(_git("status", "--porcelain", "--untracked-files=no")),
+        git_changes=bool(_git("status", "--porcelain", "--", ".")),
     )
 
 
@@ -144,7 +144,7 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).parent
+    folder = Path(__file__).parent.parent
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10

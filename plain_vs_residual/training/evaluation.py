@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,29 @@ from torch.nn.functional import cross_entropy
 from plain_vs_residual.recipe import Precision
 from plain_vs_residual.records.models import Confusion
 from plain_vs_residual.training.arithmetic import autocast
+
+
+class Counts(NamedTuple):
+    """Sums over images: loss (nats), errors, top-5 errors, and how many images there were."""
+
+    loss: float = 0.0
+    errors: float = 0.0
+    top5_errors: float = 0.0
+    images: float = 0.0
+
+    def since(self, earlier: "Counts") -> "Counts":
+        """Return what was added since an earlier reading of the same sums."""
+        return Counts(*(now - before for now, before in zip(self, earlier, strict=True)))
+
+    @property
+    def mean_loss(self) -> float:
+        """Loss per image (nats)."""
+        return self.loss / max(self.images, 1)
+
+    @property
+    def error(self) -> float:
+        """Errors in percent."""
+        return 100 * self.errors / max(self.images, 1)
 
 
 @dataclass(frozen=True)
@@ -63,15 +87,15 @@ class Totals:
         if self.predictions.numel():
             self.predictions.index_put_((labels, predicted), torch.ones_like(labels), accumulate=True)
 
-    def clear(self) -> None:
-        """Begin anew, in the same memory."""
-        self.sums.zero_()
+    def counts(self) -> Counts:
+        """Read the sums."""
+        return Counts(*self.sums.tolist())
 
     def read(self) -> Errors:
-        """Read what was counted so far."""
-        loss, errors, top5_errors, num = self.sums.tolist()
-        num = max(num, 1)
-        return Errors(loss / num, 100 * errors / num, 100 * top5_errors / num, self.predictions.tolist())
+        """Read what was counted as mean loss and errors in percent."""
+        counts = self.counts()
+        top5_error = 100 * counts.top5_errors / max(counts.images, 1)
+        return Errors(counts.mean_loss, counts.error, top5_error, self.predictions.tolist())
 
 
 @contextmanager

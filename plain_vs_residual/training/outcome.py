@@ -33,7 +33,7 @@ def record_outcome(session: Session) -> None:
         iteration=session.iteration,
         training_error=last.training_error,
         validation_error=last.validation_error,
-        running_training_error=last.running_training_error,
+        running_training_error=session.training_curve.last_tenth().error,
         validation_top5_error=last.validation_top5_error,
         training_loss=last.training_loss,
         validation_loss=last.validation_loss,
@@ -42,7 +42,10 @@ def record_outcome(session: Session) -> None:
         confusion_on=looked_at,
         mean_response=mean_of(responses, "response_std"),
         mean_ratio=mean_of(responses, "ratio"),
+        initial_mean_ratio=mean_of(session.initial_responses, "ratio"),
+        mean_cosine=mean_of(responses, "cosine"),
         responses_on=f"{images}, evenly spaced, no augmentation, evaluation mode",
+        skipped_steps=int(session.trainer.skipped_steps.item()),
         training_seconds=round(session.training_seconds, 3),
         evaluation_seconds=round(session.evaluation_seconds, 3),
         last_session_seconds=round(time.perf_counter() - session.opened_at, 3),
@@ -56,11 +59,6 @@ def record_outcome(session: Session) -> None:
     remove_checkpoints(folder)
 
 
-def _peak_memory_mib(device: torch.device) -> int:
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+def _peak_memory_mib(device: torch.device) -> int | None:
+    """Return the most memory that the run had allocated on a GPU; on a CPU only the whole process has a peak."""
+    return round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else None

@@ -12,7 +12,7 @@ from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
-from plain_vs_residual.networks import num_parameters, on_device, parameter_hashes
+from plain_vs_residual.networks import hashes_of, num_parameters, on_device
 from plain_vs_residual.records.models import (
     FirstIterationRow,
     MetricsRow,
@@ -24,11 +24,12 @@ from plain_vs_residual.records.models import (
 from plain_vs_residual.records.store import read_run, write_rows, write_run
 from plain_vs_residual.training.arithmetic import autocast, prepare_arithmetic
 from plain_vs_residual.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from plain_vs_residual.training.evaluation import Errors, evaluate
+from plain_vs_residual.training.evaluation import Counts, Errors, evaluate
 from plain_vs_residual.training.plateau import Plateau
 from plain_vs_residual.training.run import Run
 from plain_vs_residual.training.schedule import Schedule, evaluation_points, num_iterations, schedule_of
 from plain_vs_residual.training.step import Iterate, Trainer
+from plain_vs_residual.training.training_curve import POINTS, TrainingCurve
 
 # While a run trains, a checkpoint is saved at least this often. An evaluation is not interrupted for it.
 CHECKPOINT_SECONDS = 300.0
@@ -54,6 +55,7 @@ class Session:
         iteration: how many iterations are done.
         num_iterations: how many there are to do.
         rows: of ``metrics.csv``.
+        training_curve: running training error, at more points than there are evaluations.
         initial_responses: layer responses at initialisation.
         training_seconds: from the first iteration after each evaluation to the next one, without saving.
         evaluation_seconds: time spent in evaluations.
@@ -80,6 +82,11 @@ class Session:
         self.iterate = Iterate(self.trainer, self.feed, schedule, run.execution, setting.probe_iterations)
         self.iteration = 0
         self.rows: list[MetricsRow] = []
+        self.training_curve = TrainingCurve(
+            point
+            for number in (POINTS, setting.evaluations)
+            for point in evaluation_points(self.num_iterations, number)
+        )
         self.initial_responses: list[ResponseRow] = []
         self.training_seconds = self.evaluation_seconds = 0.0
         self.diverged = False
@@ -113,7 +120,8 @@ class Session:
             **dict(description),  # not model_dump(): the records in it stay records
             parameters=num_parameters(self.network),
             multiply_adds=multiply_adds(self.network, (self.dataset.channels, size, size)),
-            initial_parameters=parameter_hashes(self.network),
+            initial_parameters=hashes_of(self.network.named_parameters()),
+            initial_buffers=hashes_of(self.network.named_buffers()),
             resumed=[],
         )
         write_run(self.run.folder, record)
@@ -146,6 +154,7 @@ class Session:
         """Take one iteration."""
         self.iterate(self.iteration, inputs)
         self.iteration += 1
+        self.training_curve.read(self.iteration, self.trainer.totals)
 
     def save_if_old(self) -> None:
         """Save a checkpoint between two evaluations if the last one is old."""
@@ -163,30 +172,34 @@ class Session:
         raise Stopped(f"{self.run.name} is saved at iteration {self.iteration:,} of {self.num_iterations:,}")
 
     def evaluate_and_save(self) -> MetricsRow:
-        """Measure errors, write ``metrics.csv``, inform the plateau, and save unless the run diverged."""
-        running = self.trainer.totals.read()  # waits for the iterations that are queued
-        self.trainer.totals.clear()
+        """Measure errors, write both curves, inform the plateau, and save unless the run diverged."""
         self._end_lap()
+        before = self.rows[-1].iteration if self.rows else 0
+        running = self.training_curve.between(before, self.iteration)
         began_at, precision = time.perf_counter(), self.run.precision
         training = evaluate(self.network, self.feed.evaluation_batches("training"), precision)
         validation = evaluate(self.network, self.feed.evaluation_batches("validation"), precision)
         self.evaluation_seconds += time.perf_counter() - began_at
         self.rows.append(self._metrics_row(running, training, validation))
         write_rows(self.run.folder.metrics, self.rows)
+        write_rows(self.run.folder.training_curve, self.training_curve.rows(self._epoch))
         # The validation loss does not count: divergence is a matter of training.
-        self.diverged = not (math.isfinite(running.loss) and math.isfinite(training.loss))
+        self.diverged = not (math.isfinite(running.mean_loss) and math.isfinite(training.loss))
         if not self.diverged:
             if self.plateau is not None:
                 self.plateau.watch(validation.loss)
             self._save()
         return self.rows[-1]
 
-    def _metrics_row(self, running: Errors, training: Errors, validation: Errors) -> MetricsRow:
+    def _epoch(self, iteration: int) -> float:
+        return round(iteration * self.run.setting.batch_size / self.feed.num_training, 4)
+
+    def _metrics_row(self, running: Counts, training: Errors, validation: Errors) -> MetricsRow:
         return MetricsRow(
             iteration=self.iteration,
-            epoch=round(self.iteration * self.run.setting.batch_size / self.feed.num_training, 4),
+            epoch=self._epoch(self.iteration),
             learning_rate=self.iterate.learning_rate,
-            running_training_loss=running.loss,
+            running_training_loss=running.mean_loss,
             running_training_error=running.error,
             training_loss=training.loss,
             training_error=training.error,
@@ -216,6 +229,7 @@ class Session:
         return {
             "iteration": self.iteration,
             "rows": [row.model_dump() for row in self.rows],
+            "training_curve": self.training_curve.state(),
             "initial_responses": [row.model_dump() for row in self.initial_responses],
             "learning_rates": self.iterate.learning_rates,
             "probed": [row.model_dump() for row in self.iterate.probed],
@@ -229,6 +243,7 @@ class Session:
     def _restore(self, state: dict[str, Any]) -> None:
         self.iteration = state["iteration"]
         self.rows = [MetricsRow(**row) for row in state["rows"]]
+        self.training_curve.restore(state["training_curve"])
         self.initial_responses = [ResponseRow(**row) for row in state["initial_responses"]]
         self.iterate.learning_rates = state["learning_rates"]
         self.iterate.probed = [FirstIterationRow(**row) for row in state["probed"]]

@@ -30,7 +30,8 @@ class Trainer:
 
     Attributes:
         learning_rate: of the next step, a scalar on the device.
-        totals: loss and errors of the batches since they were last cleared.
+        totals: loss and errors of all batches so far.
+        skipped_steps: how many steps were left out because fp16 overflowed, a scalar on the device.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Trainer:
         )
         # fp16 has too few exponent bits for small gradients; the other precisions need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.skipped_steps = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Take a step at ``learning_rate`` and add its loss and errors to ``totals``."""
@@ -60,8 +62,17 @@ class Trainer:
         loss = cross_entropy(logits, labels)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self._update_scale()
         self.totals.add(logits.detach(), labels, loss.detach())
+
+    def _update_scale(self) -> None:
+        """Let the scaler choose its next scale; it becomes smaller where the step was skipped."""
+        if not self.scaler.is_enabled():
+            return
+        one = torch.ones((), device=self.device)
+        before = self.scaler.scale(one)  # on the device; get_scale() would wait for it
+        self.scaler.update()
+        self.skipped_steps += self.scaler.scale(one) < before
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -70,6 +81,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "totals": self.totals.sums,
+            "skipped_steps": self.skipped_steps,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -80,6 +92,7 @@ class Trainer:
             group["lr"] = self.learning_rate  # loading put a copy in its place
         self.scaler.load_state_dict(state["scaler"])
         self.totals.sums.copy_(state["totals"])
+        self.skipped_steps.copy_(state["skipped_steps"])
 
 
 class Iterate:

@@ -1,0 +1,112 @@
+"""The number of a claim: one value per seed, their mean, and its t interval."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number per seed, and the interval of their mean.
+
+    Attributes:
+        values: the number by seed, in the unit of the claim's column.
+        level: of the interval, such as 0.95.
+        floor: least standard deviation that is believed: an error can only change by whole images.
+    """
+
+    values: Mapping[int, float]
+    level: float
+    floor: float
+
+    @property
+    def num(self) -> int:
+        """Number of seeds."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """Mean over seeds; NaN without any."""
+        return float(np.mean(list(self.values.values()))) if self.values else math.nan
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over seeds, at least the floor; NaN for fewer than two."""
+        if self.num < 2:
+            return math.nan
+        return max(float(np.std(list(self.values.values()), ddof=1)), self.floor)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Two-sided Student t interval of the mean; NaN for fewer than two seeds.
+
+        >>> [round(end, 2) for end in Measurement({0: 1.0, 1: 2.0, 2: 3.0}, level=0.95, floor=0.0).interval]
+        [-0.48, 4.48]
+        """
+        if self.num < 2:
+            return math.nan, math.nan
+        half = float(stats.t.ppf((1 + self.level) / 2, self.num - 1)) * self.deviation / math.sqrt(self.num)
+        return self.mean - half, self.mean + half
+
+    def without(self, seeds: Sequence[int]) -> "Measurement":
+        """Return the measurement without some seeds."""
+        kept = {seed: value for seed, value in self.values.items() if seed not in seeds}
+        return Measurement(kept, self.level, self.floor)
+
+
+def measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level: float) -> Measurement:
+    """Compute a claim's number for every seed of which all runs are finished.
+
+    Raises:
+        ValueError: if the claim's column is not recorded.
+    """
+    finals = finals_of_members(recorded, experiment, claim)
+    if finals.empty:
+        return Measurement({}, level, math.nan)
+    terms = (finals["weight"] * finals[claim.column].astype(float)).groupby(finals["seed"])
+    sums, counts = terms.sum(), terms.count()
+    complete = sums[counts == len(claim.contrast)]
+    values = {int(seed): float(value) for seed, value in complete.items()}  # type: ignore[call-overload]
+    return Measurement(values, level, _percent_of_one_image(recorded, experiment, claim))
+
+
+def finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> pd.DataFrame:
+    """Return the final rows of the runs that a claim compares, each with its ``weight`` in the contrast.
+
+    Raises:
+        ValueError: if the claim's column is not recorded.
+    """
+    finals = recorded.select(recorded.finals, experiment)
+    if finals.empty:
+        return finals
+    if claim.column not in finals:
+        accepted = ", ".join(finals.select_dtypes("number").columns)
+        raise ValueError(
+            f"claim '{claim.statement}': no column '{claim.column}' is recorded; there are {accepted}"
+        )
+    weights = {experiment.member(key, recorded.setting): weight for key, weight in claim.contrast.items()}
+    members = list(zip(finals["network"], finals["study"], strict=True))
+    weighted = finals.assign(weight=[weights.get(member, np.nan) for member in members])
+    return weighted[weighted["weight"].notna()]
+
+
+def _percent_of_one_image(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> float:
+    """Return what one image is worth in percent of those that a column is about; 1e-9 for other columns."""
+    run, final = next((record.run, record.final) for record in recorded.of(experiment) if record.final)
+    recipe = run.configuration
+    sizes = {
+        "running_training_error": max(1, round((recipe.iterations or 0) / 10)) * recipe.batch_size,
+        "training_error": recipe.num_training,
+        "validation_error": recipe.num_validation,
+        "validation_top5_error": recipe.num_validation,
+        "test_error": sum(map(sum, final.confusion)),
+    }
+    size = sizes.get(claim.column, 0)
+    return 100 / size if size else 1e-9
