@@ -23,9 +23,12 @@ ConvBN = tuple[nn.Conv2d, nn.BatchNorm2d]
 class PlainBlock(nn.Module):
     """A block of a plain network: relu(F(x)), where F is its layers in a row.
 
+    The paper calls F the residual function; without a shortcut it is simply the layers.
+
     Args:
         layers: see :func:`basic_layers` and :func:`bottleneck_layers`. They are named ``conv1``, ``bn1``,
-            ``conv2`` and so on, as in torchvision; initial values depend on these names.
+            ``conv2`` and so on, as in torchvision. Do not rename them: every initial value is drawn from a
+            generator keyed by seed and parameter name (:func:`plain_vs_residual.networks.initialise`).
     """
 
     def __init__(self, layers: Sequence[ConvBN]) -> None:
@@ -36,14 +39,18 @@ class PlainBlock(nn.Module):
             self.add_module(f"conv{number}", convolution)
             self.add_module(f"bn{number}", normalisation)
 
+    def layers(self) -> list[ConvBN]:
+        """Return each convolution with its batch normalisation, in order."""
+        numbers = range(1, self.num_layers + 1)
+        return [(getattr(self, f"conv{number}"), getattr(self, f"bn{number}")) for number in numbers]
+
     def residual_function(self, x: Tensor) -> Tensor:
         """Compute F(x), with ReLU between the layers but not after the last one."""
-        for number in range(1, self.num_layers + 1):
-            convolution, normalisation = getattr(self, f"conv{number}"), getattr(self, f"bn{number}")
-            x = normalisation(convolution(x))
-            if number < self.num_layers:
-                x = relu(x)
-        return x
+        *inner, (last_convolution, last_normalisation) = self.layers()
+        for convolution, normalisation in inner:
+            x = relu(normalisation(convolution(x)))
+        output: Tensor = last_normalisation(last_convolution(x))
+        return output
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(self.residual_function(x))
@@ -74,7 +81,7 @@ def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -
 
 
 def basic_layers(in_channels: int, width: int, stride: int = 1) -> list[ConvBN]:
-    """Return two 3x3 layers, for 18 and 34 layers and the CIFAR family (He et al., Fig. 5 left)."""
+    """Return the two 3x3 layers of a basic block: 18 and 34 layers, and the CIFAR family (Fig. 5 left)."""
     return [
         conv_bn(in_channels, width, kernel=3, stride=stride),
         conv_bn(width, width, kernel=3),
@@ -84,7 +91,7 @@ def basic_layers(in_channels: int, width: int, stride: int = 1) -> list[ConvBN]:
 def bottleneck_layers(
     in_channels: int, width: int, stride: int = 1, *, stride_in_1x1: bool = False
 ) -> list[ConvBN]:
-    """Return a 1x1, a 3x3 and a 1x1 layer, for 50, 101 and 152 layers (He et al., Fig. 5 right).
+    """Return the 1x1, 3x3 and 1x1 layer of a bottleneck: 50, 101 and 152 layers (He et al., Fig. 5 right).
 
     They end with four times ``width`` channels. The stride is in the 3x3 convolution (torchvision's "V1.5")
     or, with ``stride_in_1x1``, in the first 1x1 (the paper's).
@@ -102,13 +109,13 @@ def bottleneck_layers(
 def make_shortcut(option: Option, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
     """Return the shortcut of one block (He et al., Sec. 3.3 and 4.1).
 
-    Option A: identity, zero-padded where the shape changes. B: identity, a projection (1x1 convolution and BN)
-    where the shape changes. C: a projection in every block.
+    Option A: the identity; where the shape changes, every stride-th pixel, and zeros for the new channels. B: the
+    identity; where the shape changes, a projection (1x1 convolution and BN). C: a projection in every block.
     """
     shape_changes = stride != 1 or in_channels != out_channels
     if option == "C" or (option == "B" and shape_changes):
         return nn.Sequential(*conv_bn(in_channels, out_channels, kernel=1, stride=stride))
-    if shape_changes:
+    if shape_changes:  # option A
         return ZeroPaddedIdentity(in_channels, out_channels, stride)
     return nn.Identity()
 

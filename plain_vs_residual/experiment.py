@@ -16,7 +16,12 @@ Margin = float | Mapping[str, float]
 # The smallest difference between errors that is worth teaching, in points, by setting.
 MARGINS = MappingProxyType({name: setting.margin for name, setting in SETTINGS.items()})
 # The first is what decides: it has no floor at 0 on small data, and it is what the paper's training curves show.
-ERRORS = ("running_training_error", "training_error", "validation_error")
+COLUMN_WORDS = {
+    "running_training_error": "training error",
+    "training_error": "clean training error",
+    "validation_error": "validation error",
+}
+ERRORS = tuple(COLUMN_WORDS)
 
 
 @dataclass(frozen=True)

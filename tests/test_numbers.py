@@ -58,7 +58,7 @@ def centred(images: Images, mean_of: Images) -> Tensor:
 
 
 def test_the_primary_column_is_the_last_tenth_of_the_training_curve() -> None:
-    totals, curve = Totals(CPU), TrainingCurve(range(2, 101, 2))
+    totals, curve = Totals(CPU), TrainingCurve([range(2, 101, 2)])
     right, wrong = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     for iteration in range(1, 101):
         logits = wrong if iteration <= 90 or iteration == 95 else right
@@ -67,7 +67,7 @@ def test_the_primary_column_is_the_last_tenth_of_the_training_curve() -> None:
     assert curve.last_tenth().error == 10.0
     assert curve.last_tenth().mean_loss == 95.5
     assert [row.iteration for row in curve.rows(float)] == list(range(2, 101, 2))
-    resumed = TrainingCurve(range(2, 101, 2))
+    resumed = TrainingCurve([range(2, 101, 2)])
     resumed.restore(curve.state())
     assert resumed.rows(float) == curve.rows(float)
 

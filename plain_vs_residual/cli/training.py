@@ -106,7 +106,9 @@ def train(
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
     at_once = share_cores(jobs, chosen_device)
-    monitor = SuiteProgress(Refresher(results, plots, chosen.name) if report else None, bars=at_once == 1)
+    seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
+    refresher = Refresher(results, plots, chosen.name, seeds_runs) if report else None
+    monitor = SuiteProgress(refresher, bars=at_once == 1)
     _announce(suite)
     _train(suite, monitor, at_once, rerun=rerun)
     if report:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from plain_vs_residual.evidence.measurement import Measurement, finals_of_members, measure
 from plain_vs_residual.evidence.pairing import PairCheck, verify
-from plain_vs_residual.experiment import ERRORS, Claim, Experiment
+from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
 from plain_vs_residual.records.files import run_name
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 
@@ -81,7 +81,7 @@ def beside(claim: Claim) -> Iterator[Claim]:
     if claim.primary and claim.column in ERRORS:
         for column in ERRORS:
             if column != claim.column:
-                words = f"The same in {column.replace('_', ' ')}"
+                words = f"The same in {COLUMN_WORDS[column]}"
                 yield replace(claim, statement=words, column=column, primary=False)
 
 

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
@@ -23,7 +22,7 @@ from plain_vs_residual.inspection.weights import load_weights, network_for, read
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
 from plain_vs_residual.networks import Network, build, num_parameters, on_device
 from plain_vs_residual.recipe import Precision
-from plain_vs_residual.report.figures.responses import draw_responses, label_responses
+from plain_vs_residual.report.figures.responses import draw_responses, is_wide, label_responses, response_panels
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.arithmetic import autocast
@@ -220,10 +219,7 @@ def measure_responses(subject: Subject, folder: Path) -> str:
 
 
 def _panels(architecture: Architecture, table: pd.DataFrame) -> Drawn:
-    # A plain network has no F(x) to set against x.
-    num = 2 if architecture.kind == "plain" else 3
-    figure, panels = plt.subplots(num, 1, figsize=(13, 14 * num / 3))
+    figure, panels = response_panels(residual=architecture.kind == "residual")
     draw_responses(panels, architecture, table, architecture.label)
-    values = table["value"][(table["kind"] == "response_std") & (table["moment"] == "final")]
-    label_responses(panels, wide=bool(values.max() > 10 * values.median()))
+    label_responses(panels, wide=is_wide([table]))
     return figure, table

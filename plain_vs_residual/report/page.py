@@ -15,7 +15,7 @@ from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures import FIGURES, draw, figure_stem
+from plain_vs_residual.report.figures import FIGURES, draw, draw_claims, figure_stem
 from plain_vs_residual.report.tables import (
     class_tables,
     error_table,
@@ -25,6 +25,7 @@ from plain_vs_residual.report.tables import (
     time_table,
     verdict_table,
 )
+from plain_vs_residual.settings import find_setting
 
 TEMPLATES = Environment(
     loader=PackageLoader("plain_vs_residual.report"),
@@ -48,7 +49,7 @@ def write_report(
 
     Args:
         recorded: the runs.
-        experiments: all there are: Holm's correction counts their primary claims, whatever the page shows.
+        experiments: all there are: the level of an interval depends on how many primary claims they declare.
         folder: where everything goes.
         names: experiments to be shown; all of which there are runs if left out.
 
@@ -60,7 +61,9 @@ def write_report(
     for experiment in shown:
         for name in experiment.figures:
             draw(recorded, experiment, name, folder)
-    text = _markdown(recorded, shown, judge(recorded, experiments))
+    verdicts = judge(recorded, experiments)
+    draw_claims(recorded, [one for one in verdicts if one.experiment in {e.name for e in shown}], folder)
+    text = _markdown(recorded, shown, verdicts)
     write_text(folder / "report.md", text)
     write_text(folder / "report.html", _html(text, f"Plain vs residual: {recorded.name}", folder))
     return [folder / "report.md", folder / "report.html"]
@@ -81,6 +84,9 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         machines=machine_table(recorded),
         times=time_table(recorded),
         minutes=seconds / 60,
+        margin=f"{find_setting(recorded.setting).margin:g}",
+        margin_reason=find_setting(recorded.setting).margin_reason,
+        levels=sorted({f"{100 * one.measurement.level:.4g} %" for one in verdicts if one.claim.primary}),
     )
 
 

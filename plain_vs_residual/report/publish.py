@@ -4,18 +4,18 @@ Imports pandas and matplotlib only once something is to be drawn.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plain_vs_residual.experiment import Experiment, load_experiments
-from plain_vs_residual.records.files import plots_folder
+from plain_vs_residual.records.files import RunFolder, plots_folder
 
 if TYPE_CHECKING:
     from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 # Drawing takes seconds from the runs that are trained meanwhile.
-REFRESH_SECONDS = 240.0
+REFRESH_SECONDS = 600.0
 
 
 def find_recorded_runs(
@@ -60,20 +60,39 @@ def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
 
 
 class Refresher:
-    """Keeps the reports of a setting up to date while its runs are trained, without drawing all the time."""
+    """Keeps the reports of a setting up to date while its runs are trained, without drawing all the time.
 
-    def __init__(self, results: Path, plots: Path | None, setting: str) -> None:
+    Args:
+        results: where the records are.
+        plots: where figures go; beside ``results`` if None.
+        setting: which one.
+        seeds: the runs of each seed: once all of one are finished, the reports are drawn.
+    """
+
+    def __init__(
+        self, results: Path, plots: Path | None, setting: str, seeds: Mapping[int, Sequence[RunFolder]]
+    ) -> None:
         self.results = results
         self.plots = plots
         self.setting = setting
+        self.unfinished = {seed: runs for seed, runs in seeds.items() if not _finished(runs)}
         self.last = time.monotonic()
 
     def __call__(self) -> None:
-        """Draw everything, unless that was done a short while ago."""
-        if time.monotonic() - self.last < REFRESH_SECONDS:
-            return
+        """Draw everything, if a seed has become complete or nothing was drawn for a while."""
+        complete = [seed for seed, runs in self.unfinished.items() if _finished(runs)]
+        for seed in complete:
+            del self.unfinished[seed]
+        if not self.unfinished or (not complete and time.monotonic() - self.last < REFRESH_SECONDS):
+            return  # what is drawn after the last run is not the refresher's
         try:
-            publish(self.results, self.plots, self.setting)
+            page = publish(self.results, self.plots, self.setting)[-1]
+            if complete:
+                print(f"  seed {', '.join(map(str, complete))} is complete: {page}", flush=True)
         except Exception as error:  # a figure must not end a training, whatever is wrong with it
             print(f"note: the report could not be refreshed ({error!r}); training goes on")
         self.last = time.monotonic()
+
+
+def _finished(runs: Sequence[RunFolder]) -> bool:
+    return all(run.finished for run in runs)

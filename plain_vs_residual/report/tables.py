@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.verdicts import Verdict
-from plain_vs_residual.experiment import ERRORS, Claim, Experiment
+from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns, summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
 
@@ -152,7 +152,7 @@ def verdict_table(verdicts: Sequence[Verdict], validation_name: str = "validatio
 
 
 def formula(claim: Claim, validation_name: str = "validation") -> str:
-    """Put the claim's number into words, such as ``running training error: plain-34 - plain-18``."""
+    """Put the claim's number into words, such as ``training error: plain-34 - plain-18``."""
     text = ""
     for name, weight in claim.contrast.items():
         sign = "-" if weight < 0 else "+"
@@ -166,8 +166,8 @@ def column_words(column: str, validation_name: str) -> str:
     >>> column_words("training_error", "test"), column_words("validation_error", "test")
     ('clean training error', 'test error')
     """
-    words = column.replace("_", " ").replace("validation", validation_name)
-    return f"clean {words}" if column == "training_error" else words
+    words = COLUMN_WORDS.get(column, column.replace("_", " "))
+    return words.replace("validation", validation_name)
 
 
 def _spread(row: Row, column: str, digits: int = 2) -> str:

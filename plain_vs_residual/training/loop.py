@@ -1,4 +1,8 @@
-"""The training loop of one run."""
+"""The training loop of one run: when to take a step, evaluate, save and stop.
+
+The step itself (forward pass, loss, backward pass, SGD) is ``Trainer.step`` in ``step.py``; measuring and saving
+are in ``session.py``.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -14,11 +18,11 @@ class Monitor(Protocol):
     """Is told about the progress of a run; must not change it."""
 
     def advanced(self, iteration: int, num_iterations: int) -> None:
-        """Called after each iteration was queued on the device."""
+        """Hear that an iteration was taken; a GPU may still be computing it."""
         ...
 
     def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
-        """Called after each evaluation."""
+        """Hear of an evaluation."""
         ...
 
 
@@ -29,7 +33,9 @@ def train(
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train to the end of the budget, or until an evaluation finds a loss that is not finite; write every record.
+    """Train to the end of the budget, or until an evaluation finds that the training loss is not finite.
+
+    A *point* is an iteration after which the errors are evaluated. Every record is written on the way.
 
     Args:
         run: what to train; if there is a checkpoint in its folder, training goes on from there.
@@ -46,7 +52,7 @@ def train(
         for inputs in session.inputs_until(point):
             session.take_step(inputs)
             monitor.advanced(session.iteration, session.num_iterations)
-            if session.iteration < point:  # at the point itself, evaluate before saving
+            if session.iteration < point:  # at the point itself, evaluate_and_save() saves
                 if should_stop():
                     session.leave()
                 session.save_if_old()

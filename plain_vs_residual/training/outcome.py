@@ -20,8 +20,8 @@ def record_outcome(session: Session) -> None:
     with autocast(run.device, run.precision):
         responses = layer_responses(session.network, feed.evaluation_batches("training", NUM_IMAGES))
     write_rows(folder.responses, [*session.initial_responses, *responses])
-    if session.iterate.probed:
-        write_rows(folder.first_iterations, session.iterate.probed)
+    if session.stepper.probed:
+        write_rows(folder.first_iterations, session.stepper.probed)
     held_out = session.dataset.test is not None
     looked_at: Literal["test", "validation"] = "test" if held_out else "validation"
     num_classes = len(session.dataset.classes)
@@ -53,7 +53,7 @@ def record_outcome(session: Session) -> None:
         images_per_second=round(session.iteration * run.setting.batch_size / session.training_seconds, 1),
         peak_memory_mib=_peak_memory_mib(run.device),
         consumed=feed.digest.state(),
-        learning_rates=session.iterate.learning_rates,
+        learning_rates=session.stepper.learning_rates,
     )
     write_final(folder, final)
     remove_checkpoints(folder)

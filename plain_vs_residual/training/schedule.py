@@ -1,6 +1,7 @@
-"""What is fixed before a run: its budget, its learning rates and when to evaluate.
+"""What is fixed before a run: its budget, when to evaluate, and the learning rate of every iteration.
 
-Step decay and warm-up are those of He et al., Sec. 4.2.
+The one exception is ``plateau``, whose rates depend on the run (``plateau.py``). Step decay is that of He et al.,
+Sec. 4.2. Their warm-up lasts until the training error is below 80 %, about 400 iterations; here it is fixed.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,13 +30,13 @@ def step_decay(base: float, drops: Sequence[int]) -> Schedule:
     return lambda iteration: base / 10.0 ** sum(iteration >= drop for drop in drops)
 
 
-def linear_decay(base: float, num_iterations: int) -> Schedule:
+def linear_decay(base: float, length: int) -> Schedule:
     """Fall linearly from ``base`` to 0 at the end of the run.
 
     >>> linear_decay(0.02, 100)(75)
     0.005
     """
-    return lambda iteration: base * (1 - iteration / num_iterations)
+    return lambda iteration: base * (1 - iteration / length)
 
 
 def replay(trace: RateTrace) -> Schedule:
@@ -46,7 +47,7 @@ def replay(trace: RateTrace) -> Schedule:
     (0.1, 0.01)
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if the trace is empty.
     """
     if not trace:
         raise ValueError("schedule replay: no rates are given; it needs a leader whose rates it can repeat")
@@ -63,14 +64,14 @@ def warmed_up(schedule: Schedule, warm_up: int) -> Schedule:
     return lambda iteration: schedule(iteration) / (10 if iteration < warm_up else 1)
 
 
-def schedule_of(recipe: Recipe, depth: int, num_iterations: int, leader: RateTrace = ()) -> Schedule:
+def schedule_of(recipe: Recipe, depth: int, length: int, leader: RateTrace = ()) -> Schedule:
     """Return the schedule of a recipe for networks of one depth, plain and residual alike.
 
     Args:
         recipe: names the schedule and gives its rate, drops and warm-up.
         depth: of the network; the recipe says from which depth on networks are warmed up.
-        num_iterations: length of the run.
-        leader: for the schedule ``replay``: the rates that the pair's leader applied.
+        length: of the run, in iterations.
+        leader: for the schedule ``replay``: the rates of the run that this one repeats.
 
     Raises:
         ValueError: for ``plateau``, which watches its run (:class:`~plain_vs_residual.training.plateau.Plateau`),
@@ -78,21 +79,22 @@ def schedule_of(recipe: Recipe, depth: int, num_iterations: int, leader: RateTra
     """
     match recipe.schedule:
         case "step":
-            drops = [round(fraction * num_iterations) for fraction in recipe.drops]
+            drops = [round(fraction * length) for fraction in recipe.drops]
             schedule = step_decay(recipe.learning_rate, drops)
         case "linear":
-            schedule = linear_decay(recipe.learning_rate, num_iterations)
+            schedule = linear_decay(recipe.learning_rate, length)
         case "replay":
             schedule = replay(leader)
         case "plateau":
             raise ValueError("schedule plateau: its rates are not fixed beforehand")
+    # A recipe that replays has no warm-up of its own: it is in the rates.
     return warmed_up(schedule, recipe.warm_up_iterations) if depth >= recipe.warm_up_depth else schedule
 
 
-def evaluation_points(num_iterations: int, evaluations: int) -> list[int]:
+def evaluation_points(length: int, evaluations: int) -> list[int]:
     """Return the iterations after which to evaluate: evenly spaced, the last one included, fewer in a short run.
 
     >>> evaluation_points(10, 3), evaluation_points(2, 3)
     ([3, 7, 10], [1, 2])
     """
-    return sorted({max(1, round(k * num_iterations / evaluations)) for k in range(1, evaluations + 1)})
+    return sorted({max(1, round(k * length / evaluations)) for k in range(1, evaluations + 1)})

@@ -10,28 +10,25 @@ import torch
 from plain_vs_residual.data.batches import Inputs
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
-from plain_vs_residual.networks import hashes_of, num_parameters, on_device
+from plain_vs_residual.networks import on_device
 from plain_vs_residual.records.models import (
     FirstIterationRow,
     MetricsRow,
     ResponseRow,
-    Resumption,
     RunDescription,
-    RunRecord,
 )
-from plain_vs_residual.records.store import read_run, write_rows, write_run
-from plain_vs_residual.training.arithmetic import autocast, prepare_arithmetic
+from plain_vs_residual.records.store import write_rows
+from plain_vs_residual.training.arithmetic import prepare_arithmetic
+from plain_vs_residual.training.beginning import initial_responses, record_beginning, record_resumption
 from plain_vs_residual.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from plain_vs_residual.training.evaluation import Counts, Errors, evaluate
 from plain_vs_residual.training.plateau import Plateau
 from plain_vs_residual.training.run import Run
-from plain_vs_residual.training.schedule import Schedule, evaluation_points, num_iterations, schedule_of
-from plain_vs_residual.training.step import Iterate, Trainer
+from plain_vs_residual.training.schedule import evaluation_points, num_iterations, schedule_of
+from plain_vs_residual.training.step import Stepper, Trainer
 from plain_vs_residual.training.training_curve import POINTS, TrainingCurve
 
-# While a run trains, a checkpoint is saved at least this often. An evaluation is not interrupted for it.
+# A checkpoint is saved after the first iteration that ends later than this after the last one.
 CHECKPOINT_SECONDS = 300.0
 
 
@@ -50,14 +47,14 @@ class Session:
         network: on its device.
         feed: brings the batches, and hashes what it hands out.
         trainer: the network with its optimizer.
-        iterate: takes one iteration and keeps the trace of learning rates.
-        plateau: the schedule, where it watches the run's own validation loss.
+        stepper: takes the iterations and keeps the trace of learning rates.
+        plateau: the schedule ``plateau``, which watches the run's own validation loss; None for every other.
         iteration: how many iterations are done.
         num_iterations: how many there are to do.
         rows: of ``metrics.csv``.
         training_curve: running training error, at more points than there are evaluations.
         initial_responses: layer responses at initialisation.
-        training_seconds: from the first iteration after each evaluation to the next one, without saving.
+        training_seconds: time spent in iterations, without evaluating and saving.
         evaluation_seconds: time spent in evaluations.
         diverged: whether the last evaluation found a training loss that is not finite.
         opened_at: when this session began, on the clock of ``time.perf_counter``.
@@ -76,17 +73,13 @@ class Session:
         self.trainer = Trainer(self.network, setting, run.precision, compiled=run.execution.compiled)
         self.num_iterations = num_iterations(setting, len(dataset.training))
         self.plateau = Plateau(setting.learning_rate) if setting.schedule == "plateau" else None
-        schedule: Schedule | Plateau | None = self.plateau
-        if schedule is None:
-            schedule = schedule_of(setting, run.architecture.depth, self.num_iterations, run.leader_rates())
-        self.iterate = Iterate(self.trainer, self.feed, schedule, run.execution, setting.probe_iterations)
+        rates = run.leader_rates()
+        schedule = self.plateau or schedule_of(setting, run.architecture.depth, self.num_iterations, rates)
+        self.stepper = Stepper(self.trainer, self.feed, schedule, run.execution, setting.probe_iterations)
         self.iteration = 0
         self.rows: list[MetricsRow] = []
-        self.training_curve = TrainingCurve(
-            point
-            for number in (POINTS, setting.evaluations)
-            for point in evaluation_points(self.num_iterations, number)
-        )
+        numbers = (POINTS, setting.evaluations)
+        self.training_curve = TrainingCurve(evaluation_points(self.num_iterations, one) for one in numbers)
         self.initial_responses: list[ResponseRow] = []
         self.training_seconds = self.evaluation_seconds = 0.0
         self.diverged = False
@@ -107,36 +100,12 @@ class Session:
         for line in damaged:
             print(f"note: {line}; the run {outcome}")
         if checkpoint:
-            session._note_resumption(description, checkpoint["iteration"])
+            record_resumption(run, description, checkpoint["iteration"])
             session._restore(checkpoint)
         else:
-            session._write_run(description)
-            session._measure_initial_responses()
+            record_beginning(run, dataset, session.network, description)
+            session.initial_responses = initial_responses(run, session.network, session.feed)
         return session
-
-    def _write_run(self, description: RunDescription) -> None:
-        size = self.run.setting.input_size
-        record = RunRecord(
-            **dict(description),  # not model_dump(): the records in it stay records
-            parameters=num_parameters(self.network),
-            multiply_adds=multiply_adds(self.network, (self.dataset.channels, size, size)),
-            initial_parameters=hashes_of(self.network.named_parameters()),
-            initial_buffers=hashes_of(self.network.named_buffers()),
-            resumed=[],
-        )
-        write_run(self.run.folder, record)
-
-    def _note_resumption(self, description: RunDescription, iteration: int) -> None:
-        recorded = read_run(self.run.folder)
-        resumed = Resumption(iteration=iteration, started=description.started, environment=description.environment)
-        write_run(self.run.folder, recorded.model_copy(update={"resumed": [*recorded.resumed, resumed]}))
-
-    def _measure_initial_responses(self) -> None:
-        with autocast(self.run.device, self.run.precision):
-            batches = self.feed.evaluation_batches("training", NUM_IMAGES)
-            calibrated = with_estimated_statistics(self.network, batches)
-            batches = self.feed.evaluation_batches("training", NUM_IMAGES)
-            self.initial_responses = layer_responses(calibrated, batches, "initial")
 
     # ---- the parts of the loop ---------------------------------------------------------------------------
 
@@ -152,7 +121,7 @@ class Session:
 
     def take_step(self, inputs: Inputs) -> None:
         """Take one iteration."""
-        self.iterate(self.iteration, inputs)
+        self.stepper.take(self.iteration, inputs)
         self.iteration += 1
         self.training_curve.read(self.iteration, self.trainer.totals)
 
@@ -198,7 +167,7 @@ class Session:
         return MetricsRow(
             iteration=self.iteration,
             epoch=self._epoch(self.iteration),
-            learning_rate=self.iterate.learning_rate,
+            learning_rate=self.stepper.learning_rate,
             running_training_loss=running.mean_loss,
             running_training_error=running.error,
             training_loss=training.loss,
@@ -231,8 +200,8 @@ class Session:
             "rows": [row.model_dump() for row in self.rows],
             "training_curve": self.training_curve.state(),
             "initial_responses": [row.model_dump() for row in self.initial_responses],
-            "learning_rates": self.iterate.learning_rates,
-            "probed": [row.model_dump() for row in self.iterate.probed],
+            "learning_rates": self.stepper.learning_rates,
+            "probed": [row.model_dump() for row in self.stepper.probed],
             "training_seconds": self.training_seconds,
             "evaluation_seconds": self.evaluation_seconds,
             "plateau": self.plateau.state() if self.plateau is not None else None,
@@ -245,8 +214,8 @@ class Session:
         self.rows = [MetricsRow(**row) for row in state["rows"]]
         self.training_curve.restore(state["training_curve"])
         self.initial_responses = [ResponseRow(**row) for row in state["initial_responses"]]
-        self.iterate.learning_rates = state["learning_rates"]
-        self.iterate.probed = [FirstIterationRow(**row) for row in state["probed"]]
+        self.stepper.learning_rates = state["learning_rates"]
+        self.stepper.probed = [FirstIterationRow(**row) for row in state["probed"]]
         self.training_seconds = state["training_seconds"]
         self.evaluation_seconds = state["evaluation_seconds"]
         if self.plateau is not None:

@@ -95,8 +95,8 @@ class Trainer:
         self.skipped_steps.copy_(state["skipped_steps"])
 
 
-class Iterate:
-    """One iteration of a run, given its inputs, and the trace of what was done.
+class Stepper:
+    """Takes the iterations of a run, each given its inputs, and keeps the trace of what was done.
 
     Args:
         trainer: takes the step.
@@ -131,7 +131,7 @@ class Iterate:
         """The rate that was applied last."""
         return self.learning_rates[-1][1]
 
-    def __call__(self, iteration: int, inputs: Inputs) -> None:
+    def take(self, iteration: int, inputs: Inputs) -> None:
         """Set the learning rate, make the batch, take the step, and probe it where that was asked for."""
         rate = self.rate_of(iteration)
         self.trainer.learning_rate.fill_(rate)

@@ -1,7 +1,7 @@
 """The running training error: what the training passes count anyway, read at fifty points or more."""
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from plain_vs_residual.records.models import CurveRow
 from plain_vs_residual.training.evaluation import Counts, Totals
@@ -15,14 +15,14 @@ class TrainingCurve:
     The sums are read and never cleared: an interval is the difference of two readings.
 
     Args:
-        points: the iterations after which to read.
+        points: the iterations after which to read, in several lists.
 
     Attributes:
         counted: sums over all batches so far, by iteration, in order.
     """
 
-    def __init__(self, points: Iterable[int]) -> None:
-        self.points = frozenset(points)
+    def __init__(self, points: Iterable[Iterable[int]]) -> None:
+        self.points = frozenset(chain.from_iterable(points))
         self.counted: dict[int, Counts] = {0: Counts()}
 
     def read(self, iteration: int, totals: Totals) -> None:

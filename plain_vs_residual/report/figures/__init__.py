@@ -1,18 +1,15 @@
 """Figures, each with the CSV of what is drawn; drawn from records alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.paper import (
-    cifar_curves,
-    depth_curves,
-    final_errors,
-    shortcut_options,
-    training_and_test,
-)
+from plain_vs_residual.report.figures.finals import final_errors, shortcut_options
+from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, forest
+from plain_vs_residual.report.figures.paper import cifar_curves, depth_curves, longer_curves, training_and_test
 from plain_vs_residual.report.figures.responses import layer_responses
 from plain_vs_residual.report.figures.studies import (
     confusion,
@@ -23,7 +20,10 @@ from plain_vs_residual.report.figures.studies import (
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 
 # Drawn as a line, the mean over seeds, in a band, their range.
-CURVES = (depth_curves, cifar_curves, training_and_test, shortcut_options, layer_responses, error_and_loss)
+CURVES = (
+    *(depth_curves, cifar_curves, training_and_test, longer_curves),
+    *(shortcut_options, layer_responses, error_and_loss),
+)
 OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations)
 FIGURES: dict[str, Callable[[RecordedRuns, Experiment], Drawn]] = {
     function.__name__: function for function in (*CURVES, *OTHERS)
@@ -50,6 +50,12 @@ def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path
         raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
     make = partial(FIGURES[name], recorded, experiment)
     return write_figure(make, _caption(recorded, experiment, name), folder, figure_stem(experiment, name))
+
+
+def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path) -> Path:
+    """Draw the forest plot of all claims as PNG, SVG and CSV; returns the PNG's path."""
+    caption = f"{recorded.dataset}, setting {recorded.setting}; {LEGEND}"
+    return write_figure(partial(forest, verdicts), caption, folder, FIGURE)
 
 
 def figure_stem(experiment: Experiment, name: str) -> str:

@@ -4,74 +4,95 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import BOLD, THIN, Drawn, depth_colour, diverged_marks, joined
+from plain_vs_residual.report.figures.style import (
+    BOLD,
+    GREY,
+    THIN,
+    Drawn,
+    depth_colour,
+    diverged_marks,
+    joined,
+)
 
 
 def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 7: standard deviation of the responses, in order and sorted; below, RMS of F(x) over x by block."""
-    figure, panels = plt.subplots(3, 1, figsize=(13, 14))
+    """Fig. 7: standard deviation of the responses, in order and sorted; below, F(x) against x block by block."""
+    figure, panels = response_panels(residual=True)
     responses = recorded.select(recorded.responses, experiment)
-    names = list(experiment.networks[recorded.setting])
     diverged = diverged_marks(recorded, experiment)
     drawn = []
-    for name in names:
+    for name in experiment.networks[recorded.setting]:
         architecture = Architecture.parse(name)
         runs = responses[responses["network"] == name].dropna() if not responses.empty else responses
         if runs.empty:
-            for axes in panels[: 2 if architecture.kind == "plain" else 3]:
-                axes.plot([], [], label=f"{architecture.label}: not run", **_response_style(architecture))
+            for axes in panels[: 2 if architecture.kind == "plain" else 4]:
+                axes.plot([], [], label=f"{architecture.label}: not run", **_style(architecture))
             continue
         draw_responses(panels, architecture, runs, architecture.label + diverged.get(name, ""))
-        drawn.append(runs[["network", "seed", "moment", "kind", "order", "layer", "value"]])
-    # Where one network responds ten times as strongly as another, a linear axis shows only it.
-    label_responses(panels, wide=any(table["value"].max() > 10 * table["value"].median() for table in drawn))
+        kept = runs[runs["kind"] != "shortcut_share"]
+        drawn.append(kept[["network", "seed", "moment", "kind", "order", "layer", "value"]])
+    label_responses(panels, wide=is_wide(drawn))
     return figure, joined(drawn)
 
 
+def response_panels(*, residual: bool) -> tuple[Figure, Sequence[Axes]]:
+    """Make the panels: responses in order and sorted, and for residual networks ratio and cosine of F(x) and x."""
+    rows = 2 if residual else 1
+    figure, panels = plt.subplots(rows, 2, figsize=(18, 7 * rows))
+    return figure, list(np.ravel(panels))
+
+
+def is_wide(drawn: Sequence[pd.DataFrame]) -> bool:
+    """Say whether one network responds ten times as strongly as another: a linear axis would show only it."""
+    values = [table["value"][table["kind"] == "response_std"] for table in drawn]
+    return any(one.max() > 10 * one.median() for one in values)
+
+
 def draw_responses(panels: Sequence[Axes], architecture: Architecture, runs: pd.DataFrame, label: str) -> None:
-    """Draw one network's layer responses into the first two panels, F(x) over x, if it has any, into the third.
+    """Draw one network: its responses into the first two panels, F(x) against x, if it has any, into the others.
 
     Args:
-        panels: in order, sorted by size, F(x) over x; a plain network needs the first two only.
+        panels: see :func:`response_panels`.
         architecture: decides colour and line.
-        runs: columns ``seed``, ``moment``, ``kind``, ``order`` and ``value``; the mean over seeds is drawn.
+        runs: columns ``seed``, ``moment``, ``kind``, ``order``, ``layer`` and ``value``; the mean over seeds is
+            drawn, and a band for their range.
         label: of the network's line.
     """
-    style = _response_style(architecture)
-    final = runs[(runs["kind"] == "response_std") & (runs["moment"] == "final")]
-    in_order = final.groupby("order")["value"].agg(["mean", "min", "max"])
-    by_rank = final.assign(order=final.groupby("seed")["value"].rank(ascending=False, method="first").astype(int))
-    in_rank = by_rank.groupby("order")["value"].agg(["mean", "min", "max"])
-    for axes, table in ((panels[0], in_order), (panels[1], in_rank)):
-        axes.plot(table.index, table["mean"], label=label, **style)
-        axes.fill_between(table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0)
-    for moment, line in (("initial", ":"), ("final", "-")):
-        ratios = runs[(runs["kind"] == "ratio") & (runs["moment"] == moment)]
-        if ratios.empty:
-            continue
-        table = ratios.groupby("order")["value"].agg(["mean", "min", "max"])
-        panels[2].plot(
-            table.index,
-            table["mean"],
-            line,
-            color=style["color"],
-            linewidth=BOLD - 0.5,
-            marker="o",
-            label=f"{architecture.label}, {'trained' if moment == 'final' else 'at initialisation'}",
-        )
-        panels[2].fill_between(
-            table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0
-        )
+    style = _style(architecture)
+    responses = runs[runs["kind"] == "response_std"]
+    final = responses[responses["moment"] == "final"]
+    rank = final.groupby("seed")["value"].rank(ascending=False, method="first").astype(int)
+    _line(panels[0], final, style, label)
+    _line(panels[1], final.assign(order=rank), style, label)
+    initial = responses[responses["moment"] == "initial"]
+    _line(panels[0], initial, style | {"linestyle": ":", "linewidth": 1.0}, None)
+    _mark_layers(panels[0], final, architecture, style["color"])
+    for axes, kind in zip(panels[2:], ("ratio", "cosine"), strict=False):
+        for moment, line in (("initial", ":"), ("final", "-")):
+            values = runs[(runs["kind"] == kind) & (runs["moment"] == moment)]
+            if not values.empty:
+                words = "trained" if moment == "final" else "at initialisation"
+                marked = style | {"linestyle": line, "marker": "o", "markersize": 5}
+                _line(axes, values, marked, f"{architecture.label}, {words}")
+                _mark_stages(axes, values, style["color"])
 
 
-def _response_style(architecture: Architecture) -> dict[str, Any]:
+def _line(axes: Axes, rows: pd.DataFrame, style: dict[str, Any], label: str | None) -> None:
+    table = rows.groupby("order")["value"].agg(["mean", "min", "max"])
+    axes.plot(table.index, table["mean"], label=label, **style)
+    axes.fill_between(table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _style(architecture: Architecture) -> dict[str, Any]:
     plain = architecture.kind == "plain"
     return {
         "color": depth_colour(architecture),
@@ -80,24 +101,49 @@ def _response_style(architecture: Architecture) -> dict[str, Any]:
     }
 
 
+def _mark_layers(axes: Axes, rows: pd.DataFrame, architecture: Architecture, colour: Any) -> None:
+    """Fill the marks of the last layers of blocks, which give F(x), and leave those of inner layers hollow."""
+    means = rows.groupby(["order", "layer"], as_index=False)["value"].mean()
+    in_block = means["layer"].str.startswith("layer")
+    last = in_block & means["layer"].str.endswith(".conv2") & (not architecture.bottleneck)
+    for chosen, face in ((last, [colour]), (in_block & ~last, ["white"])):
+        table = means[chosen]
+        axes.scatter(table["order"], table["value"], s=26, facecolor=face, edgecolor=[colour], zorder=3)
+    _mark_stages(axes, rows, colour)
+
+
+def _mark_stages(axes: Axes, rows: pd.DataFrame, colour: Any) -> None:
+    """Put an upright stroke where a stage begins."""
+    means = rows.groupby(["order", "layer"], as_index=False)["value"].mean()
+    stage = means["layer"].str.extract(r"^layer(\d)", expand=False)
+    begins = means[stage.notna() & (stage != stage.shift())]
+    axes.scatter(begins["order"], begins["value"], marker="|", s=500, color=[colour], linewidth=2, zorder=3)
+
+
 def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
     """Add titles, axes and legends of the panels of :func:`draw_responses`; ``wide`` for a logarithmic axis."""
     panels[0].set(title="layer responses, in order", xlabel="layer (3x3 convolutions, from the input)")
     panels[1].set(title="layer responses, sorted by size", xlabel="layer, sorted")
     for axes in panels[:2]:
-        axes.set_ylabel("standard deviation\nafter BN")
+        axes.set_ylabel("standard deviation after BN")
         axes.set_yscale("log" if wide else "linear")
         if wide:
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        else:
-            axes.set_ylim(bottom=0)
-    for axes in panels[2:]:
-        axes.set(
-            title="size of F(x) against x",
-            xlabel="residual block, from the input",
-            ylabel="RMS of F(x)\nover RMS of x",
-        )
-        axes.set_ylim(bottom=0)
+    titles = {
+        "size of F(x) against x": "RMS of F(x) over RMS of x",
+        "direction of F(x) against x": "cosine of F(x) and x",
+    }
+    for axes, (title, words) in zip(panels[2:], titles.items(), strict=False):
+        axes.set(title=title, xlabel="residual block, from the input", ylabel=words)
+        axes.axhline(0, color=GREY, linewidth=1)
+    handles: dict[str, dict[str, Any]] = {
+        "dotted: at initialisation": {"linestyle": ":", "color": GREY},
+        "filled: last layer of a block, F(x)": {"linestyle": "", "marker": "o", "color": GREY},
+        "hollow: inner layer": {"linestyle": "", "marker": "o", "color": GREY, "markerfacecolor": "white"},
+        "stroke: a stage begins": {"linestyle": "", "marker": "|", "color": GREY, "markersize": 16},
+    }
+    for label, style in handles.items():
+        panels[0].plot([], [], label=label, **style)
     for axes in panels:
-        axes.legend(ncols=2)
+        axes.legend(ncols=2, fontsize=12)
         axes.locator_params("x", integer=True)

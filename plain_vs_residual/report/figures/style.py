@@ -13,7 +13,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from plain_vs_residual.architecture import Architecture
@@ -21,22 +20,13 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import atomically
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 
-THIN, BOLD = 1.3, 3.0
+THIN, BOLD = 1.5, 3.0
+GREY = (0.35, 0.35, 0.35)
 COLOURS = sns.color_palette("colorblind")
-# By depth: the same colour in every panel; told apart in grey by lightness.
-DEPTH_COLOURS = {
-    18: COLOURS[0],
-    34: COLOURS[3],
-    20: COLOURS[0],
-    32: COLOURS[2],
-    44: COLOURS[1],
-    56: COLOURS[3],
-    110: COLOURS[4],
-    50: COLOURS[2],
-    101: COLOURS[1],
-    152: COLOURS[4],
-}
-OPTION_COLOURS = {None: (0.25, 0.25, 0.25), "A": COLOURS[0], "B": COLOURS[1], "C": COLOURS[2]}
+# Colour means depth, in every figure: from light to dark, so that depths are told apart in grey and by everybody.
+_LIGHT_TO_DARK = sns.color_palette([plt.get_cmap("plasma")(place) for place in (0.8, 0.62, 0.45, 0.25, 0.0)])
+_DEPTHS = ((18, 20), (32, 50), (44, 101), (34, 56), (110, 152))
+DEPTH_COLOURS = {depth: colour for depths, colour in zip(_DEPTHS, _LIGHT_TO_DARK, strict=True) for depth in depths}
 MARKERS = {None: "X", "A": "o", "B": "s", "C": "^"}
 
 Drawn = tuple[Figure, pd.DataFrame]
@@ -56,7 +46,7 @@ STYLE: Any = {
 
 
 def write_figure(make: Callable[[], "Drawn"], caption: str, folder: Path, stem: str) -> Path:
-    """Draw in this suite's style and writes PNG, SVG and the CSV of what is drawn; returns the PNG's path.
+    """Draw in this suite's style and write PNG, SVG and the CSV of what is drawn; returns the PNG's path.
 
     Raises:
         ValueError: if the folder cannot be made.
@@ -80,54 +70,10 @@ def write_figure(make: Callable[[], "Drawn"], caption: str, folder: Path, stem: 
 
 
 def depth_colour(architecture: Architecture) -> Any:
-    """Return the colour of a depth, equal in every panel."""
-    return DEPTH_COLOURS.get(architecture.depth, COLOURS[architecture.depth % len(COLOURS)])
-
-
-def option_colour(architecture: Architecture) -> Any:
-    """Return the colour of a shortcut option; grey for plain."""
-    return OPTION_COLOURS[architecture.option]
-
-
-def draw_curves(
-    axes: Axes,
-    recorded: RecordedRuns,
-    experiment: Experiment,
-    names: Sequence[str],
-    lines: dict[str, tuple[str, float]],
-    colour_of: Callable[[Architecture], Any],
-) -> list[pd.DataFrame]:
-    """Draw the mean over seeds of each column and the range between them; a missing run stays in the legend."""
-    curves = recorded.select(recorded.curves, experiment)
-    diverged = diverged_marks(recorded, experiment)
-    drawn = []
-    for name in names:
-        architecture = Architecture.parse(name)
-        runs = curves[curves["network"] == name] if not curves.empty else curves
-        if runs.empty:
-            axes.plot([], [], color=colour_of(architecture), label=f"{architecture.label}: not run")
-            continue
-        for column, (line, width) in lines.items():
-            table = runs.groupby("iteration")[column].agg(["mean", "min", "max", "count"])
-            label = architecture.label + diverged.get(name, "")
-            bold = width == max(width for _, width in lines.values())
-            axes.plot(
-                table.index,
-                table["mean"],
-                line,
-                linewidth=width,
-                color=colour_of(architecture),
-                label=label if bold else None,
-            )
-            axes.fill_between(
-                table.index, table["min"], table["max"], color=colour_of(architecture), alpha=0.12, linewidth=0
-            )
-            drawn.append(table.reset_index().assign(network=name, column=column))
-    words = {"training_error": "training", "validation_error": "validation"}
-    for column, (line, width) in lines.items() if len(lines) > 1 else ():
-        axes.plot([], [], line, linewidth=width, color="grey", label=words[column])
-    axes.legend()
-    return drawn
+    """Return the colour of a depth, equal in every figure; that of the nearest depth where it has none."""
+    known = sorted(DEPTH_COLOURS)
+    nearest = min(known, key=lambda depth: (abs(depth - architecture.depth), depth))
+    return DEPTH_COLOURS[nearest]
 
 
 def diverged_marks(recorded: RecordedRuns, experiment: Experiment) -> dict[str, str]:
@@ -137,14 +83,6 @@ def diverged_marks(recorded: RecordedRuns, experiment: Experiment) -> dict[str, 
         return {}
     counts = finals[finals["diverged"]].groupby("network").size()
     return {str(name): f" ({count} diverged)" for name, count in counts.items()}
-
-
-def limit_error_axis(axes: Axes, drawn: Sequence[pd.DataFrame]) -> None:
-    """Cut the first, steep part of the curves off, so that the differences at the end can be seen."""
-    if not drawn:
-        return
-    late = pd.concat([table[table["iteration"] >= table["iteration"].max() * 0.3] for table in drawn])
-    axes.set_ylim(0, min(100.0, 1.1 * float(late["mean"].max())) or 100.0)
 
 
 def joined(drawn: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -1,0 +1,159 @@
+"""Error curves: the mean over seeds, a band for their range, the name of each network at its curve's end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.figures.style import GREY, diverged_marks
+
+TRAINING, VALIDATION = "running_training_error", "validation_error"
+BETWEEN_LABELS = 0.052  # of the height of a panel
+SMALL = 0.5  # curves that stay below this part of the axis are shown again, enlarged
+
+
+class Line(NamedTuple):
+    """How the curve of a column is drawn."""
+
+    column: str
+    style: str
+    width: float
+
+
+def draw_curves(
+    axes: Axes,
+    recorded: RecordedRuns,
+    experiment: Experiment,
+    names: Sequence[str],
+    lines: Sequence[Line],
+    colour_of: Callable[[Architecture], Any],
+    study: str | None = None,
+) -> list[pd.DataFrame]:
+    """Draw curves and return what was drawn; a missing run stays in the legend.
+
+    The band is that of the training error, on which the claims are. Bands of both would hide each other.
+
+    Args:
+        axes: where.
+        recorded: the runs.
+        experiment: whose runs are drawn.
+        names: networks, a curve of each per line.
+        lines: columns, and how they are drawn.
+        colour_of: a network's colour.
+        study: which study of the experiment; the first one if left out.
+    """
+    wanted = experiment.studies_in(recorded.setting)[0].name if study is None else study
+    diverged = diverged_marks(recorded, experiment)
+    drawn = []
+    for name in names:
+        architecture = Architecture.parse(name)
+        colour = colour_of(architecture)
+        if name in diverged:
+            axes.plot([], [], color=colour, label=architecture.label + diverged[name])
+        for column, style, width in lines:
+            table = _over_seeds(recorded, experiment, name, wanted, column)
+            if table.empty:
+                axes.plot([], [], style, color=colour, label=f"{architecture.label}: not run")
+                break
+            axes.plot(table["iteration"], table["mean"], style, linewidth=width, color=colour)
+            if column == TRAINING:
+                axes.fill_between(table["iteration"], table["min"], table["max"], color=colour, alpha=0.2, lw=0)
+            drawn.append(table.assign(network=name, column=column))
+    words = {TRAINING: "training", VALIDATION: recorded.validation_name}
+    for column, style, width in lines if len(lines) > 1 else ():
+        axes.plot([], [], style, linewidth=width, color=GREY, label=words[column])
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="lower left")
+    return drawn
+
+
+def _over_seeds(
+    recorded: RecordedRuns, experiment: Experiment, name: str, study: str, column: str
+) -> pd.DataFrame:
+    curves = recorded.training_curves if column == TRAINING else recorded.curves
+    curves = recorded.select(curves, experiment)
+    if not curves.empty:
+        curves = curves[(curves["network"] == name) & (curves["study"] == study)]
+    if curves.empty:
+        return pd.DataFrame()
+    return curves.groupby("iteration")[column].agg(["mean", "min", "max", "count"]).reset_index()
+
+
+def limit_error_axis(axes: Axes, drawn: Sequence[pd.DataFrame]) -> None:
+    """Cut the first, steep part of the curves off, so that the differences at the end can be seen."""
+    if not drawn:
+        return
+    late = pd.concat([table[table["iteration"] >= table["iteration"].max() * 0.4] for table in drawn])
+    axes.set_ylim(0, min(100.0, 1.1 * float(late["mean"].max())) or 100.0)
+
+
+def label_ends(
+    axes: Axes, drawn: Sequence[pd.DataFrame], colour_of: Callable[[Architecture], Any], column: str = VALIDATION
+) -> None:
+    """Write the name of each network at the end of its curve of one column, once the axis has its limits."""
+    low, high = axes.get_ylim()
+    ends = {
+        table["network"].iloc[0]: (min(float(table["mean"].iloc[-1]), high) - low) / (high - low)
+        for table in drawn
+        if table["column"].iloc[0] == column
+    }
+    for name, height in _spread_out(ends).items():
+        architecture = Architecture.parse(name)
+        axes.annotate(
+            architecture.label,
+            (1.01, height),
+            xycoords="axes fraction",
+            va="center",
+            fontsize=14,
+            color=colour_of(architecture),
+            fontweight="bold",
+        )
+
+
+def _spread_out(heights: Mapping[str, float]) -> dict[str, float]:
+    """Move heights apart where they are closer than labels may be, each group about its own middle."""
+    groups: list[list[tuple[str, float]]] = []
+
+    def bottom(group: list[tuple[str, float]]) -> float:
+        middle = sum(height for _, height in group) / len(group)
+        return max(0.0, middle - BETWEEN_LABELS * (len(group) - 1) / 2)
+
+    for name, height in sorted(heights.items(), key=lambda item: item[1]):
+        groups.append([(name, height)])
+        while len(groups) > 1 and bottom(groups[-1]) < bottom(groups[-2]) + BETWEEN_LABELS * len(groups[-2]):
+            last = groups.pop()
+            groups[-1] += last
+    return {
+        name: bottom(group) + BETWEEN_LABELS * place for group in groups for place, (name, _) in enumerate(group)
+    }
+
+
+def enlarge_end(axes: Axes, drawn: Sequence[pd.DataFrame], lines: Sequence[Line], colours: Sequence[Any]) -> None:
+    """Show the last part of curves again in an inset, where they lie too low to be told apart.
+
+    Args:
+        axes: with its limits.
+        drawn: what was drawn into it.
+        lines: how each column is drawn.
+        colours: of each table in ``drawn``.
+    """
+    if not drawn:
+        return
+    end = max(int(table["iteration"].max()) for table in drawn)
+    late = pd.concat([table[table["iteration"] >= 0.6 * end] for table in drawn])
+    if late["mean"].max() > SMALL * axes.get_ylim()[1]:
+        return
+    inset = axes.inset_axes((0.36, 0.55, 0.62, 0.37))
+    styles = {column: (style, width) for column, style, width in lines}
+    for table, colour in zip(drawn, colours, strict=True):
+        style, width = styles[table["column"].iloc[0]]
+        inset.plot(table["iteration"], table["mean"], style, linewidth=width, color=colour)
+    margin = 0.1 * (late["mean"].max() - late["mean"].min())
+    inset.set_ylim(max(0.0, late["mean"].min() - margin), late["mean"].max() + margin)
+    inset.set_xlim(0.6 * end, end)
+    inset.tick_params(labelsize=11)
+    inset.set_title("the end, enlarged", fontsize=12)

@@ -1,0 +1,163 @@
+"""Errors at the end, a dot per seed, joined by seed (He et al., Tables 2, 3 and 6)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.figures.curves import (
+    TRAINING,
+    VALIDATION,
+    Line,
+    draw_curves,
+    label_ends,
+    limit_error_axis,
+)
+from plain_vs_residual.report.figures.style import BOLD, GREY, MARKERS, THIN, Drawn, depth_colour, joined
+
+COLUMNS = ["network", "seed", "running_training_error", "training_error", "validation_error", "diverged"]
+
+
+def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Error at the end against depth, a dot per seed; bold lines join means, thin ones the runs of one seed."""
+    figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
+    finals = recorded.select(recorded.finals, experiment)
+    names = [Architecture.parse(name) for name in experiment.networks[recorded.setting]]
+    depths = sorted({architecture.depth for architecture in names})
+    titles = {TRAINING: "training error, last tenth", VALIDATION: f"{recorded.validation_name} error at the end"}
+    for axes, (column, title) in zip(panels, titles.items(), strict=True):
+        for kind, line in (("plain", "--"), ("residual", "-")):
+            places = {a.name: float(depths.index(a.depth)) for a in names if a.kind == kind}
+            _joined_by_seed(axes, finals, places, column, line, kind)
+        axes.set(title=title, xlabel="depth (layers)", xlim=(-0.4, len(depths) - 0.6))
+        axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
+        axes.legend(loc="upper left")
+    panels[0].set_ylabel("error (%)")
+    panels[0].set_ylim(bottom=0)
+    return figure, finals[COLUMNS] if not finals.empty else pd.DataFrame(columns=COLUMNS)
+
+
+def _joined_by_seed(
+    axes: Axes, finals: pd.DataFrame, places: Mapping[str, float], column: str, line: str, label: str
+) -> None:
+    """Draw the runs of some networks: a dot each, a thin line per seed, a bold one of the means."""
+    runs = finals[finals["network"].isin(list(places))] if not finals.empty else finals
+    for name in places:
+        if runs.empty or name not in set(runs["network"]):
+            architecture = Architecture.parse(name)
+            _say(axes, places[name], f"{architecture.label}\nnot run", depth_colour(architecture))
+    if runs.empty:
+        return
+    runs = runs.assign(place=runs["network"].map(places)).sort_values("place")
+    for _, of_seed in runs.groupby("seed"):
+        axes.plot(of_seed["place"], of_seed[column], line, color=GREY, linewidth=0.8, alpha=0.6)
+    means = runs.groupby("place")[column].mean()
+    axes.plot(means.index, means, line, color=GREY, linewidth=BOLD, label=label)
+    for name, place in places.items():
+        of_network = runs[runs["network"] == name]
+        architecture = Architecture.parse(name)
+        colour = depth_colour(architecture)
+        marker = MARKERS[architecture.option]
+        axes.scatter(of_network["place"], of_network[column], color=[colour], marker=marker, s=75, zorder=3)
+        if count := int(of_network["diverged"].sum()):
+            axes.annotate(f"{count} diverged", (place + 0.1, of_network[column].max()), color=colour)
+
+
+def _say(axes: Axes, place: float, text: str, colour: Any) -> None:
+    axes.annotate(text, (place, 0.9), xycoords=axes.get_xaxis_transform(), ha="center", color=colour, fontsize=12)
+
+
+def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Table 3 as curves (thin = training, bold = validation) and as final errors, with what each option costs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(16, 7), width_ratios=(3, 2))
+    names = list(experiment.networks[recorded.setting])
+    lines = (Line(TRAINING, "-", THIN), Line(VALIDATION, "-", BOLD))
+    # All have one depth and therefore one colour; from dark to light they are told apart.
+    first = depth_colour(Architecture.parse(names[0]))
+    colours = dict(zip((None, "A", "B", "C"), ((0.0, 0.0, 0.0), first, *_lighter(first)), strict=True))
+
+    def option_colour(architecture: Architecture) -> Any:
+        return colours[architecture.option]
+
+    drawn = draw_curves(left, recorded, experiment, names, lines, option_colour)
+    left.set(title=f"thin: training, bold: {recorded.validation_name}", xlabel="iteration", ylabel="error (%)")
+    limit_error_axis(left, drawn)
+    label_ends(left, drawn, option_colour)
+    finals = recorded.select(recorded.finals, experiment)
+    for column, shift, filled in ((TRAINING, -0.15, False), (VALIDATION, 0.15, True)):
+        places = {name: place + shift for place, name in enumerate(names)}
+        drawn += _options_joined(right, finals, places, column, colours, filled=filled)
+    right.set_xticks(range(len(names)), _costs(finals, names), fontsize=12)
+    right.set(
+        title=f"at the end: hollow training (last tenth),\nfilled {recorded.validation_name}; bar: mean",
+        xlabel="shortcut option; below it parameters,\nmultiply-adds, time against plain",
+        ylabel="error (%)",
+        xlim=(-0.5, len(names) - 0.5),
+    )
+    return figure, joined(drawn)
+
+
+def _lighter(colour: Any) -> list[Any]:
+    return [sns.blend_palette([colour, (1, 1, 1)], 10)[step] for step in (3, 6)]
+
+
+def _options_joined(
+    axes: Axes,
+    finals: pd.DataFrame,
+    places: Mapping[str, float],
+    column: str,
+    colours: Mapping[str | None, Any],
+    *,
+    filled: bool,
+) -> list[pd.DataFrame]:
+    runs = finals[finals["network"].isin(list(places))] if not finals.empty else finals
+    drawn = []
+    for name, place in places.items():
+        architecture = Architecture.parse(name)
+        of_network = runs[runs["network"] == name] if not runs.empty else runs
+        if of_network.empty:
+            if filled:
+                _say(axes, round(place), f"{architecture.label}\nnot run", colours[architecture.option])
+            continue
+        dots = of_network[["iteration", "network", "seed"]].assign(column=column, count=1)
+        drawn.append(dots.assign(**dict.fromkeys(("mean", "min", "max"), of_network[column])))
+        axes.scatter(
+            [place] * len(of_network),
+            of_network[column],
+            s=75,
+            marker=MARKERS[architecture.option],
+            facecolor=[colours[architecture.option]] if filled else "none",
+            edgecolor=[colours[architecture.option]],
+            linewidth=1.5,
+            zorder=3,
+        )
+        mean = of_network[column].mean()
+        axes.hlines(mean, place - 0.12, place + 0.12, color=[colours[architecture.option]], linewidth=3)
+    for _, of_seed in runs.groupby("seed") if not runs.empty else ():
+        at = of_seed["network"].map(places)
+        order = at.sort_values().index
+        axes.plot(at[order], of_seed.loc[order, column], color=GREY, linewidth=0.8, alpha=0.6)
+    return drawn
+
+
+def _costs(finals: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Say under each option what it costs: parameters, multiply-adds, training time against plain."""
+    if finals.empty:
+        return [Architecture.parse(name).option or "plain" for name in names]
+    speeds = finals.groupby("network")["images_per_second"].median()
+    plain = next((speeds[name] for name in names if name in speeds and "plain" in name), None)
+    words = []
+    for name in names:
+        runs = finals[finals["network"] == name]
+        lines: list[str] = [Architecture.parse(name).option or "plain"]
+        if not runs.empty:
+            lines += [f"{runs['parameters'].iloc[0] / 1e6:.2f} M", f"{runs['multiply_adds'].iloc[0] / 1e6:,.0f} M"]
+            lines += [f"{plain / speeds[name]:.2f}x"] if plain else []
+        words.append("\n".join(lines))
+    return words

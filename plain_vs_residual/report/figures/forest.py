@@ -1,0 +1,104 @@
+"""All claims in one figure: a row each, with a dot per seed, the interval, the margin and what came out."""
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from plain_vs_residual.evidence.verdicts import Verdict
+from plain_vs_residual.report.figures.style import BOLD, COLOURS, GREY, Drawn
+
+FIGURE = "claims"
+LEGEND = (
+    "dot: a seed; bar: mean and interval; upright line: the margin, shaded where the claim holds; "
+    "thick bars and bold words: primary claims, which decide"
+)
+AHEAD, BEHIND = COLOURS[0], COLOURS[3]
+
+
+def forest(verdicts: Sequence[Verdict]) -> Drawn:
+    """Draw the claims of which there is a number; those on errors left, in points, all others right."""
+    measured = [verdict for verdict in verdicts if verdict.measurement.num]
+    groups = {
+        "errors (points)": [v for v in measured if v.claim.column.endswith("error")],
+        "layer responses (no unit)": [v for v in measured if not v.claim.column.endswith("error")],
+    }
+    shown = {words: group for words, group in groups.items() if group} or {"errors (points)": []}
+    heights = [max(1, len(group)) for group in shown.values()]
+    figure, panels = plt.subplots(
+        len(shown), 1, figsize=(17, 2.5 + 0.75 * sum(heights)), height_ratios=heights, squeeze=False
+    )
+    for axes, (words, group) in zip(panels[:, 0], shown.items(), strict=True):
+        _panel(axes, group, words)
+    return figure, _table(measured)
+
+
+def _panel(axes: Axes, verdicts: Sequence[Verdict], words: str) -> None:
+    wide = _draw_rows(axes, verdicts)
+    if wide:
+        axes.set_xscale("symlog", linthresh=1, linscale=0.6)
+        axes.xaxis.set_major_formatter("{x:g}")
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.set_ylim(len(verdicts) - 0.5, -0.5)
+    axes.set_yticks(range(len(verdicts)), [_statement(verdict) for verdict in verdicts], fontsize=11)
+    for label, verdict in zip(axes.get_yticklabels(), verdicts, strict=True):
+        label.set_fontweight("bold" if verdict.claim.primary else "normal")
+    axes.set(xlabel=f"number of the claim: {words}", title=words)
+    axes.grid(visible=False, axis="y")
+
+
+def _draw_rows(axes: Axes, verdicts: Sequence[Verdict]) -> bool:
+    """Draw a row per verdict, and say whether the values ask for a logarithmic axis."""
+    ends = [abs(end) for v in verdicts for end in (*v.measurement.interval, v.measurement.mean, v.margin)]
+    finite = [end for end in ends if np.isfinite(end)]
+    farthest = max(finite, default=1.0) or 1.0
+    for place, verdict in enumerate(verdicts):
+        measured, primary = verdict.measurement, verdict.claim.primary
+        holds = (measured.mean > verdict.margin) == verdict.claim.wants_more
+        colour = AHEAD if holds else BEHIND
+        beyond = 2 * farthest if verdict.claim.wants_more else -2 * farthest
+        axes.fill_betweenx([place - 0.4, place + 0.4], verdict.margin, beyond, color="0.93", linewidth=0)
+        axes.vlines(verdict.margin, place - 0.4, place + 0.4, color="black", linewidth=2)
+        axes.hlines(place, *measured.interval, color=colour, linewidth=2 * BOLD if primary else BOLD / 2)
+        axes.scatter(measured.mean, place, marker="D", s=90 if primary else 40, color=[colour], zorder=3)
+        seeds = list(measured.values.values())
+        axes.scatter(seeds, np.full(len(seeds), place + 0.22), s=22, color=[GREY], zorder=3)
+        axes.annotate(
+            f"{verdict.outcome} ({measured.num} seed{'s' if measured.num > 1 else ''})",
+            (1.01, place),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=13,
+            fontweight="bold" if primary else "normal",
+        )
+    axes.set_xlim(-1.05 * farthest, 1.05 * farthest)
+    return farthest > 10
+
+
+def _statement(verdict: Verdict) -> str:
+    return "\n".join(textwrap.wrap(f"{verdict.claim.statement} [{verdict.experiment}]", 62)[:3])
+
+
+def _table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    rows = [
+        {
+            "experiment": verdict.experiment,
+            "claim": verdict.claim.statement,
+            "column": verdict.claim.column,
+            "primary": verdict.claim.primary,
+            "margin": verdict.margin,
+            "level": verdict.measurement.level,
+            "mean": verdict.measurement.mean,
+            "low": verdict.measurement.interval[0],
+            "high": verdict.measurement.interval[1],
+            "seed": seed,
+            "value": value,
+            "outcome": verdict.outcome,
+        }
+        for verdict in verdicts
+        for seed, value in verdict.measurement.values.items()
+    ]
+    return pd.DataFrame(rows)
