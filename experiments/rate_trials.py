@@ -28,7 +28,7 @@ EXPERIMENT = Experiment(
     studies={
         "fashion": tuple(
             Study(f"lr{rate}", {"learning_rate": rate}, reason="trials of the learning rate")
-            for rate in (0.005, 0.01, 0.02, 0.04)
+            for rate in (0.005, 0.01, 0.02)
         )
     },
     on_request=("fashion",),

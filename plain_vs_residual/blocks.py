@@ -81,7 +81,7 @@ def conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -
 
 
 def basic_layers(in_channels: int, width: int, stride: int = 1) -> list[ConvBN]:
-    """Return the two 3x3 layers of a basic block: 18 and 34 layers, and the CIFAR family (Fig. 5 left)."""
+    """Return the two 3x3 layers of a basic block, used in networks of 18 and 34 layers and in the CIFAR family."""
     return [
         conv_bn(in_channels, width, kernel=3, stride=stride),
         conv_bn(width, width, kernel=3),
@@ -91,7 +91,7 @@ def basic_layers(in_channels: int, width: int, stride: int = 1) -> list[ConvBN]:
 def bottleneck_layers(
     in_channels: int, width: int, stride: int = 1, *, stride_in_1x1: bool = False
 ) -> list[ConvBN]:
-    """Return the 1x1, 3x3 and 1x1 layer of a bottleneck: 50, 101 and 152 layers (He et al., Fig. 5 right).
+    """Return the 1x1, 3x3 and 1x1 layer of a bottleneck, used in networks of 50, 101 and 152 layers.
 
     They end with four times ``width`` channels. The stride is in the 3x3 convolution (torchvision's "V1.5")
     or, with ``stride_in_1x1``, in the first 1x1 (the paper's).

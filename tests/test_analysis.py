@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,16 @@ def test_no_runs_is_an_error_that_says_how_to_get_some(tmp_path: Path, setting: 
 
 
 def test_runs_of_a_study_belong_to_its_experiment_alone(tmp_path: Path) -> None:
-    fig6 = EXPERIMENTS["fig6_cifar_depth"]
-    study = FIG7.studies_in("digits")[0]
+    study = Study("slow", {"epochs": 20}, "twenty epochs")
+    slow = replace(FIG7, studies={"digits": (study,)})
     write_run(tmp_path, "digits", "cifar-plain20", 0)
     write_run(tmp_path, "digits", "cifar-plain20", 0, study=study)
     recorded = read_runs(tmp_path, "digits")
-    assert [record.name for record in recorded.of(fig6)] == ["cifar-plain20-s0"]
-    assert [record.name for record in recorded.of(FIG7)] == ["cifar-plain20-high-rate-s0"]
+    assert [record.name for record in recorded.of(FIG7)] == ["cifar-plain20-s0"]
+    assert [record.name for record in recorded.of(slow)] == ["cifar-plain20-slow-s0"]
     for table in (recorded.finals, recorded.curves, recorded.responses):
-        assert set(recorded.select(table, fig6)["study"]) == {""}
-        assert set(recorded.select(table, FIG7)["study"]) == {study.name}
+        assert set(recorded.select(table, FIG7)["study"]) == {""}
+        assert set(recorded.select(table, slow)["study"]) == {study.name}
 
 
 def test_what_is_missing_is_named_as_its_folder_would_be(tmp_path: Path) -> None:

@@ -1,29 +1,35 @@
-"""Verdicts: differences paired by seed, t intervals as by hand and in scipy, Holm, divergence, missing runs."""
+"""Verdicts: differences paired by seed, t intervals as by hand and in scipy, levels, divergence, missing runs."""
 
 import math
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
+from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.power import deviation_interval, power, seeds_needed
 from plain_vs_residual.evidence.verdicts import (
+    NOT_COMPARABLE,
     NOT_REPRODUCED,
     REPRODUCED,
     UNDECIDED,
     Verdict,
-    _holm,
     judge,
-    t_test,
 )
-from plain_vs_residual.experiment import Claim, Experiment
-from tests.made_up_records import read_runs, write_run
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment
+from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.settings import SETTINGS
+from tests.made_up_records import read_json, read_runs, reseal, write_run
 
-ONE_IMAGE = 100 / 1_437
+ONE_IMAGE = 100 / (45 * 32)  # in a tenth of 449 iterations of 32 images
 DEEPER = {"plain34": 1, "plain18": -1}
-ABOVE = Claim("deeper is worse", contrast=DEEPER, above=0.5)
-BELOW = Claim("deeper is not worse", contrast=DEEPER, below=0.5)
+ABOVE = Claim("deeper is worse", contrast=DEEPER, above=0.5, primary=True)
+BELOW = Claim("deeper is not worse", contrast=DEEPER, below=0.5, primary=True)
 
 
 def write_errors(results: Path, errors: Mapping[str, Sequence[float]]) -> None:
@@ -33,21 +39,14 @@ def write_errors(results: Path, errors: Mapping[str, Sequence[float]]) -> None:
             write_run(results, "digits", network, seed, errors=lambda *_, value=value: (value, 2 * value))
 
 
-def experiment(*claims: Claim, name: str = "made-up") -> Experiment:
+def experiment(*claims: Claim, name: str = "made-up", **changes: Any) -> Experiment:
     networks = tuple(dict.fromkeys(network for claim in claims for network in claim.contrast))
-    return Experiment("Made up", "none", ("final_errors",), {"digits": networks}, claims, name=name)
+    return Experiment("Made up", "none", ("final_errors",), {"digits": networks}, claims, name=name, **changes)
 
 
 def verdict_on(claim: Claim, results: Path, errors: Mapping[str, Sequence[float]]) -> Verdict:
     write_errors(results, errors)
-    (verdict,) = judge(read_runs(results, "digits"), [experiment(claim)])
-    return verdict
-
-
-def p_of_three(mean: float, sd: float, margin: float) -> float:
-    """Compute the two-sided p-value of three values; Student's t with two degrees of freedom has a closed form."""
-    t = abs(mean - margin) / (sd / math.sqrt(3))
-    return 1 - t / math.sqrt(t**2 + 2)
+    return judge(read_runs(results, "digits"), [experiment(claim)])[0]
 
 
 @pytest.mark.parametrize(
@@ -68,45 +67,48 @@ def test_the_verdict_is_where_the_interval_lies_against_the_margin(
 ) -> None:
     verdict = verdict_on(claim, tmp_path, {"plain34": [10 + d for d in differences], "plain18": [10.0] * 3})
     assert verdict.outcome == expected
-    assert list(verdict.values.values()) == pytest.approx(list(differences))
-    assert (verdict.low <= 0.5 <= verdict.high) == (expected == UNDECIDED)
+    assert list(verdict.measurement.values.values()) == pytest.approx(list(differences))
+    low, high = verdict.measurement.interval
+    assert (low <= 0.5 <= high) == (expected == UNDECIDED)
     assert bool(verdict.reason) == (expected == UNDECIDED)
 
 
 def test_the_interval_is_that_of_one_two_three_by_hand() -> None:
-    low, high, p = t_test([1.0, 2.0, 3.0], margin=0.0, floor=0.0)
     half = 4.302653 / math.sqrt(3)
-    assert (low, high) == pytest.approx((2 - half, 2 + half), abs=1e-5)
-    assert p == pytest.approx(p_of_three(2, 1, 0))
-    assert p == pytest.approx(0.0742, abs=1e-4)
+    interval = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, level=0.95, floor=0.0).interval
+    assert interval == pytest.approx((2 - half, 2 + half), abs=1e-5)
 
 
-def test_the_interval_is_that_of_scipy() -> None:
-    values, margin = [0.3, 1.7, 2.9, 0.4, 1.1], 0.5
-    test = stats.ttest_1samp(values, margin)
-    expected = test.confidence_interval(0.95)
-    assert t_test(values, margin, 0.0) == pytest.approx((expected.low, expected.high, test.pvalue))
+@pytest.mark.parametrize("level", [0.95, 0.9875])
+def test_the_interval_is_that_of_scipy(level: float) -> None:
+    values = [0.3, 1.7, 2.9, 0.4, 1.1]
+    expected = stats.ttest_1samp(values, 0.5).confidence_interval(level)
+    measured = Measurement(dict(enumerate(values)), level, floor=0.0)
+    assert measured.interval == pytest.approx((expected.low, expected.high))
 
 
 def test_equal_differences_are_believed_to_spread_by_one_image(tmp_path: Path) -> None:
     verdict = verdict_on(ABOVE, tmp_path, {"plain34": [12.0] * 3, "plain18": [10.0] * 3})
     half = 4.302653 * ONE_IMAGE / math.sqrt(3)
-    assert (verdict.low, verdict.high) == pytest.approx((2 - half, 2 + half), abs=1e-5)
+    assert verdict.measurement.interval == pytest.approx((2 - half, 2 + half), abs=1e-5)
     assert verdict.outcome == REPRODUCED
 
 
 def test_an_equal_difference_of_one_image_decides_nothing(tmp_path: Path) -> None:
-    claim = Claim("any difference", contrast=DEEPER, above=0.0)
+    claim = Claim("any difference", contrast=DEEPER, above=0.0, primary=True)
     verdict = verdict_on(claim, tmp_path, {"plain34": [10 + ONE_IMAGE] * 3, "plain18": [10.0] * 3})
     assert verdict.outcome == UNDECIDED
-    assert verdict.low < 0 < verdict.high
+    low, high = verdict.measurement.interval
+    assert low < 0 < high
 
 
 def test_the_floor_of_validation_errors_is_an_image_of_the_smaller_set(tmp_path: Path) -> None:
     claim = Claim("in validation", contrast=DEEPER, column="validation_error", above=0.0)
     verdict = verdict_on(claim, tmp_path, {"plain34": [6.0] * 3, "plain18": [5.0] * 3})
-    assert verdict.mean == pytest.approx(2)
-    assert verdict.high - verdict.mean == pytest.approx(4.302653 * (100 / 360) / math.sqrt(3), abs=1e-5)
+    assert verdict.measurement.mean == pytest.approx(2)
+    assert verdict.measurement.interval[1] - verdict.measurement.mean == pytest.approx(
+        4.302653 * (100 / 360) / math.sqrt(3), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("num_seeds", [1, 2])
@@ -114,25 +116,25 @@ def test_fewer_than_three_seeds_are_undecided_however_clear(tmp_path: Path, num_
     verdict = verdict_on(ABOVE, tmp_path, {"plain34": [50.0] * num_seeds, "plain18": [1.0] * num_seeds})
     assert verdict.outcome == UNDECIDED
     assert verdict.reason == f"complete seeds: {num_seeds}, needed: 3"
-    assert verdict.mean == pytest.approx(49)
+    assert verdict.measurement.mean == pytest.approx(49)
 
 
 def test_a_claim_without_any_run_is_undecided_and_has_no_numbers(tmp_path: Path) -> None:
     write_errors(tmp_path, {"residual18-A": [1.0] * 3})
-    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.outcome == UNDECIDED
-    assert verdict.values == {}
-    assert math.isnan(verdict.mean)
+    assert verdict.measurement.values == {}
+    assert math.isnan(verdict.measurement.mean)
 
 
 def test_what_a_setting_cannot_decide_is_undecided_with_the_reason(tmp_path: Path) -> None:
-    claim = Claim("deeper", contrast=DEEPER, above=0.5, undecidable={"digits": "too few images"})
+    claim = Claim("deeper", contrast=DEEPER, above=0.5, primary=True, undecidable={"digits": "too few images"})
     verdict = verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3})
     assert (verdict.outcome, verdict.reason) == (UNDECIDED, "too few images")
 
 
 def test_undecidable_elsewhere_is_decided_here(tmp_path: Path) -> None:
-    claim = Claim("deeper", contrast=DEEPER, above=0.5, undecidable={"cifar10": "too few images"})
+    claim = Claim("deeper", contrast=DEEPER, above=0.5, primary=True, undecidable={"cifar10": "too few images"})
     assert verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3}).outcome == REPRODUCED
 
 
@@ -150,20 +152,20 @@ def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path, classes:
                 outcome=outcome if network == "plain34" else "finished",
                 errors=lambda *_: (10.0, 10.0),
             )
-    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
-    assert verdict.values == pytest.approx({0: 0.0, 1: chance - 10, 2: 0.0})
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    assert verdict.measurement.values == pytest.approx({0: 0.0, 1: chance - 10, 2: 0.0})
     assert verdict.diverged == 1
 
 
 def test_a_diverged_run_without_responses_leaves_the_claim_undecided_and_is_named(tmp_path: Path) -> None:
-    claim = Claim("smaller", {"plain18": 1, "residual18-A": -1}, column="mean_response", above=0.0)
+    claim = Claim("smaller", {"plain18": 1, "residual18-A": -1}, "mean_response", above=0.0, primary=True)
     for seed in range(4):
         for network in claim.contrast:
             outcome = "diverged" if (network, seed) == ("plain18", 3) else "finished"
             write_run(tmp_path, "digits", network, seed, outcome=outcome)
     (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
-    assert list(verdict.values) == [0, 1, 2]
-    assert verdict.low > 0
+    assert list(verdict.measurement.values) == [0, 1, 2]
+    assert verdict.measurement.interval[0] > 0
     assert verdict.outcome == UNDECIDED
     assert verdict.reason == "diverged runs without mean response: 1"
 
@@ -171,15 +173,15 @@ def test_a_diverged_run_without_responses_leaves_the_claim_undecided_and_is_name
 def test_a_missing_run_leaves_out_its_own_seed_alone(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [5.0, 6.0, 7.0, 8.0], "plain18": [1.0, 1.0, 1.0]})
     write_run(tmp_path, "digits", "plain18", 3, finished=False)
-    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
-    assert verdict.values == pytest.approx({0: 4.0, 1: 5.0, 2: 6.0})
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    assert verdict.measurement.values == pytest.approx({0: 4.0, 1: 5.0, 2: 6.0})
 
 
 def test_a_network_of_another_claim_leaves_out_no_seed(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [5.0] * 3, "plain18": [1.0] * 3, "residual34-A": [1.0]})
     both = experiment(ABOVE, Claim("other", {"plain34": 1, "residual34-A": -1}, above=0.0))
-    first, second = judge(read_runs(tmp_path, "digits"), [both])
-    assert (len(first.values), len(second.values)) == (3, 1)
+    first, *_, second = judge(read_runs(tmp_path, "digits"), [both])
+    assert (first.measurement.num, second.measurement.num) == (3, 1)
 
 
 def test_runs_are_paired_by_seed(tmp_path: Path) -> None:
@@ -187,9 +189,10 @@ def test_runs_are_paired_by_seed(tmp_path: Path) -> None:
     deep, shallow = [11.0, 21.1, 31.2], [10.0, 20.0, 30.0]
     paired = verdict_on(ABOVE, tmp_path / "paired", {"plain34": deep, "plain18": shallow})
     shuffled = verdict_on(ABOVE, tmp_path / "shuffled", {"plain34": deep, "plain18": shallow[::-1]})
-    assert paired.mean == pytest.approx(shuffled.mean)
+    assert paired.measurement.mean == pytest.approx(shuffled.measurement.mean)
     assert (paired.outcome, shuffled.outcome) == (REPRODUCED, UNDECIDED)
-    assert shuffled.high - shuffled.low > 100 * (paired.high - paired.low)
+    widths = [high - low for low, high in (shuffled.measurement.interval, paired.measurement.interval)]
+    assert widths[0] > 100 * widths[1]
 
 
 def test_the_order_of_the_folders_does_not_count(tmp_path: Path) -> None:
@@ -197,8 +200,8 @@ def test_the_order_of_the_folders_does_not_count(tmp_path: Path) -> None:
     random.Random(0).shuffle(runs)
     for network, seed, value in runs:
         write_run(tmp_path, "digits", network, seed, errors=lambda *_, value=value: (value, value))
-    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
-    assert verdict.values == pytest.approx({seed: 9.0 + seed**2 for seed in range(11)})
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    assert verdict.measurement.values == pytest.approx({seed: 9.0 + seed**2 for seed in range(11)})
 
 
 def test_the_headline_is_a_difference_of_differences(tmp_path: Path) -> None:
@@ -210,58 +213,127 @@ def test_the_headline_is_a_difference_of_differences(tmp_path: Path) -> None:
         "residual34-A": [1.5, 1.0, 1.0],
         "residual18-A": [3.0, 3.0, 3.0],
     }
-    assert verdict_on(claim, tmp_path, errors).values == pytest.approx({0: 8.5, 1: 9.5, 2: 9.0})
+    assert verdict_on(claim, tmp_path, errors).measurement.values == pytest.approx({0: 8.5, 1: 9.5, 2: 9.0})
 
 
-@pytest.mark.parametrize(
-    ("raw", "corrected"),
-    [
-        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
-        ([0.04, 0.01], [0.04, 0.02]),
-        ([0.2, 0.9, 0.5], [0.6, 1.0, 1.0]),
-        ([0.02, math.nan], [0.04, math.nan]),
-        ([math.nan, 0.01, 0.02], [math.nan, 0.03, 0.04]),
-        ([0.03], [0.03]),
-        ([], []),
-    ],
-)
-def test_holm_by_hand(raw: Sequence[float], corrected: Sequence[float]) -> None:
-    assert _holm(raw) == pytest.approx(list(corrected), nan_ok=True)
-
-
-def primaries() -> list[Experiment]:
+def primaries(**changes: Any) -> list[Experiment]:
     """Return three experiments with a primary claim each; one also has a descriptive claim."""
     pairs = ({"plain34": 1, "plain18": -1}, {"plain34": 1, "residual34-A": -1}, {"plain34": 1, "residual34-B": -1})
     claims = [Claim(f"claim {number}", pair, above=0.0, primary=True) for number, pair in enumerate(pairs)]
     described = Claim("descriptive", pairs[0], above=0.0)
-    return [experiment(claims[0], described, name="a"), *(experiment(claim, name="b") for claim in claims[1:])]
+    others = (experiment(claim, name="b", **changes) for claim in claims[1:])
+    return [experiment(claims[0], described, name="a"), *others]
 
 
-def test_primary_claims_are_corrected_together_and_others_are_not(tmp_path: Path) -> None:
-    errors = {
-        "plain34": [50.0] * 3,
-        "plain18": [49.0, 48.0, 47.0],  # differences from plain34: 1, 2, 3
-        "residual34-A": [41.0, 40.0, 39.0],  # differences from plain34: 9, 10, 11
-        "residual34-B": [46.0, 45.0, 44.0],  # differences from plain34: 4, 5, 6
-    }
-    write_errors(tmp_path, errors)
-    verdicts = judge(read_runs(tmp_path, "digits"), primaries())
-    raw = [p_of_three(mean, 1, 0) for mean in (2, 10, 5)]
-    assert [verdict.p for verdict in verdicts] == pytest.approx([raw[0], raw[0], 3 * raw[1], 2 * raw[2]])
-    assert [verdict.outcome for verdict in verdicts] == [UNDECIDED, UNDECIDED, REPRODUCED, REPRODUCED]
+def levels(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    return {verdict.claim.statement: verdict.measurement.level for verdict in verdicts}
 
 
-def test_the_correction_can_take_a_verdict_back(tmp_path: Path) -> None:
-    """A p of 0.02 decides alone; with two more primary claims without runs, it becomes 0.06 and does not."""
-    write_errors(tmp_path, {"plain34": [50.0] * 3, "plain18": [47.0, 46.0, 45.0]})  # differences: 3, 4, 5
-    verdicts = judge(read_runs(tmp_path, "digits"), primaries())
-    raw = p_of_three(4, 1, 0)
-    assert raw < 0.05 < 3 * raw
-    assert verdicts[0].low > 0
-    assert [verdict.p for verdict in verdicts[:2]] == pytest.approx([3 * raw, raw])
-    assert [verdict.outcome for verdict in verdicts[:2]] == [UNDECIDED, REPRODUCED]
-    assert "corrected" in verdicts[0].reason
-    assert all(math.isnan(verdict.p) for verdict in verdicts[2:])
+def test_what_decides_is_the_interval_at_the_level_for_all_primary_claims_of_the_setting(tmp_path: Path) -> None:
+    """Differences 3, 4, 5 decide alone (p = 0.02), but not as one of three primary claims."""
+    write_errors(tmp_path, {"plain34": [50.0] * 3, "plain18": [47.0, 46.0, 45.0]})
+    primary, *beside, described = judge(read_runs(tmp_path, "digits"), primaries())[:4]
+    assert primary.measurement.level == pytest.approx(1 - 0.05 / 3)
+    half = float(stats.t.ppf(1 - 0.05 / 6, 2)) / math.sqrt(3)
+    assert primary.measurement.interval == pytest.approx((4 - half, 4 + half))
+    assert (primary.outcome, primary.reason) == (UNDECIDED, "the interval holds the margin 0")
+    assert [verdict.claim.column for verdict in beside] == ["training_error", "validation_error"]
+    assert {verdict.measurement.level for verdict in (*beside, described)} == {0.95}
+    assert described.outcome == "agrees"
+
+
+def test_claims_of_experiments_on_request_are_a_family_of_their_own(tmp_path: Path) -> None:
+    write_errors(tmp_path, {name: [50.0] * 3 for name in ("plain34", "plain18", "residual34-A", "residual34-B")})
+    found = levels(judge(read_runs(tmp_path, "digits"), primaries(on_request=("digits",))))
+    assert found["claim 0"] == 0.95
+    assert found["claim 1"] == found["claim 2"] == 0.975
+
+
+def test_what_only_describes_is_never_said_in_the_words_of_a_verdict(tmp_path: Path) -> None:
+    claims = [
+        Claim("above", DEEPER, above=0.5),
+        Claim("below", DEEPER, below=0.5),
+        Claim("about", DEEPER, column="validation_error", above=4.0),
+    ]
+    write_errors(tmp_path, {"plain34": [12.0, 12.1, 12.2], "plain18": [10.0] * 3})
+    outcomes = [verdict.outcome for verdict in judge(read_runs(tmp_path, "digits"), [experiment(*claims)])]
+    assert outcomes == ["agrees", "disagrees", "open"]
+
+
+def test_a_margin_can_be_the_settings_own(tmp_path: Path) -> None:
+    claim = Claim("deeper", DEEPER, above={"digits": 0.5, "cifar10": 9.0}, primary=True)
+    assert verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3}).margin == 0.5
+    assert set(MARGINS) == set(SETTINGS)
+    assert all(setting.margin == MARGINS[name] and setting.margin_reason for name, setting in SETTINGS.items())
+
+
+@pytest.mark.parametrize(
+    ("diverges", "outcome"), [("plain34", UNDECIDED), ("plain18", NOT_REPRODUCED)], ids=["helps", "hurts"]
+)
+def test_a_claim_that_holds_only_because_a_run_diverged_is_undecided(
+    tmp_path: Path, diverges: str, outcome: str
+) -> None:
+    """All three seeds diverge to chance, 90 %; without them, no seed is left to decide."""
+    for seed in range(3):
+        for network in DEEPER:
+            ends = "diverged" if network == diverges else "finished"
+            write_run(tmp_path, "digits", network, seed, outcome=ends, errors=lambda *_: (10.0, 10.0))
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    assert abs(verdict.measurement.mean) == pytest.approx(80)
+    assert verdict.outcome == outcome
+    assert verdict.diverged == 3
+
+
+def test_a_claim_that_holds_without_the_diverged_seeds_stays(tmp_path: Path) -> None:
+    for seed in range(4):
+        for network in DEEPER:
+            ends = "diverged" if (network, seed) == ("plain34", 3) else "finished"
+            error = 80.0 + 0.01 * seed if network == "plain34" else 10.0
+            write_run(tmp_path, "digits", network, seed, outcome=ends, errors=lambda *_, e=error: (e, e))
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    assert (verdict.outcome, verdict.diverged) == (REPRODUCED, 1)
+
+
+def test_runs_that_are_no_pairs_decide_nothing(tmp_path: Path) -> None:
+    write_errors(tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3, "residual34-A": [1.0] * 3})
+    folder = RunFolder(tmp_path / "digits" / "plain18-s1")
+    record = read_json(folder.run)
+    record["configuration"]["batch_size"] = 33
+    write_json(folder.run, record)
+    reseal(folder)
+    other = Claim("other", {"plain34": 1, "residual34-A": -1}, above=0.0)
+    first, *_, second = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE, other)])
+    assert first.outcome == NOT_COMPARABLE
+    assert "plain18-s0 and plain18-s1: batch_size: 32 against 33" in first.reason
+    assert second.outcome == "agrees"  # it does without plain-18
+
+
+# ---- how many seeds ------------------------------------------------------------------------------------------
+
+
+def test_the_power_is_that_of_a_simulation() -> None:
+    generator = np.random.default_rng(0)
+    values = generator.normal(2.0, 1.5, (20_000, 6))
+    half = stats.t.ppf(0.975, 5) * values.std(axis=1, ddof=1) / math.sqrt(6)
+    assert power(2.0, 1.5, 6, 0.95) == pytest.approx(float((values.mean(axis=1) - half > 0).mean()), abs=0.01)
+
+
+def test_the_seeds_needed_are_the_fewest_with_the_power(tmp_path: Path) -> None:
+    verdict = verdict_on(ABOVE, tmp_path, {"plain34": [10.5, 12.5, 11.5], "plain18": [10.0] * 3})
+    needed = seeds_needed(verdict)
+    assert needed.expected is not None
+    assert needed.low is not None
+    assert power(1.0, 1.0, needed.expected, 0.95) >= 0.8 > power(1.0, 1.0, needed.expected - 1, 0.95)
+    low, high = deviation_interval(verdict.measurement)
+    assert needed.low < needed.expected < (needed.high or math.inf)
+    assert (low, high) == pytest.approx((math.sqrt(2 / 7.377759), math.sqrt(2 / 0.0506356)), rel=1e-5)
+    assert f"{needed.expected} seeds would decide it" in needed.line()
+    assert f"{needed.expected - 3} more" in needed.line()
+
+
+def test_one_seed_has_no_spread_to_plan_with(tmp_path: Path) -> None:
+    verdict = verdict_on(ABOVE, tmp_path, {"plain34": [10.5], "plain18": [10.0]})
+    assert seeds_needed(verdict).line().endswith("1 complete seeds; a spread needs 2")
 
 
 def test_only_claims_on_networks_of_the_setting_are_judged(tmp_path: Path) -> None:

@@ -349,13 +349,13 @@ def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Com
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
 
 
-def test_without_cuda_digits_are_chosen_and_it_is_said(
+def test_without_cuda_fashion_is_chosen_and_it_is_said(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", lambda *_: None)
     code, out, _ = command("train", "--device", "cpu", "--results", tmp_path / "results", "--no-report")
     assert code == 0
-    assert out.startswith("setting digits, because no CUDA device is used: ")
+    assert out.startswith("setting fashion, because no CUDA device is used: ")
 
 
 def test_plot_writes_beside_the_results_and_prints_every_file(command: Command, tmp_path: Path) -> None:

@@ -13,15 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures import FIGURES, draw, draw_all
-from plain_vs_residual.report.figures.style import BOLD, THIN
+from plain_vs_residual.report.figures import FIGURES, draw, draw_all, draw_claims
+from plain_vs_residual.report.figures.curves import BETWEEN_LABELS, _spread_out
+from plain_vs_residual.report.figures.forest import forest
+from plain_vs_residual.report.figures.responses import draw_responses, response_panels
+from plain_vs_residual.report.figures.style import BOLD, DEPTH_COLOURS, THIN
 from tests.made_up_records import read_runs, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
 FIG7, TABLE3 = EXPERIMENTS["fig7_layer_responses"], EXPERIMENTS["table3_shortcuts"]
+LONGER = EXPERIMENTS["footnote3_longer"]
 EVERY_FIGURE = [(experiment, name) for experiment in (FIG4, FIG6, FIG7, TABLE3) for name in experiment.figures]
 IDS = [f"{experiment.name}-{name}" for experiment, name in EVERY_FIGURE]
 
@@ -116,7 +122,7 @@ def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
     for setting, experiment, words in (
         ("cifar10-short", FIG4, "1 seed; short"),
         ("digits", FIG4, "1 seed; ten epochs show slow optimisation"),
-        ("digits", FIG7, "1 seed; learning rate 0.1 for 10 epochs"),
+        ("fashion", LONGER, "1 seed; 350 iterations show slow optimisation"),
     ):
         folder = tmp_path / setting / experiment.name
         recorded = write_results(folder, [experiment], setting, seeds=[0], caveat="blurred: by hand")
@@ -169,8 +175,8 @@ def test_curves_are_those_of_the_csv_and_the_means_of_the_records(
         table, ["network", "column"], "iteration", "mean"
     )
     assert set(table["count"]) == {2}
-    records = recorded.select(recorded.curves, experiment)
     for _, row in table.iloc[::17].iterrows():
+        records = recorded.training_curves if row["column"] == "running_training_error" else recorded.curves
         values = records[(records["network"] == row["network"]) & (records["iteration"] == row["iteration"])]
         values = values[row["column"]]
         assert row[["mean", "min", "max"]].to_list() == pytest.approx([values.mean(), values.min(), values.max()])
@@ -196,12 +202,14 @@ def test_figs_4_and_6_keep_the_conventions_of_the_paper(
         for line in lines:
             network, column = whose[tuple(line.get_ydata())]
             assert kind in network
-            training = column == "training_error"
+            training = column == "running_training_error"
             assert line.get_linewidth() == (THIN if training else BOLD)
             assert line.get_linestyle() == (training_line if training else "-")
             depth = "".join(filter(str.isdigit, network.removesuffix("-A")))
             colours.setdefault(depth, set()).add(to_rgb(line.get_color()))
-        assert {"training", "validation"} <= set(legend_of(axes))
+        assert legend_of(axes) == ["training", "validation"]
+        labels = {Architecture.parse(name).label for name in experiment.networks["digits"] if kind in name}
+        assert {text.get_text() for text in axes.texts} == labels
     assert THIN < BOLD
     assert left.get_shared_x_axes().joined(left, right)
     assert left.get_shared_y_axes().joined(left, right)
@@ -214,10 +222,10 @@ def test_fig_1_has_training_error_left_and_validation_error_right(
     find_recorded_runs: Callable[[str], RecordedRuns],
 ) -> None:
     _, (left, right), table = drawn(find_recorded_runs("cifar10"), FIG6, "training_and_test")
-    assert (left.get_title(), right.get_title()) == ("training error", "validation error")
-    for axes, column in ((left, "training_error"), (right, "validation_error")):
+    assert (left.get_title(), right.get_title()) == ("training error", "test error")
+    for axes, column in ((left, "running_training_error"), (right, "validation_error")):
         assert lines_in(axes) == lines_of(table[table["column"] == column], ["network"], "iteration", "mean")
-        assert legend_of(axes) == ["plain-20", "plain-56"]
+        assert {text.get_text() for text in axes.texts} == {"plain-20", "plain-56"}
 
 
 def test_the_limit_of_the_errors_leaves_the_end_of_every_curve_inside(
@@ -235,11 +243,16 @@ def test_final_errors_are_a_dot_a_seed_and_a_line_of_means(
 ) -> None:
     recorded = find_recorded_runs("digits")
     _, panels, table = drawn(recorded, FIG4, "final_errors")
-    for axes, column in zip(panels, ("training_error", "validation_error"), strict=True):
+    for axes, column in zip(panels, ("running_training_error", "validation_error"), strict=True):
         dots = np.concatenate([np.asarray(dots.get_offsets())[:, 1] for dots in axes.collections])
         assert sorted(dots) == pytest.approx(sorted(table[column]))
         means = table.groupby("network")[column].mean()
-        plain, residual = axes.get_lines()
+        plain, residual = (line for line in axes.get_lines() if line.get_linewidth() == BOLD)
+        of_seeds = [line for line in axes.get_lines() if line.get_linewidth() < BOLD]
+        assert len(of_seeds) == 4  # two kinds, two seeds
+        for line in of_seeds:
+            seeds = table[table[column].isin(line.get_ydata())]["seed"]
+            assert seeds.nunique() == 1
         assert list(plain.get_ydata()) == pytest.approx([means["plain18"], means["plain34"]])
         assert list(residual.get_ydata()) == pytest.approx([means["residual18-A"], means["residual34-A"]])
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["18", "34"]
@@ -255,28 +268,103 @@ def test_shortcut_options_put_the_final_errors_into_the_csv_too(
     dots = [np.asarray(c.get_offsets())[:, 1] for c in right.collections if len(c.get_offsets()) == 2]
     assert sorted(np.concatenate(dots)) == pytest.approx(sorted(table[at_the_end]["mean"]))
     assert at_the_end.sum() == 2 * 2 * 4
-    assert [tick.get_text() for tick in right.get_xticklabels()] == ["plain", "A", "B", "C"]
+    ticks = [tick.get_text().split("\n") for tick in right.get_xticklabels()]
+    assert [words[0] for words in ticks] == ["plain", "A", "B", "C"]
+    assert [words[3] for words in ticks] == ["1.00x", "1.00x", "1.00x", "1.25x"]  # C is slower in made_up_records
 
 
 def test_layer_responses_are_in_order_then_sorted_then_against_x(
     find_recorded_runs: Callable[[str], RecordedRuns],
 ) -> None:
-    _, (in_order, in_rank, ratio), table = drawn(find_recorded_runs("digits"), FIG7, "layer_responses")
-    final = table[(table["kind"] == "response_std") & (table["moment"] == "final")]
-    means = final.groupby(["network", "order"], as_index=False)["value"].mean()
+    _, (in_order, in_rank, ratio, cosine), table = drawn(find_recorded_runs("digits"), FIG7, "layer_responses")
+    responses = table[table["kind"] == "response_std"]
+    means = responses.groupby(["network", "moment", "order"], as_index=False)["value"].mean()
     assert np.allclose(
-        np.concatenate(lines_in(in_order)), np.concatenate(lines_of(means, ["network"], "order", "value"))
+        np.concatenate(lines_in(in_order)),
+        np.concatenate(lines_of(means, ["network", "moment"], "order", "value")),
     )
+    final = means[means["moment"] == "final"]
     for line in (line for line in in_rank.get_lines() if len(line.get_xdata())):
         assert list(line.get_ydata()) == sorted(line.get_ydata(), reverse=True)
-    assert sorted(y for line in lines_in(in_rank) for _, y in line) == pytest.approx(sorted(means["value"]))
-    ratios = table[table["kind"] == "ratio"]
-    means = ratios.groupby(["network", "moment", "order"], as_index=False)["value"].mean()
-    expected = lines_of(means, ["network", "moment"], "order", "value")
-    assert len(expected) == 4
-    assert np.allclose(np.concatenate(lines_in(ratio)), np.concatenate(expected))
-    assert sum("at initialisation" in text for text in legend_of(ratio)) == 2
-    assert {line.get_linestyle() for line in in_order.get_lines()} == {"-", "--"}
+    assert sorted(y for line in lines_in(in_rank) for _, y in line) == pytest.approx(sorted(final["value"]))
+    for axes, kind in ((ratio, "ratio"), (cosine, "cosine")):
+        rows = table[table["kind"] == kind]
+        means = rows.groupby(["network", "moment", "order"], as_index=False)["value"].mean()
+        expected = lines_of(means, ["network", "moment"], "order", "value")
+        assert len(expected) == 4
+        shown = [line for line in lines_in(axes) if len(line) > 2]  # not the line at 0
+        assert np.allclose(np.concatenate(shown), np.concatenate(expected))
+        assert sum("at initialisation" in text for text in legend_of(axes)) == 2
+    assert {line.get_linestyle() for line in in_order.get_lines()} == {"-", "--", ":", "None"}
+
+
+def test_marks_tell_the_last_layer_of_a_block_and_the_start_of_a_stage(tmp_path: Path) -> None:
+    layers = ["conv1"]
+    layers += [f"layer{s}.{b}.conv{c}" for s in (1, 2) for b in (0, 1) for c in (1, 2)]
+    rows = [
+        {
+            "seed": 0,
+            "moment": "final",
+            "kind": "response_std",
+            "order": order,
+            "layer": layer,
+            "value": float(order),
+        }
+        for order, layer in enumerate(layers, start=1)
+    ]
+    _, panels = response_panels(residual=False)
+    draw_responses(panels, Architecture.parse("cifar-residual8-A"), pd.DataFrame(rows), "ResNet-8")
+    last, inner, stages = [
+        [float(x) for x, _ in np.asarray(dots.get_offsets())] for dots in panels[0].collections[-3:]
+    ]
+    assert (last, inner, stages) == ([3, 5, 7, 9], [2, 4, 6, 8], [2, 6])
+
+
+def test_longer_curves_show_both_budgets(find_recorded_runs: Callable[[str], RecordedRuns]) -> None:
+    _, panels, table = drawn(find_recorded_runs("fashion"), LONGER, "longer_curves")
+    for axes, kind in zip(panels, ("plain", "residual"), strict=True):
+        of_kind = table[table["network"].str.contains(kind)]
+        assert lines_in(axes) == lines_of(of_kind, ["network", "study"], "iteration", "mean")
+    lengths = table.groupby("study")["iteration"].max()
+    assert lengths.to_dict() == {"": 350, "three-times": 1050}
+
+
+def test_labels_at_the_ends_do_not_overlap() -> None:
+    spread = _spread_out({"a": 0.50, "b": 0.51, "c": 0.52, "d": 0.9, "e": 0.0})
+    heights = sorted(spread.values())
+    assert min(np.diff(heights)) >= BETWEEN_LABELS - 1e-9
+    assert spread["d"] == 0.9
+    assert spread["a"] < spread["b"] < spread["c"]
+    assert (spread["a"] + spread["b"] + spread["c"]) / 3 == pytest.approx(0.51)
+
+
+def test_colour_means_depth_and_can_be_told_in_grey() -> None:
+    lightness = [sum(DEPTH_COLOURS[depth]) for depth in (20, 32, 44, 56, 110)]
+    assert lightness == sorted(lightness, reverse=True)
+    assert min(-np.diff(lightness)) > 0.1
+    assert DEPTH_COLOURS[18] == DEPTH_COLOURS[20]
+    assert DEPTH_COLOURS[34] == DEPTH_COLOURS[56]
+
+
+def test_the_forest_has_a_row_per_claim_a_dot_per_seed_and_the_interval(
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
+) -> None:
+    recorded = find_recorded_runs("digits")
+    verdicts = judge(recorded, [FIG4, FIG7])
+    figure, table = forest(verdicts, "validation")
+    errors, responses = figure.axes
+    assert len(errors.get_yticks()) == sum(v.claim.column.endswith("error") for v in verdicts)
+    assert len(responses.get_yticks()) == sum(not v.claim.column.endswith("error") for v in verdicts)
+    words = [text.get_text() for text in errors.texts]
+    assert words[0] == "undecided (2 seeds)"
+    for verdict in verdicts:
+        rows = table[(table["claim"] == verdict.claim.statement) & (table["experiment"] == verdict.experiment)]
+        rows = rows[rows["column"] == verdict.claim.column]
+        assert dict(zip(rows["seed"], rows["value"], strict=True)) == pytest.approx(
+            dict(verdict.measurement.values)
+        )
+        assert tuple(rows.iloc[0][["low", "high"]]) == pytest.approx(verdict.measurement.interval)
+    assert draw_claims(recorded, verdicts, tmp_path).name == "claims.png"
 
 
 @pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)
@@ -287,12 +375,12 @@ def test_axes_say_what_they_show_and_in_which_unit(
     assert all(axes.get_xlabel() and axes.get_title() for axes in panels)
     if name == "layer_responses":
         assert all(axes.get_ylabel() for axes in panels)
-        assert [axes.get_ylabel().split()[0] for axes in panels] == ["standard", "standard", "RMS"]
+        assert [axes.get_ylabel().split()[0] for axes in panels] == ["standard", "standard", "RMS", "cosine"]
         return
     assert panels[0].get_ylabel() == "error (%)"
     assert panels[1].get_ylabel() == ("error (%)" if name == "shortcut_options" else "")
-    units = {"iteration", "depth (layers)", "shortcut option"}
-    assert {axes.get_xlabel() for axes in panels} <= units
+    units = ("iteration", "depth (layers)", "shortcut option; below it parameters")
+    assert all(axes.get_xlabel().startswith(units) for axes in panels)
 
 
 @pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)

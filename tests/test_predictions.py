@@ -13,6 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.cli import app as cli
+from plain_vs_residual.data import image_folder as image_folder_module
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.inspection.foreign import Subject, evaluate, open_subject
 from plain_vs_residual.inspection.normalisation import PRESETS, Normalisation
@@ -256,7 +257,7 @@ def test_responses_command_writes_table_and_figure(
     assert table.groupby(["moment", "kind"]).size().to_dict() == {
         (moment, kind): number
         for moment in ("initial", "final")
-        for kind, number in (("response_std", 19), ("ratio", ratios))
+        for kind, number in (("response_std", 19), ("ratio", ratios), ("cosine", ratios), ("shortcut_share", 9))
         if number
     }
     # BN of the untrained twin uses the statistics of these images, so all standard deviations are one.
@@ -405,3 +406,24 @@ def test_many_classes_are_drawn_without_numbers_and_not_printed_as_a_table(run: 
     assert "40 classes are too many for a screen" in many.text()
     many.write(tmp_path / "many")
     assert len(pd.read_csv(tmp_path / "many" / "confusion_matrix.csv")) == 40
+
+
+def test_only_the_part_that_is_looked_at_is_decoded(
+    checkpoint: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding all of CIFAR-10 to look at its test images would take six times as long."""
+    decoded: list[str] = []
+    honest = image_folder_module.decode_image
+
+    def noted(path: Path) -> Any:
+        decoded.append(path.parent.parent.name)
+        return honest(path)
+
+    monkeypatch.setattr(image_folder_module, "decode_image", noted)
+    for part, folder in (("validation", "val"), ("training", "train")):
+        decoded.clear()
+        list(subject(checkpoint, image_folder, normalise="imagenet", part=part).batches())
+        assert set(decoded) == {folder}
+    decoded.clear()
+    list(subject(checkpoint, image_folder).batches())
+    assert set(decoded) == {"train", "val"}  # the mean is that of the training images

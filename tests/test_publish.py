@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.report import page
 from plain_vs_residual.report import publish as publishing
 from plain_vs_residual.report.publish import Refresher, publish
@@ -28,12 +29,14 @@ def test_reports_and_figures_are_drawn_beside_the_results(results: Path) -> None
     assert drawn.exists()
 
 
-def test_a_report_is_refreshed_every_few_minutes(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_is_refreshed_every_few_minutes(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(page, "write_report", lambda *_: calls.append(_) or [])
     now = 1000.0
     monkeypatch.setattr(publishing.time, "monotonic", lambda: now)
-    refresh = Refresher(results, None, "digits")
+    refresh = Refresher(results, None, "digits", {0: [RunFolder(tmp_path / "unfinished")]})
     refresh()
     refresh()
     assert calls == []
@@ -44,10 +47,33 @@ def test_a_report_is_refreshed_every_few_minutes(results: Path, monkeypatch: pyt
     assert len(calls) == 1
 
 
+def test_the_page_of_a_seed_is_there_as_soon_as_it_is_complete(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(page, "write_report", lambda *_: calls.append(_) or [tmp_path / "report.html"])
+    first, second, third = (RunFolder(tmp_path / f"s{seed}") for seed in range(3))
+    third.path.mkdir()
+    third.final.write_text("{}")  # was complete before
+    refresh = Refresher(results, None, "digits", {0: [first], 1: [second], 2: [third]})
+    refresh()
+    assert calls == []
+    first.path.mkdir()
+    first.final.write_text("{}")
+    refresh()
+    refresh()
+    assert len(calls) == 1
+    assert f"seed 0 is complete: {tmp_path / 'report.html'}" in capsys.readouterr().out
+    second.path.mkdir()
+    second.final.write_text("{}")
+    refresh()
+    assert len(calls) == 1  # what is drawn at the very end is not the refresher's
+
+
 def test_a_report_that_cannot_be_refreshed_does_not_end_the_training(
-    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publishing, "REFRESH_SECONDS", 0.0)
     next((results / "digits").glob("*/run.json")).write_text("{}")
-    Refresher(results, None, "digits")()
+    Refresher(results, None, "digits", {0: [RunFolder(tmp_path / "unfinished")]})()
     assert "note: the report could not be refreshed" in capsys.readouterr().out

@@ -15,12 +15,13 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import figure_stem
 from plain_vs_residual.report.page import write_report
 from plain_vs_residual.report.tables import formula, plain
-from plain_vs_residual.settings import DIGITS
+from plain_vs_residual.settings import FASHION
 from tests.made_up_records import read_runs, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
 FIG7, TABLE3 = EXPERIMENTS["fig7_layer_responses"], EXPERIMENTS["table3_shortcuts"]
+LONGER = EXPERIMENTS["footnote3_longer"]
 
 
 class Page(HTMLParser):
@@ -49,7 +50,8 @@ def report_on(recorded: RecordedRuns, *experiments: Experiment, folder: Path) ->
     for experiment in experiments:
         for name in experiment.figures:
             (folder / f"{figure_stem(experiment, name)}.png").write_bytes(b"made-up picture")
-    with patch("plain_vs_residual.report.page.draw"):
+    (folder / "claims.png").write_bytes(b"made-up picture")
+    with patch("plain_vs_residual.report.page.draw"), patch("plain_vs_residual.report.page.draw_claims"):
         markdown, html = write_report(recorded, experiments, folder)
     return markdown.read_text(encoding="utf-8"), Page(html.read_text(encoding="utf-8"))
 
@@ -64,7 +66,7 @@ def test_the_report_stands_on_its_own_and_draws_its_figures(tmp_path: Path) -> N
     markdown, html = write_report(recorded, [FIG4], tmp_path / "plots")
     assert (markdown.name, html.name) == ("report.md", "report.html")
     page = Page(html.read_text(encoding="utf-8"))
-    assert len(page.sources) == len(FIG4.figures)
+    assert len(page.sources) == len(FIG4.figures) + 1  # and the forest plot
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.sources)
     assert not page.tags & {"script", "link", "iframe", "object"}
     assert {"table", "img", "h1", "h2"} <= page.tags
@@ -98,37 +100,54 @@ def test_escaped_text_says_the_same(tmp_path: Path) -> None:
 
 
 def test_departures_are_numbered_with_the_studies_behind_them(tmp_path: Path) -> None:
-    recorded = write_results(tmp_path / "results", [FIG4, FIG7], "digits")
-    markdown, page = report_on(recorded, FIG4, FIG7, folder=tmp_path / "plots")
+    recorded = write_results(tmp_path / "results", [FIG4, LONGER], "fashion")
+    markdown, page = report_on(recorded, FIG4, LONGER, folder=tmp_path / "plots")
     lines = section(markdown, "## Where this departs from the paper").strip().splitlines()
     assert [line.split()[0] for line in lines] == [f"{number}." for number in range(1, len(lines) + 1)]
-    assert len(lines) == len(DIGITS.departures) + 1
-    assert "10 epochs" in lines[-1]
-    assert all(departure in page.text for departure in DIGITS.departures)
+    assert len(lines) == len(FASHION.departures) + 1
+    assert "1,050 instead of 350" in lines[-1]
+    assert all(departure in page.text for departure in FASHION.departures)
 
 
 def test_the_verdict_table_has_every_claim_with_its_numbers(tmp_path: Path) -> None:
     recorded = write_results(tmp_path / "results", [FIG4], "digits")
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     rows = [line for line in section(markdown, "### Claims").splitlines() if line.startswith("| ")]
-    assert len(rows) == 1 + len(FIG4.claims)
+    assert len(rows) == 1 + len(FIG4.claims) + 2  # the headline claim again for the two other errors
     # In made_up_records, 16 more layers cost plain networks 16/5 = 3.2 points and residual ones 16/50 = 0.32.
-    headline, degradation, residual, _ = rows[1:]
-    assert "plain-34 - plain-18 - ResNet-34 A + ResNet-18 A > 0.5 points" in headline
-    assert "| +2.88 |" in headline
-    assert "| 3 | **reproduced** |" in headline
-    assert ", primary" in headline
+    headline, clean, validation, degradation, residual, _ = rows[1:]
+    assert "| training error: plain-34 - plain-18 - ResNet-34 A + ResNet-18 A > 0.5 points | +2.88 |" in headline
+    assert "(95 %) | 3 | **reproduced** |" in headline
+    assert headline.startswith("| **Depth raises")
+    assert clean.startswith("| The same in clean training error | clean training error: plain-34 - ")
+    assert validation.startswith("| The same in validation error | validation error: plain-34 - ")
     assert "| +3.20 |" in degradation
     assert "ResNet-34 A - ResNet-18 A < 0.5 points | +0.32 |" in residual
+    assert all("reproduced" not in row and "undecided" not in row for row in rows[2:])
     primary = section(markdown, "## Verdicts on the primary claims")
     assert headline in primary
     assert degradation not in primary
 
 
+def test_where_test_images_are_evaluated_every_table_says_test(tmp_path: Path) -> None:
+    recorded = write_results(tmp_path / "results", [FIG4], "fashion")
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
+    assert "| network | training error (%) | clean training error (%) | test error (%) | seeds |" in markdown
+    assert "| The same in test error | test error: plain-34 - " in markdown
+    assert "nothing is selected on the test images" in markdown
+
+
+def test_the_margin_stands_there_with_its_reason(tmp_path: Path) -> None:
+    recorded = write_results(tmp_path / "results", [FIG4], "fashion")
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
+    assert f"is 2 points: {FASHION.margin_reason}." in markdown
+
+
 def test_too_few_seeds_are_undecided_in_the_table_with_the_reason(tmp_path: Path) -> None:
     recorded = write_results(tmp_path / "results", [FIG4], "digits", seeds=range(2))
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
-    assert section(markdown, "### Claims").count("**undecided** (complete seeds: 2, needed: 3)") == 4
+    assert section(markdown, "### Claims").count("**undecided** (complete seeds: 2, needed: 3)") == 1
+    assert section(markdown, "### Claims").count("| open (complete seeds: 2, needed: 3)") == 5
     assert "reproduced**" not in markdown
 
 
@@ -136,7 +155,7 @@ def test_the_error_table_has_mean_deviation_and_seeds(tmp_path: Path) -> None:
     recorded = write_results(tmp_path / "results", [FIG4], "digits")
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     # Training errors are 1 + 18/5 + 0.05 * seed; validation errors are 2 points higher.
-    assert "| plain-18 | 4.65 ± 0.05 | 6.65 ± 0.05 | 3 |" in markdown
+    assert "| plain-18 | 4.65 ± 0.05 | 4.65 ± 0.05 | 6.65 ± 0.05 | 3 |" in markdown
 
 
 def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
@@ -147,7 +166,7 @@ def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "residual34-A", 2, finished=False)
     markdown, _ = report_on(read_runs(tmp_path, "digits"), FIG4, folder=tmp_path / "plots")
     assert "**Not finished:** residual34-A-s0, residual34-A-s1, residual34-A-s2." in markdown
-    assert "| ResNet-34 A | not run | not run | 0 |" in markdown
+    assert "| ResNet-34 A | not run | not run | not run | 0 |" in markdown
     (row,) = re.findall(r"\| plain-34 \|.*", markdown)
     assert "3 (1 diverged, counted as chance)" in row
     assert "| 35.23 ± " in row  # the mean of 90, 7.8 and 7.9; without the diverged run, 7.85
@@ -156,11 +175,11 @@ def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
 def test_responses_and_costs_have_their_columns_where_they_are_the_subject(tmp_path: Path) -> None:
     recorded = write_results(tmp_path / "results", [FIG7, TABLE3, FIG4], "digits", seeds=range(2))
     responses, _ = report_on(recorded, FIG7, folder=tmp_path / "a")
-    assert "| mean response | mean F(x) / x |" in responses
+    assert "| mean response | mean F(x) / x | untrained F(x) / x | mean cosine of F(x) and x |" in responses
     assert "Responses and ratios on 1,000 training images" in responses
     costs, _ = report_on(recorded, TABLE3, folder=tmp_path / "b")
     (row,) = re.findall(r"\| ResNet-34 C \|.*", costs)
-    assert "| 34,020 | 34.0 | 1,176 | 1.25x |" in row
+    assert "| 34.0 | 1,176 | 1.25x |" in row
     plain, _ = report_on(recorded, FIG4, folder=tmp_path / "c")
     assert "mean response" not in plain
     assert "time against plain" not in plain
@@ -184,7 +203,7 @@ def test_the_pairing_line_names_what_differs(tmp_path: Path) -> None:
     recorded = write_results(tmp_path / "results", [FIG4], "digits", seeds=[0])
     recorded.records[0].run.initial_parameters["fc.weight"] = "10x64:ffff"
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
-    assert "pairs DIFFER" in markdown
+    assert "pairs found what DIFFERS" in markdown
     assert "initial values of fc.weight differ" in markdown
 
 
@@ -194,7 +213,8 @@ def test_versions_and_machine_are_there(tmp_path: Path) -> None:
     machine = section(markdown, "## Machine and time")
     assert "| Abacus (cpu, 2 threads) | fp32, eager |" in machine
     assert "Python 3.12.1, torch 2.99.0+made-up, torchvision 0.99.0 | 0123456789ab | 12 |" in machine
-    assert "All runs together: 1.1 minutes." in machine  # 12 runs, 5 + 0.5 seconds each
+    # 12 runs, 5 + 0.5 seconds each, which may have been trained at the same time.
+    assert "All runs together: 1.1 minutes of computing, added up over runs" in machine
 
 
 def test_the_numbers_of_the_paper_stand_beside_ours_on_cifar_10_alone(tmp_path: Path) -> None:

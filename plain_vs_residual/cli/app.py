@@ -108,6 +108,20 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
 
 
 @app.command()
+def power(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
+    """Say how many seeds would decide each primary claim (power 0.8), from the spread of the seeds there are."""
+    from plain_vs_residual.evidence.power import seeds_needed
+    from plain_vs_residual.evidence.verdicts import judge
+
+    chosen = {experiment.name for experiment in chosen_experiments(names)}
+    for recorded in find_recorded_runs(results, _recorded(setting), chosen_experiments(names)):
+        print(recorded.name)
+        for verdict in judge(recorded, chosen_experiments(None)):
+            if verdict.claim.primary and verdict.experiment in chosen:
+                print(f"  {seeds_needed(verdict).line()}")
+
+
+@app.command()
 def doctor(
     setting: SettingName = None,
     data: Data = None,

@@ -1,4 +1,9 @@
-"""The number of a claim: one value per seed, their mean, and its t interval."""
+"""What a claim is measured by: one number per seed, their mean, and its t interval.
+
+For Fig. 4, the number of a seed is (plain-34 - plain-18) - (ResNet-34 - ResNet-18), a difference of differences of
+running training errors in percentage points: how much more depth costs the plain network than the residual one.
+The claim is that this is more than the setting's margin.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +24,8 @@ class Measurement:
     Attributes:
         values: the number by seed, in the unit of the claim's column.
         level: of the interval, such as 0.95.
-        floor: least standard deviation that is believed: an error can only change by whole images.
+        floor: lower limit of the standard deviation: what one image is worth. Without it, seeds that agree by
+            chance would give an interval of no width.
     """
 
     values: Mapping[int, float]
@@ -70,6 +76,7 @@ def measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level:
     finals = finals_of_members(recorded, experiment, claim)
     if finals.empty:
         return Measurement({}, level, math.nan)
+    # One row per run: four per seed for Fig. 4. A seed is complete if all of them have a value.
     terms = (finals["weight"] * finals[claim.column].astype(float)).groupby(finals["seed"])
     sums, counts = terms.sum(), terms.count()
     complete = sums[counts == len(claim.contrast)]
@@ -85,7 +92,7 @@ def finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Cla
     """
     finals = recorded.select(recorded.finals, experiment)
     if finals.empty:
-        return finals
+        return pd.DataFrame(columns=["seed", "diverged", "weight", claim.column], dtype=float)
     if claim.column not in finals:
         accepted = ", ".join(finals.select_dtypes("number").columns)
         raise ValueError(
@@ -98,15 +105,16 @@ def finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Cla
 
 
 def _percent_of_one_image(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> float:
-    """Return what one image is worth in percent of those that a column is about; 1e-9 for other columns."""
+    """Return by how many points one image changes the claim's error; next to nothing for other columns."""
     run, final = next((record.run, record.final) for record in recorded.of(experiment) if record.final)
     recipe = run.configuration
+    assert recipe.iterations is not None  # a recorded budget is resolved
+    last_tenth = max(1, round(recipe.iterations / 10))
     sizes = {
-        "running_training_error": max(1, round((recipe.iterations or 0) / 10)) * recipe.batch_size,
+        "running_training_error": last_tenth * recipe.batch_size,
         "training_error": recipe.num_training,
         "validation_error": recipe.num_validation,
         "validation_top5_error": recipe.num_validation,
         "test_error": sum(map(sum, final.confusion)),
     }
-    size = sizes.get(claim.column, 0)
-    return 100 / size if size else 1e-9
+    return 100 / sizes[claim.column] if claim.column in sizes else 1e-9

@@ -86,9 +86,9 @@ class Refresher:
         if not self.unfinished or (not complete and time.monotonic() - self.last < REFRESH_SECONDS):
             return  # what is drawn after the last run is not the refresher's
         try:
-            page = publish(self.results, self.plots, self.setting)[-1]
+            pages = publish(self.results, self.plots, self.setting)
             if complete:
-                print(f"  seed {', '.join(map(str, complete))} is complete: {page}", flush=True)
+                print(f"  seed {', '.join(map(str, complete))} is complete: {pages[-1]}", flush=True)
         except Exception as error:  # a figure must not end a training, whatever is wrong with it
             print(f"note: the report could not be refreshed ({error!r}); training goes on")
         self.last = time.monotonic()

@@ -131,6 +131,7 @@ def verdict_table(verdicts: Sequence[Verdict], validation_name: str = "validatio
     rows = []
     for verdict in verdicts:
         claim, measured = verdict.claim, verdict.measurement
+        statement = plain(claim.words(validation_name))
         decided = f"**{verdict.outcome}**" if claim.primary else verdict.outcome
         if verdict.reason:
             decided += f" ({plain(verdict.reason)})"
@@ -140,7 +141,7 @@ def verdict_table(verdicts: Sequence[Verdict], validation_name: str = "validatio
         low, high = measured.interval
         rows.append(
             [
-                f"**{plain(claim.statement)}**" if claim.primary else plain(claim.statement),
+                f"**{statement}**" if claim.primary else statement,
                 f"{formula(claim, validation_name)} {'>' if claim.wants_more else '<'} {verdict.margin:g}{unit}",
                 _number(measured.mean),
                 "" if math.isnan(low) else f"{_number(low)} to {_number(high)} ({100 * measured.level:.4g} %)",

@@ -1,7 +1,8 @@
 """The training loop of one run: when to take a step, evaluate, save and stop.
 
-The step itself (forward pass, loss, backward pass, SGD) is ``Trainer.step`` in ``step.py``; measuring and saving
-are in ``session.py``.
+``session.take_step`` sets the learning rate, makes a batch of images and labels from the inputs (indices, crops
+and flips), and calls ``Trainer.step`` in ``step.py``: forward pass, loss, backward pass, SGD. The network is in
+training mode throughout; an evaluation switches it, and back. Measuring and saving are in ``session.py``.
 """
 
 from collections.abc import Callable
@@ -54,7 +55,7 @@ def train(
             monitor.advanced(session.iteration, session.num_iterations)
             if session.iteration < point:  # at the point itself, evaluate_and_save() saves
                 if should_stop():
-                    session.leave()
+                    session.leave()  # saves, and raises Stopped
                 session.save_if_old()
         row = session.evaluate_and_save()
         monitor.evaluated(row, session.num_iterations)

@@ -1,7 +1,9 @@
 """What is fixed before a run: its budget, when to evaluate, and the learning rate of every iteration.
 
-The one exception is ``plateau``, whose rates depend on the run (``plateau.py``). Step decay is that of He et al.,
-Sec. 4.2. Their warm-up lasts until the training error is below 80 %, about 400 iterations; here it is fixed.
+The one exception is ``plateau``, whose rates depend on the run's own validation loss (``plateau.py``). To keep a
+pair comparable, only one member, the leader, watches itself; the other repeats its rates (``replay``). Step decay
+is that of He et al., Sec. 4.2. Their warm-up (110 layers) lasts until the training error is below 80 %; here it is
+fixed.
 """
 
 from collections.abc import Callable, Sequence
@@ -87,7 +89,7 @@ def schedule_of(recipe: Recipe, depth: int, length: int, leader: RateTrace = ())
             schedule = replay(leader)
         case "plateau":
             raise ValueError("schedule plateau: its rates are not fixed beforehand")
-    # A recipe that replays has no warm-up of its own: it is in the rates.
+    # A recipe cannot both replay and warm up, so this changes no replayed rate.
     return warmed_up(schedule, recipe.warm_up_iterations) if depth >= recipe.warm_up_depth else schedule
 
 

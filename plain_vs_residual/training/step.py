@@ -1,4 +1,4 @@
-"""One iteration: learning rate, batch, forward and backward pass, SGD; without waiting for the device."""
+"""One iteration, without waiting for the device: rate, batch, forward and backward pass, SGD."""
 
 from collections.abc import Callable
 from typing import Any
@@ -60,8 +60,9 @@ class Trainer:
         with autocast(self.device, self.precision):
             logits = self.training_pass(images).float()
         loss = cross_entropy(logits, labels)
+        # The scaler passes everything through unless the precision is fp16.
         self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
+        self.scaler.step(self.optimizer)  # the SGD update
         self._update_scale()
         self.totals.add(logits.detach(), labels, loss.detach())
 

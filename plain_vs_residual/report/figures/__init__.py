@@ -55,7 +55,7 @@ def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path
 def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path) -> Path:
     """Draw the forest plot of all claims as PNG, SVG and CSV; returns the PNG's path."""
     caption = f"{recorded.dataset}, setting {recorded.setting}; {LEGEND}"
-    return write_figure(partial(forest, verdicts), caption, folder, FIGURE)
+    return write_figure(partial(forest, verdicts, recorded.validation_name), caption, folder, FIGURE)
 
 
 def figure_stem(experiment: Experiment, name: str) -> str:

@@ -37,7 +37,8 @@ def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             _joined_by_seed(axes, finals, places, column, line, kind)
         axes.set(title=title, xlabel="depth (layers)", xlim=(-0.4, len(depths) - 0.6))
         axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
-        axes.legend(loc="upper left")
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="upper left")
     panels[0].set_ylabel("error (%)")
     panels[0].set_ylim(bottom=0)
     return figure, finals[COLUMNS] if not finals.empty else pd.DataFrame(columns=COLUMNS)

@@ -1,0 +1,242 @@
+"""Records changed one by one: verify names each change, and no claim is decided by such runs.
+
+Every record is sealed again after the change, so that checksums do not give it away.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plain_vs_residual.evidence.pairing import summary_line, verify
+from plain_vs_residual.evidence.verdicts import NOT_COMPARABLE, REPRODUCED, judge
+from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.files import RunFolder
+from tests.made_up_records import read_json, read_runs, reseal, write_run
+
+MEMBERS = ("plain34", "residual34-A", "residual34-B")
+EXPERIMENT = Experiment(
+    "Mutations",
+    "none",
+    (),
+    {"digits": MEMBERS},
+    (
+        Claim("against A", {"plain34": 1, "residual34-A": -1}, above=0.5, primary=True),
+        Claim("against B", {"plain34": 1, "residual34-B": -1}, above=0.5),
+    ),
+    name="mutations",
+)
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for network in MEMBERS:
+        for seed in range(3):
+            write_run(tmp_path, "digits", network, seed)
+    return tmp_path
+
+
+def changed(path: Path, change: Change) -> None:
+    record = read_json(path)
+    change(record)
+    write_json(path, record)
+    reseal(RunFolder(path.parent))
+
+
+def found_in(results: Path) -> tuple[str, str]:
+    """What verify names, and what came out of the primary claim."""
+    recorded = read_runs(results, "digits")
+    named = "; ".join(text for check in verify(recorded, EXPERIMENT) for text in check.differences)
+    return named, judge(recorded, [EXPERIMENT])[0].outcome
+
+
+def test_unchanged_records_agree_and_decide(results: Path) -> None:
+    assert found_in(results) == ("", REPRODUCED)
+    line = summary_line(verify(read_runs(results, "digits"), EXPERIMENT))
+    assert line.startswith("all 6 pairs agree")
+    # 34 layers: 33 convolutions with two parameters of BN each, and two of fc, for each of six pairs.
+    assert f"{6 * (33 * 3 + 2)} of {6 * (33 * 3 + 2)} parameters" in line
+
+
+def without(field: str, name: str) -> Change:
+    return lambda record: record[field].pop(name)
+
+
+def renamed(record: dict[str, Any]) -> None:
+    record["initial_parameters"] = {f"module.{name}": text for name, text in record["initial_parameters"].items()}
+
+
+def set_in(*path: str, value: Any) -> Change:
+    def change(record: dict[str, Any]) -> None:
+        *outer, last = path
+        for name in outer:
+            record = record[name]
+        assert record[last] != value
+        record[last] = value
+
+    return change
+
+
+IN_RUN: dict[str, tuple[Change, str]] = {
+    "a parameter removed": (
+        without("initial_parameters", "layer1.0.conv1.weight"),
+        "layer1.0.conv1.weight: only in",
+    ),
+    "all parameters renamed": (renamed, "no parameter has one name and shape in both"),
+    "a value drawn anew": (
+        set_in("initial_parameters", "conv1.weight", value="16x3x3x3:0000"),
+        "initial values of conv1.weight differ",
+    ),
+    "another shape": (
+        set_in("initial_parameters", "fc.weight", value="12x64:0000"),
+        "initial values of fc.weight differ",
+    ),
+    "parameter count": (set_in("parameters", value=999), "999 parameters are stated"),
+    "multiply-adds": (
+        set_in("multiply_adds", value=999),
+        "multiply-adds: 34,000,000 against 999, though option A",
+    ),
+    "BN buffers at the start": (
+        set_in("initial_buffers", "bn1.running_mean", value="16:0000"),
+        "initial statistics of bn1.running_mean differ",
+    ),
+    "device": (set_in("environment", "device", value="cuda"), "device: cpu against cuda"),
+    "processor": (set_in("environment", "device_name", value="Loom"), "device_name: Abacus against Loom"),
+    "version": (set_in("environment", "torch", value="3.0"), "torch: 2.99.0+made-up against 3.0"),
+    "threads": (set_in("environment", "threads", value=7), "threads: 2 against 7"),
+    "uncommitted changes": (set_in("environment", "git_changes", value=True), "with uncommitted changes"),
+    "code": (
+        set_in("sources", "plain_vs_residual/blocks.py", value="0000"),
+        "blocks.py: trained by different code",
+    ),
+    "precision": (set_in("configuration", "precision", value="bf16"), "precision: fp32 against bf16"),
+    "images": (set_in("configuration", "data_fingerprint", value="0000"), "data_fingerprint: "),
+    "learning rate": (set_in("configuration", "learning_rate", value=0.03), "learning_rate: 0.02 against 0.03"),
+    "weight decay": (set_in("configuration", "weight_decay", value=0.0), "weight_decay: 0.0001 against 0.0"),
+    "batch": (set_in("configuration", "batch_size", value=64), "batch_size: 32 against 64"),
+    "seed": (set_in("seed", value=9), "the record in it is of"),
+}
+
+
+@pytest.mark.parametrize("name", IN_RUN)
+def test_a_change_of_one_members_run_is_named_and_decides_nothing(results: Path, name: str) -> None:
+    change, words = IN_RUN[name]
+    changed(results / "digits" / "residual34-A-s0" / "run.json", change)
+    named, outcome = found_in(results)
+    assert words in named
+    assert outcome == NOT_COMPARABLE
+
+
+def test_a_change_of_a_whole_network_is_named_too(results: Path) -> None:
+    """Where every seed has it, comparing the seeds finds nothing."""
+    for seed in range(3):
+        changed(results / "digits" / f"residual34-A-s{seed}" / "run.json", IN_RUN["multiply-adds"][0])
+    named, outcome = found_in(results)
+    assert "multiply-adds: 34,000,000 against 999" in named
+    assert outcome == NOT_COMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("indices", "order of the images differ"),
+        ("crops", "crops differ"),
+        ("flips", "flips differ"),
+        ("pixels", "augmented pixels differ"),
+        ("evaluated_training", "training images of the evaluations differ"),
+        ("evaluated_validation", "validation images of the evaluations differ"),
+        ("measured_training", "images on which responses were measured differ"),
+    ],
+)
+@pytest.mark.parametrize("how", ["other", "missing"])
+def test_what_one_member_was_given_is_named(results: Path, part: str, words: str, how: str) -> None:
+    change = set_in("consumed", part, value="0000") if how == "other" else without("consumed", part)
+    changed(results / "digits" / "residual34-A-s0" / "final.json", change)
+    named, outcome = found_in(results)
+    assert words in named
+    assert outcome == NOT_COMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_in("skipped_steps", value=3), "steps skipped: 0 against 3"),
+        (set_in("iteration", value=448), "iterations: 449 against 448"),
+        (lambda final: final["learning_rates"].__setitem__(3, [150, 0.5]), "learning rate differs first"),
+    ],
+    ids=["steps", "iterations", "rates"],
+)
+def test_what_one_member_did_is_named(results: Path, change: Change, words: str) -> None:
+    changed(results / "digits" / "residual34-A-s0" / "final.json", change)
+    named, outcome = found_in(results)
+    assert words in named
+    assert outcome == NOT_COMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("member", "old", "new", "words"),
+    [
+        (
+            "residual34-A",
+            "initial,shortcut_share,1,block1,0.5",
+            "initial,shortcut_share,1,block1,0.0",
+            "add nothing: block1",
+        ),
+        (
+            "plain34",
+            "final,shortcut_share,2,block2,0.0",
+            "final,shortcut_share,2,block2,0.1",
+            "with shortcuts: block2",
+        ),
+        ("residual34-A", "shortcut_share", "cosine", "what the shortcuts add: not recorded"),
+    ],
+    ids=["nothing", "plain", "unrecorded"],
+)
+def test_a_shortcut_that_adds_nothing_is_named(results: Path, member: str, old: str, new: str, words: str) -> None:
+    folder = RunFolder(results / "digits" / f"{member}-s0")
+    text = folder.responses.read_text()
+    assert old in text
+    folder.responses.write_text(text.replace(old, new))
+    reseal(folder)
+    named, outcome = found_in(results)
+    assert words in named
+    assert outcome == NOT_COMPARABLE
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["one member", "all members"])
+def test_one_seeds_records_under_another_are_named(results: Path, both: bool) -> None:
+    """Copied, renamed and resealed; where all members are copied, each pair alone looks sound."""
+    for network in MEMBERS if both else MEMBERS[:1]:
+        copy = results / "digits" / f"{network}-s2"
+        shutil.rmtree(copy)
+        shutil.copytree(results / "digits" / f"{network}-s0", copy)
+
+        def moved(record: dict[str, Any]) -> None:
+            record["seed"] = record["configuration"]["seed"] = 2
+
+        changed(copy / "run.json", moved)
+    named, outcome = found_in(results)
+    assert "start from the same initial values: one is a copy" in named
+    assert outcome == NOT_COMPARABLE
+
+
+@pytest.mark.parametrize("name", ["device", "version", "threads", "processor", "uncommitted changes"])
+def test_seeds_trained_elsewhere_are_named_even_if_the_members_agree(results: Path, name: str) -> None:
+    change, words = IN_RUN[name]
+    for network in MEMBERS:
+        changed(results / "digits" / f"{network}-s2" / "run.json", change)
+    named, outcome = found_in(results)
+    assert words in named
+    assert outcome == NOT_COMPARABLE
+
+
+def test_uncommitted_changes_of_all_are_said_and_decide(results: Path) -> None:
+    """A student's changed line is in the fingerprint, equal in all: the runs are pairs, and the line says how."""
+    for path in (results / "digits").glob("*/run.json"):
+        changed(path, set_in("environment", "git_changes", value=True))
+    assert found_in(results) == ("", REPRODUCED)
+    assert "uncommitted changes" in summary_line(verify(read_runs(results, "digits"), EXPERIMENT))
