@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from plain_vs_residual.cli.app import app
 from plain_vs_residual.experiment import load_experiments
@@ -125,3 +126,13 @@ def test_the_command_says_each_finding_and_exits_with_1(
     said = capsys.readouterr().out
     assert "PROBLEM data: setting imagenet: no images" in said
     assert "-> " in said
+
+
+def test_a_gpu_that_cannot_be_asked_is_a_problem_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: torch.device) -> None:
+        raise RuntimeError("CUDA error: out of memory\nmore lines")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fails)
+    finding = doctor._memory(find_setting("digits"), torch.device("cuda"))
+    assert finding.found == "unknown: CUDA error: out of memory"
+    assert finding.fix == "stop what else uses the GPU"

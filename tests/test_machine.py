@@ -1,5 +1,8 @@
 """The machine: which devices, precisions and executions are chosen, and which are refused."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
@@ -43,3 +46,65 @@ def test_loss_scaling_cannot_be_recorded() -> None:
         machine.choose_execution("graph", CUDA, "fp16")
     assert machine.choose_execution(None, CUDA, "fp16") == "eager"
     assert machine.choose_execution(None, CUDA, "bf16") == "graph"
+
+
+# ---- GPUs that cannot be used --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+
+
+@pytest.mark.usefixtures("a_driver")
+@pytest.mark.parametrize("visible", ["", "-1"])
+def test_a_variable_that_hides_every_gpu_is_named(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    unused = machine.unused_gpu()
+    assert unused
+    assert unused.reason == f"CUDA_VISIBLE_DEVICES='{visible}' hides every GPU"
+    assert unused.remedy == "unset CUDA_VISIBLE_DEVICES"
+
+
+@pytest.mark.usefixtures("a_driver")
+def test_a_gpu_that_torch_does_not_find_asks_for_another_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    unused = machine.unused_gpu()
+    assert unused
+    assert "built for CUDA 13.0" in unused.reason
+    assert "install the torch build" in unused.remedy
+
+
+@pytest.fixture
+def a_gpu_that_fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A GPU that is found, and on which every computation fails with the error in the list."""
+    error = ["CUDA error: no kernel image is available for execution on the device"]
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError(error[0] + "\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (6, 1))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90"])
+    monkeypatch.setattr(torch, "ones", fails)
+    machine.cannot_compute.cache_clear()
+    yield error
+    machine.cannot_compute.cache_clear()
+
+
+def test_a_gpu_without_kernels_is_not_used_and_the_build_is_said(a_gpu_that_fails: list[str]) -> None:
+    assert machine.choose_device(None) == torch.device("cpu")
+    unused = machine.unused_gpu()
+    assert unused
+    assert unused.reason == "this torch was built for sm_75, sm_90, the GPU is sm_61"
+    with pytest.raises(ValueError, match=r"--device cuda: this torch was built for sm_75, sm_90.*get-started"):
+        machine.choose_device("cuda")
+
+
+def test_a_gpu_that_is_full_or_held_is_said_in_one_line(a_gpu_that_fails: list[str]) -> None:
+    a_gpu_that_fails[0] = "CUDA error: out of memory"
+    with pytest.raises(ValueError, match=r"cannot compute on cuda \(CUDA error: out of memory\); stop what else"):
+        machine.choose_device("cuda")

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data import image_folder as image_folder_module
 from plain_vs_residual.data.datasets import digits
+from plain_vs_residual.inspection import foreign
 from plain_vs_residual.inspection.foreign import Subject, evaluate, open_subject
 from plain_vs_residual.inspection.normalisation import PRESETS, Normalisation
 from plain_vs_residual.inspection.predictions import inspect_run, recorded_setting
@@ -427,3 +428,13 @@ def test_only_the_part_that_is_looked_at_is_decoded(
     decoded.clear()
     list(subject(checkpoint, image_folder).batches())
     assert set(decoded) == {"train", "val"}  # the mean is that of the training images
+
+
+def test_what_looks_at_networks_prepares_the_arithmetic_first(
+    checkpoint: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a GPU would round convolutions to TF32, silently, and a borderline image could look like damage."""
+    prepared: list[Any] = []
+    monkeypatch.setattr(foreign, "prepare_arithmetic", lambda *given, **_: prepared.append(given))
+    subject(checkpoint, image_folder)
+    assert prepared == [(CPU, "fp32")]

@@ -265,12 +265,21 @@ def test_ctrl_c_in_a_suite_leaves_a_checkpoint(make_suite: Any) -> None:
     assert damaged == []
 
 
+def chained(error: RuntimeError) -> RuntimeError:
+    """The error of a recording that failed for want of memory."""
+    error.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    return error
+
+
 @pytest.mark.parametrize(
     "error",
     [
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        chained(RuntimeError("CUDA error: operation failed due to a previous error during capture")),
     ],
 )
 def test_out_of_memory_says_the_batch_and_what_to_try(

@@ -23,7 +23,7 @@ Names = Annotated[
 ]
 SettingName = Annotated[
     str | None,
-    typer.Option("--setting", help=f"{', '.join(SETTINGS)}; if left out, cifar10 with CUDA, digits without."),
+    typer.Option("--setting", help=f"{', '.join(SETTINGS)}; if left out, cifar10 with CUDA, fashion without."),
 ]
 Recorded = Annotated[
     str | None, typer.Option("--setting", help="Only this setting; all recorded ones if left out.")

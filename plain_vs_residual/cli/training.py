@@ -177,7 +177,7 @@ def _choose_setting(name: str | None, device: "torch.device") -> Setting:
         reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
         print(f"setting {name}, because {reason}: {find_setting(name).expected}; --setting chooses another")
     if device.type != "cuda" and (remark := unused_gpu()):
-        print(f"note: {remark}")
+        print(f"note: {remark.reason}; {remark.remedy}")
     return find_setting(name)
 
 

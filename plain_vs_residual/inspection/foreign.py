@@ -25,7 +25,7 @@ from plain_vs_residual.recipe import Precision
 from plain_vs_residual.report.figures.responses import draw_responses, is_wide, label_responses, response_panels
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.arithmetic import autocast, prepare_arithmetic
 from plain_vs_residual.training.evaluation import Errors
 from plain_vs_residual.training.evaluation import evaluate as evaluate_network
 
@@ -136,6 +136,7 @@ def open_subject(
             f"--normalise {normalise}: gives {len(normalisation.mean)} channels, the images of {dataset.name} "
             f"have {channels}; give MEAN/STD with {channels} or 1 numbers each, or ours"
         )
+    prepare_arithmetic(device, precision, deterministic=False)
     built = on_device(built, device)
     chosen_part: Part = next(known for known in get_args(Part) if known == part)
     return Subject(checkpoint, architecture, built, chosen, dataset, normalisation, chosen_part, device, precision)

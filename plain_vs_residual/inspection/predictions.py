@@ -25,6 +25,7 @@ from plain_vs_residual.records.store import Record, read_record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 from plain_vs_residual.settings import Setting, find_setting
+from plain_vs_residual.training.arithmetic import prepare_arithmetic
 from plain_vs_residual.training.evaluation import Errors, evaluate
 
 # Names of the images that a setting has without --data.
@@ -157,6 +158,7 @@ def inspect_run(path: Path, data: Path | None, device: torch.device) -> Inspecti
         seed=run.seed,
     )
     load_weights(network, state, str(record.folder.weights))
+    prepare_arithmetic(device, run.configuration.precision, deterministic=run.configuration.deterministic)
     network = on_device(network, device)
     feed = make_feed(dataset, setting, run.seed, device)
     batches = feed.evaluation_batches("validation")

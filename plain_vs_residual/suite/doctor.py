@@ -119,8 +119,8 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
     execution = choose_execution(None, device, precision)
     number = f"{len(all_devices(device))} x " if device.type == "cuda" else ""
     what = f"{number}{environment(device).device_name} ({device.type}), {precision}, {execution}"
-    remedy = "install the torch build for its CUDA version (https://pytorch.org/get-started/locally)"
-    yield Finding("device", f"{what}; {unused}" if (unused := unused_gpu()) else what, remedy if unused else "")
+    unused = unused_gpu()
+    yield Finding("device", f"{what}; {unused.reason}" if unused else what, unused.remedy if unused else "")
     yield Finding("compiler", f"{compiler() or 'none'} (only --execution compile needs one)")
     yield _memory(setting, device)
 
@@ -128,7 +128,10 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
 def _memory(setting: Setting, device: "torch.device") -> Finding:
     import torch
 
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+    try:
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
+    except RuntimeError as error:  # the device is full, or held by another program
+        return Finding("memory", f"unknown: {str(error).splitlines()[0]}", "stop what else uses the GPU")
     wanted = largest_network_bytes(setting)
     fix = "" if free >= wanted else "a device with more memory, fewer --jobs, or another --setting"
     return Finding("memory", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.1f} GiB needed for one run", fix)

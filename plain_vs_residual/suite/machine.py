@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import torch
 
@@ -23,10 +23,11 @@ def choose_device(name: str | None) -> torch.device:
     """Return the device asked for, or CUDA where it can be used, else the CPU.
 
     Raises:
-        ValueError: if there is no such device here.
+        ValueError: if there is no such device here, or torch cannot compute on it.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        usable = torch.cuda.is_available() and cannot_compute(torch.device("cuda")) is None
+        return torch.device("cuda" if usable else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -36,8 +37,10 @@ def choose_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            why = unused_gpu() or f"{count} CUDA devices are here"
+            why = unused.reason if (unused := unused_gpu()) else f"{count} CUDA devices are here"
             raise ValueError(f"--device {name}: torch {torch.__version__} cannot use it ({why}); try --device cpu")
+        if fault := cannot_compute(device):
+            raise ValueError(f"--device {name}: {fault.reason}; {fault.remedy}, or try --device cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"--device {name}: no Metal device here; try --device cpu")
     return device
@@ -105,14 +108,49 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
 
 
-def unused_gpu() -> str | None:
+class Fault(NamedTuple):
+    """Why a GPU is not used, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+OTHER_BUILD = "install the torch build for it (https://pytorch.org/get-started/locally)"
+
+
+def unused_gpu() -> Fault | None:
     """Say why torch does not use a GPU that this machine seems to have; None if there is none or it is used."""
+    if torch.cuda.is_available():
+        return cannot_compute(torch.device("cuda"))
     has_nvidia = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
-    if not has_nvidia or torch.cuda.is_available():
+    if not has_nvidia:
         return None
     if torch.version.cuda is None:
-        return "an NVIDIA driver is here, but this torch is a build without CUDA"
-    return f"an NVIDIA driver is here, but torch (built for CUDA {torch.version.cuda}) finds no usable GPU"
+        return Fault("an NVIDIA driver is here, but this torch is a build without CUDA", OTHER_BUILD)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return Fault(f"CUDA_VISIBLE_DEVICES='{visible}' hides every GPU", "unset CUDA_VISIBLE_DEVICES")
+    built_for = f"torch (built for CUDA {torch.version.cuda})"
+    return Fault(f"an NVIDIA driver is here, but {built_for} finds no usable GPU", OTHER_BUILD)
+
+
+@cache
+def cannot_compute(device: torch.device) -> Fault | None:
+    """Say why torch cannot compute on a CUDA device that it finds: it adds 1 and 1 there.
+
+    A torch build that has no kernels for a GPU finds it all the same, as one does that another program has filled
+    or holds for itself.
+    """
+    try:
+        torch.ones((), device=device).add(1).item()
+    except RuntimeError as error:  # torch's errors of the device are RuntimeErrors
+        line = str(error).splitlines()[0]
+        if "no kernel image" not in line:
+            return Fault(f"torch cannot compute on {device} ({line})", "stop what else uses the GPU")
+        capability = "sm_{}{}".format(*torch.cuda.get_device_capability(device))
+        built_for = ", ".join(torch.cuda.get_arch_list())
+        return Fault(f"this torch was built for {built_for}, the GPU is {capability}", OTHER_BUILD)
+    return None
 
 
 @cache

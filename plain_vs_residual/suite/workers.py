@@ -1,5 +1,6 @@
 """Trains runs in processes of their own, one device each, and ends them so that nothing is lost."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -50,6 +51,9 @@ def train_run(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], 
     """
     try:
         train(run, dataset, describe(run, dataset), monitor, stops)
+        if run.device.type == "cuda":
+            gc.collect()  # else a graph and its memory stay until chance collects them
+            torch.cuda.empty_cache()
     except (MemoryError, RuntimeError) as error:
         if "does not have a deterministic implementation" in str(error):
             line = str(error).split(". ")[0]
@@ -59,9 +63,13 @@ def train_run(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], 
         raise OutOfMemory(_out_of_memory(run)) from error
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Say whether an error is one of memory, or was raised while one was handled, as when a recording fails."""
+    words = ("can't allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
+    if error is None:
+        return False
+    found = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    return found or _is_out_of_memory(error.__cause__ or error.__context__)
 
 
 def _out_of_memory(run: Run) -> str:

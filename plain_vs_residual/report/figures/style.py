@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -24,9 +25,13 @@ THIN, BOLD = 1.5, 3.0
 GREY = (0.35, 0.35, 0.35)
 COLOURS = sns.color_palette("colorblind")
 # Colour means depth, in every figure: from light to dark, so that depths are told apart in grey and by everybody.
-_LIGHT_TO_DARK = sns.color_palette([plt.get_cmap("plasma")(place) for place in (0.8, 0.62, 0.45, 0.25, 0.0)])
-_DEPTHS = ((18, 20), (32, 50), (44, 101), (34, 56), (110, 152))
-DEPTH_COLOURS = {depth: colour for depths, colour in zip(_DEPTHS, _LIGHT_TO_DARK, strict=True) for depth in depths}
+_LIGHT_TO_DARK = (0.8, 0.62, 0.45, 0.25, 0.0)
+_FAMILIES = ((20, 32, 44, 56, 110), (18, 50, 101, 34, 152))  # 18 and 34 are as far apart as 20 and 56
+DEPTH_COLOURS = {
+    depth: plt.get_cmap("plasma")(place)[:3]
+    for depths in _FAMILIES
+    for depth, place in zip(depths, _LIGHT_TO_DARK, strict=True)
+}
 MARKERS = {None: "X", "A": "o", "B": "s", "C": "^"}
 
 Drawn = tuple[Figure, pd.DataFrame]
@@ -70,10 +75,10 @@ def write_figure(make: Callable[[], "Drawn"], caption: str, folder: Path, stem: 
 
 
 def depth_colour(architecture: Architecture) -> Any:
-    """Return the colour of a depth, equal in every figure; that of the nearest depth where it has none."""
-    known = sorted(DEPTH_COLOURS)
-    nearest = min(known, key=lambda depth: (abs(depth - architecture.depth), depth))
-    return DEPTH_COLOURS[nearest]
+    """Return the colour of a depth, equal in every figure; one between its neighbours' where it has none."""
+    if architecture.depth in DEPTH_COLOURS:
+        return DEPTH_COLOURS[architecture.depth]
+    return plt.get_cmap("plasma")(float(np.interp(architecture.depth, _FAMILIES[0], _LIGHT_TO_DARK)))[:3]
 
 
 def diverged_marks(recorded: RecordedRuns, experiment: Experiment) -> dict[str, str]:
