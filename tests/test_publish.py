@@ -9,7 +9,7 @@ from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.report import page
 from plain_vs_residual.report import publish as publishing
-from plain_vs_residual.report.publish import Refresher, publish
+from plain_vs_residual.report.publish import Refresher, headlines, publish
 from tests.made_up_records import write_results
 
 
@@ -27,6 +27,12 @@ def test_reports_and_figures_are_drawn_beside_the_results(results: Path) -> None
     drawn.unlink()
     publish(results, None, "digits")
     assert drawn.exists()
+
+
+def test_what_came_out_of_the_primary_claims_is_a_line_each(results: Path) -> None:
+    (line,) = headlines(results, "digits")
+    assert line.startswith("undecided: Projections are not essential: the training error of A does not exceed")
+    assert line.endswith("(table3_shortcuts; +0, 1 seed)")
 
 
 def test_a_report_is_refreshed_every_few_minutes(

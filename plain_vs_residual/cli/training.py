@@ -25,7 +25,7 @@ from plain_vs_residual.cli.options import (
 )
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RESULTS
-from plain_vs_residual.report.publish import Refresher, publish
+from plain_vs_residual.report.publish import Refresher, headlines, publish
 from plain_vs_residual.settings import DIGITS, Setting, default_setting, find_setting
 from plain_vs_residual.suite.interrupt import interrupt
 
@@ -114,6 +114,8 @@ def train(
     if report:
         for path in publish(results, plots, chosen.name):
             print(f"report: {path}")
+        for line in headlines(results, chosen.name):
+            print(line)
 
 
 def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -> None:

@@ -4,7 +4,7 @@ Imports pandas and matplotlib only once something is to be drawn.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,19 @@ def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
     for recorded in find_recorded_runs(results, setting, experiments):
         reports += write_report(recorded, experiments, plots_folder(results, plots) / recorded.name)
     return reports
+
+
+def headlines(results: Path, setting: str) -> Iterator[str]:
+    """Say in a line each what came out of the primary claims of a setting."""
+    from plain_vs_residual.evidence.verdicts import judge
+    from plain_vs_residual.report.tables import number_and_interval
+
+    experiments = list(load_experiments().values())
+    for recorded in find_recorded_runs(results, setting, experiments):
+        for verdict in judge(recorded, experiments):
+            if verdict.claim.primary and verdict.measurement.num:
+                numbers = number_and_interval(verdict.measurement)
+                yield f"{verdict.outcome}: {verdict.claim.statement} ({verdict.experiment}; {numbers})"
 
 
 class Refresher:

@@ -12,6 +12,7 @@ import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns, summary
@@ -138,18 +139,32 @@ def verdict_table(verdicts: Sequence[Verdict], validation_name: str = "validatio
         if verdict.diverged:
             decided += f"; {verdict.diverged} diverged runs count as chance error"
         unit = " points" if claim.column.endswith("error") else ""
-        low, high = measured.interval
         rows.append(
             [
                 f"**{statement}**" if claim.primary else statement,
                 f"{formula(claim, validation_name)} {'>' if claim.wants_more else '<'} {verdict.margin:g}{unit}",
                 _number(measured.mean),
-                "" if math.isnan(low) else f"{_number(low)} to {_number(high)} ({100 * measured.level:.4g} %)",
+                _interval(measured),
                 str(measured.num),
                 decided,
             ]
         )
     return markdown_table(["claim", "number per seed", "mean", "interval (level)", "seeds", "what came out"], rows)
+
+
+def number_and_interval(measured: Measurement) -> str:
+    """Write a mean, its interval and how many seeds are behind it.
+
+    >>> number_and_interval(Measurement({0: 1.0, 1: 2.0, 2: 3.0}, level=0.95, floor=0.0))
+    '+2.00, interval -0.48 to +4.48 (95 %), 3 seeds'
+    """
+    interval = f", interval {_interval(measured)}" if measured.num > 1 else ""
+    return f"{_number(measured.mean)}{interval}, {measured.num} seed{'s' if measured.num > 1 else ''}"
+
+
+def _interval(measured: Measurement) -> str:
+    low, high = measured.interval
+    return "" if math.isnan(low) else f"{_number(low)} to {_number(high)} ({100 * measured.level:.4g} %)"
 
 
 def formula(claim: Claim, validation_name: str = "validation") -> str:
