@@ -45,6 +45,7 @@ def content(folder: Path) -> dict[str, Any]:
         found[run.path.name] = (
             rows,
             {key: value for key, value in final.items() if key not in UNEQUAL},
+            run.training_curve.read_bytes(),
             run.responses.read_bytes(),
             run.weights.read_bytes(),
         )

@@ -31,9 +31,14 @@ from benchmarks.faults.sandbox import SCRIPT, Sandbox, Surprise
 DAMAGES = ("truncated", "bit flipped", "removed")
 OF_STOPPED = [(name, how) for name in ("checkpoint.pt", "metrics.csv", "run.json") for how in DAMAGES]
 OF_FINISHED = [
-    (name, how) for name in ("metrics.csv", "run.json", "final.json", "responses.csv") for how in DAMAGES
+    (name, how)
+    for name in ("metrics.csv", "training_curve.csv", "run.json", "final.json", "responses.csv")
+    for how in DAMAGES
 ]
-WRITTEN = {"checkpoint.pt": 2, "metrics.csv": 2, "run.json": 1, "weights.pt": 1, "final.json": 1}
+WRITTEN = {
+    **{"checkpoint.pt": 2, "metrics.csv": 2, "training_curve.csv": 2},
+    **{"run.json": 1, "weights.pt": 1, "final.json": 1},
+}
 
 
 WRITING = [
