@@ -3,7 +3,7 @@
 A rate that suits residual networks best could make plain ones look worse than they are. The rule is therefore the
 one that is hardest on the claims: the rate at which the *deep plain* networks train best.
 
-What to look for: for each rate, the training error of plain-34 and plain-56 at the end.
+What to look for: in the table, for each rate, the training error of plain-34 and plain-56.
 
     bash run_all.sh rate_trials --setting fashion --first-seed 100 --seeds 2 --results results/trials
 
@@ -18,7 +18,7 @@ FAMILY = ("20", "56")
 EXPERIMENT = Experiment(
     title="Trials of the learning rate",
     paper="no figure of the paper",
-    figures=("error_and_loss",),
+    figures=(),
     networks={
         "fashion": (
             *(name for depth in DEPTHS for name in (f"plain{depth}", f"residual{depth}-A")),

@@ -60,10 +60,6 @@ class Claim:
         """Whether the claim holds above its margin, rather than below."""
         return self.above is not None
 
-    def words(self, validation_name: str) -> str:
-        """Return the statement with the validation images called what they are: ``test`` on some data sets."""
-        return self.statement.replace("validation", validation_name)
-
     def margin_in(self, setting: str) -> float:
         """Return the value that separates a claim that holds from one that does not."""
         margin = self.above if self.above is not None else self.below

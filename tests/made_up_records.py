@@ -124,14 +124,19 @@ def write_run(
         parameters=sum(math.prod(map(int, text.split(":")[0].split("x"))) for text in parameters.values()),
         multiply_adds=1_000_000 * known.depth,
         initial_parameters=parameters,
-        initial_buffers={"bn1.running_mean": f"16:{_hash('zeros')}", "bn1.running_var": f"16:{_hash('ones')}"},
+        initial_buffers={
+            f"{name.removesuffix('weight')}running_mean": f"16:{_hash('zeros')}"
+            for name in parameters
+            if ".bn" in f".{name}" and name.endswith("weight")
+        },
         resumed=[],
     )
     write_run_record(folder, run)
     rates = _rates(changed, known.depth, iterations)
     rows = _metrics(known, seed, iterations, rates, changed.evaluations, errors, outcome)
     write_rows(folder.metrics, rows if finished else rows[: len(rows) // 2])
-    write_rows(folder.training_curve, _curve(known, seed, rows[-1].iteration, iterations, errors))
+    curve = _curve(known, seed, rows[-1].iteration, iterations, errors)
+    write_rows(folder.training_curve, curve)
     if changed.probe_iterations:
         names = set(FirstIterationRow.model_fields) - {"iteration"}
         probed = [
@@ -145,6 +150,7 @@ def write_run(
         held_out = changed.split != "test"
         confusion = [[9 if row == column else 1 for column in classes] for row in classes]
         final = _final(known, seed, rates, rows[-1], responses, outcome)
+        final["running_training_error"] = _last_tenth(curve)
         looked_at = {
             "confusion": confusion,
             "confusion_on": "test" if held_out else "validation",
@@ -197,10 +203,10 @@ def _hash(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _consumed(seed: int, iteration: int) -> dict[str, str]:
+def _consumed(seed: int, iteration: int, evaluations: int) -> dict[str, str]:
     drawn = {name: _hash(name, seed, iteration) for name in ("indices", "crops", "flips", "pixels")}
-    parts = ("evaluated_training", "evaluated_validation", "measured_training")
-    return drawn | {name: _hash(name, iteration) for name in parts}
+    evaluated = {name: _hash(name, evaluations) for name in ("evaluated_training", "evaluated_validation")}
+    return drawn | evaluated | {"measured_training": _hash("measured")}
 
 
 def _parameters(architecture: Architecture, seed: int) -> dict[str, str]:
@@ -253,7 +259,7 @@ def _metrics(
                 validation_top5_error=validation / 4,
                 training_seconds=float(number),
                 evaluation_seconds=number / 10,
-                consumed="/".join(f"{name}:{value}" for name, value in _consumed(seed, iteration).items()),
+                consumed="/".join(f"{name}:{value}" for name, value in _consumed(seed, iteration, number).items()),
             )
         )
         if diverged:
@@ -265,13 +271,22 @@ def _curve(architecture: Architecture, seed: int, last: int, iterations: int, er
     final, _ = errors(architecture, seed)
     rows = []
     for number in range(1, 51):
-        iteration, still = round(number * iterations / 50), (1 - number / 50) ** 3
+        # The last tenth is flat, so that its mean is the final error.
+        iteration, still = round(number * iterations / 50), (1 - number / 50) ** 3 * (number <= 45)
         error = final + (90 - final) * still
         row = CurveRow(
             iteration=iteration, epoch=number / 5, running_training_loss=error / 40, running_training_error=error
         )
         rows += [row] * (iteration <= last)
     return rows
+
+
+def _last_tenth(curve: Sequence[CurveRow]) -> float:
+    last = curve[-1].iteration
+    starts = [0, *(row.iteration for row in curve[:-1])]
+    begin = max(start for start in starts if start <= 0.9 * last)
+    late = [(row.iteration - start, row) for start, row in zip(starts, curve, strict=True) if start >= begin]
+    return sum(num * row.running_training_error for num, row in late) / sum(num for num, _ in late)
 
 
 def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list[ResponseRow]:
@@ -288,7 +303,7 @@ def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list
             value = math.nan if lost else value
             rows.append(ResponseRow(moment=moment, kind="response_std", order=order, layer=name, value=value))
         residual = architecture.kind == "residual"
-        for order in range(1, architecture.depth // 2):
+        for order in range(1, sum(architecture.blocks_per_stage) + 1):
             values: dict[ResponseKind, float] = {"shortcut_share": 0.5 if residual else 0.0}
             if residual:
                 values["ratio"] = (0.5 if trained else 1.0) / order**0.5 + 0.01 * seed
@@ -328,6 +343,6 @@ def _final(
         "waited_for_data_seconds": 0.0,
         "images_per_second": 50_000 / architecture.depth * (0.8 if architecture.option == "C" else 1.0),
         "peak_memory_mib": None,
-        "consumed": _consumed(seed, last.iteration),
+        "consumed": dict(part.split(":") for part in last.consumed.split("/")),
         "learning_rates": rates,
     }

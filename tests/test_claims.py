@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +330,35 @@ def test_the_seeds_needed_are_the_fewest_with_the_power(tmp_path: Path) -> None:
     assert (low, high) == pytest.approx((math.sqrt(2 / 7.377759), math.sqrt(2 / 0.0506356)), rel=1e-5)
     assert f"{needed.expected} seeds would decide it" in needed.line()
     assert f"{needed.expected - 3} more" in needed.line()
+
+
+def test_equal_numbers_need_no_more_seeds_than_any_verdict(tmp_path: Path) -> None:
+    claim = Claim("responses", DEEPER, column="mean_response", above=-9.0, primary=True)
+    for network in DEEPER:
+        for seed in range(3):
+            write_run(tmp_path, "digits", network, seed)
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
+    assert verdict.measurement.deviation < 1e-6
+    assert seeds_needed(verdict).expected == 3
+
+
+def test_more_seeds_do_not_help_where_runs_are_no_pairs(tmp_path: Path) -> None:
+    verdict = verdict_on(ABOVE, tmp_path, {"plain34": [10.5, 12.5, 11.5], "plain18": [10.0] * 3})
+    doubted = replace(verdict, outcome=NOT_COMPARABLE, reason="threads: 1 against 2", doubtful=True)
+    assert seeds_needed(doubted).line() == "made-up: deeper is worse: not comparable, threads: 1 against 2"
+
+
+def test_a_response_of_a_diverged_run_is_no_value_even_if_it_is_a_number(tmp_path: Path) -> None:
+    claim = Claim("smaller", {"plain18": 1, "residual18-A": -1}, "mean_response", above=0.0, primary=True)
+    for seed in range(4):
+        for network in claim.contrast:
+            folder = write_run(tmp_path, "digits", network, seed)
+            if (network, seed) == ("residual18-A", 3):
+                final = read_json(folder.final)
+                write_json(folder.final, final | {"outcome": "diverged", "mean_response": 0.01})
+                reseal(folder)
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
+    assert (verdict.outcome, verdict.reason) == (UNDECIDED, "diverged runs without mean response: 1")
 
 
 def test_one_seed_has_no_spread_to_plan_with(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
     for setting, experiment, words in (
         ("cifar10-short", FIG4, "1 seed; short"),
         ("digits", FIG4, "1 seed; ten epochs show slow optimisation"),
-        ("fashion", LONGER, "1 seed; 350 iterations show slow optimisation"),
+        ("fashion", LONGER, "1 seed; three times the iterations"),
     ):
         folder = tmp_path / setting / experiment.name
         recorded = write_results(folder, [experiment], setting, seeds=[0], caveat="blurred: by hand")
@@ -351,7 +351,7 @@ def test_the_forest_has_a_row_per_claim_a_dot_per_seed_and_the_interval(
 ) -> None:
     recorded = find_recorded_runs("digits")
     verdicts = judge(recorded, [FIG4, FIG7])
-    figure, table = forest(verdicts, "validation")
+    figure, table = forest(verdicts)
     errors, responses = figure.axes
     assert len(errors.get_yticks()) == sum(v.claim.column.endswith("error") for v in verdicts)
     assert len(responses.get_yticks()) == sum(not v.claim.column.endswith("error") for v in verdicts)
@@ -428,3 +428,21 @@ def test_a_diverged_run_is_marked(tmp_path: Path, experiment: Experiment, name: 
         assert table[table["diverged"]]["training_error"].to_list() == [90.0]
     if name == "layer_responses":
         assert not table["value"].map(math.isnan).any()
+
+
+def test_a_run_in_progress_does_not_change_the_mean_of_the_finished_ones(tmp_path: Path) -> None:
+    for network in FIG4.networks["digits"]:
+        write_run(tmp_path, "digits", network, 0)
+        write_run(tmp_path, "digits", network, 1, errors=lambda *_: (80.0, 80.0), finished=False)
+    _, _, table = drawn(read_runs(tmp_path, "digits"), FIG4, "depth_curves")
+    assert set(table["count"]) == {1}
+    assert table["mean"].iloc[-1] < 20
+
+
+def test_a_run_that_diverged_is_marked_in_its_own_study_alone(tmp_path: Path) -> None:
+    for study in LONGER.studies_in("fashion"):
+        for network in LONGER.networks["fashion"]:
+            outcome = "diverged" if study.name and network == "plain34" else "finished"
+            write_run(tmp_path, "fashion", network, 0, study=study, outcome=outcome)
+    _, panels, _ = drawn(read_runs(tmp_path, "fashion"), LONGER, "longer_curves")
+    assert words_in(panels[0]).count("diverged") == 1

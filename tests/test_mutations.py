@@ -5,6 +5,7 @@ Every record is sealed again after the change, so that checksums do not give it 
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from plain_vs_residual.evidence.pairing import summary_line, verify
 from plain_vs_residual.evidence.verdicts import NOT_COMPARABLE, REPRODUCED, judge
-from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
 from tests.made_up_records import read_json, read_runs, reseal, write_run
@@ -81,6 +82,10 @@ def set_in(*path: str, value: Any) -> Change:
     return change
 
 
+def emptied(field: str) -> Change:
+    return lambda record: record[field].clear()
+
+
 IN_RUN: dict[str, tuple[Change, str]] = {
     "a parameter removed": (
         without("initial_parameters", "layer1.0.conv1.weight"),
@@ -119,6 +124,12 @@ IN_RUN: dict[str, tuple[Change, str]] = {
     "weight decay": (set_in("configuration", "weight_decay", value=0.0), "weight_decay: 0.0001 against 0.0"),
     "batch": (set_in("configuration", "batch_size", value=64), "batch_size: 32 against 64"),
     "seed": (set_in("seed", value=9), "the record in it is of"),
+    "no BN buffers": (emptied("initial_buffers"), "initial statistics: bn1.running_mean not recorded"),
+    "classes": (set_in("dataset", "classes", value=list("ab")), "data set, classes: "),
+    "what images are called": (
+        set_in("dataset", "validation_name", value="test"),
+        "data set, validation_name: validation against test",
+    ),
 }
 
 
@@ -167,8 +178,10 @@ def test_what_one_member_was_given_is_named(results: Path, part: str, words: str
         (set_in("skipped_steps", value=3), "steps skipped: 0 against 3"),
         (set_in("iteration", value=448), "iterations: 449 against 448"),
         (lambda final: final["learning_rates"].__setitem__(3, [150, 0.5]), "learning rate differs first"),
+        (emptied("learning_rates"), "learning rates: not recorded from the first iteration on"),
+        (set_in("responses_on", value="other images"), "responses measured on"),
     ],
-    ids=["steps", "iterations", "rates"],
+    ids=["steps", "iterations", "rates", "no rates", "responses"],
 )
 def test_what_one_member_did_is_named(results: Path, change: Change, words: str) -> None:
     changed(results / "digits" / "residual34-A-s0" / "final.json", change)
@@ -192,7 +205,7 @@ def test_what_one_member_did_is_named(results: Path, change: Change, words: str)
             "final,shortcut_share,2,block2,0.1",
             "with shortcuts: block2",
         ),
-        ("residual34-A", "shortcut_share", "cosine", "what the shortcuts add: not recorded"),
+        ("residual34-A", "shortcut_share", "cosine", "what the shortcuts add: not recorded for every block"),
     ],
     ids=["nothing", "plain", "unrecorded"],
 )
@@ -240,3 +253,64 @@ def test_uncommitted_changes_of_all_are_said_and_decide(results: Path) -> None:
         changed(path, set_in("environment", "git_changes", value=True))
     assert found_in(results) == ("", REPRODUCED)
     assert "uncommitted changes" in summary_line(verify(read_runs(results, "digits"), EXPERIMENT))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (set_in("iteration", value=10), "finished after 10 of 449 iterations"),
+        (lambda final: final.update(learning_rates=[[0, 0.5]]), "learning rate at iteration 0: 0.5, but 0.02"),
+        (emptied("learning_rates"), "learning rates: not recorded"),
+        (set_in("running_training_error", value=0.1), "running training error: 0.1 in the outcome"),
+        (set_in("training_error", value=0.1), "training_error: 0.1 in the outcome"),
+        (set_in("validation_error", value=0.1), "validation_error: 0.1 in the outcome"),
+        (lambda final: (final["consumed"].pop("crops"), final["consumed"].pop("flips")), "crops: not recorded"),
+    ],
+    ids=["iteration", "constant rate", "no rates", "running", "clean", "validation", "draws"],
+)
+def test_what_all_runs_contradict_alike_is_named(results: Path, change: Change, words: str) -> None:
+    """Where every run was changed in the same way, only what is inside each of them can tell."""
+    for path in (results / "digits").glob("*/final.json"):
+        changed(path, change)
+    named, outcome = found_in(results)
+    assert words in named
+    assert outcome == NOT_COMPARABLE
+
+
+def test_a_missing_training_curve_is_named(results: Path) -> None:
+    folder = RunFolder(results / "digits" / "plain34-s0")
+    folder.training_curve.unlink()
+    final = read_json(folder.final)
+    final["files"].pop("training_curve.csv")
+    write_json(folder.final, final)
+    reseal(folder)
+    named, outcome = found_in(results)
+    assert "training curve: not recorded" in named
+    assert outcome == NOT_COMPARABLE
+
+
+def test_seeds_evaluated_on_other_images_are_named_even_if_the_members_agree(results: Path) -> None:
+    for network in MEMBERS:
+        change = set_in("consumed", "evaluated_validation", value="0000")
+        changed(results / "digits" / f"{network}-s1" / "final.json", change)
+    named, outcome = found_in(results)
+    assert "validation images of the evaluations differ" in named
+    assert outcome == NOT_COMPARABLE
+
+
+def test_a_folder_under_another_name_decides_nothing(results: Path) -> None:
+    (results / "digits" / "residual34-A-s0").rename(results / "digits" / "residual34-A-s0-mine")
+    named, outcome = found_in(results)
+    assert "the folder is called residual34-A-s0-mine" in named
+    assert outcome == NOT_COMPARABLE
+
+
+def test_a_run_unlike_its_study_is_named(tmp_path: Path) -> None:
+    study = Study("fast", {"learning_rate": 0.5}, "a fast one")
+    experiment = replace(EXPERIMENT, studies={"digits": (study,)})
+    for network in MEMBERS:
+        for seed in range(3):
+            write_run(tmp_path, "digits", network, seed, study=Study("fast", {}, "called fast"))
+    recorded = read_runs(tmp_path, "digits")
+    assert judge(recorded, [experiment])[0].outcome == NOT_COMPARABLE
+    assert "learning_rate: 0.02, but 0.5 in its study" in summary_line(verify(recorded, experiment))

@@ -30,7 +30,7 @@ def test_reports_and_figures_are_drawn_beside_the_results(results: Path) -> None
 
 
 def test_what_came_out_of_the_primary_claims_is_a_line_each(results: Path) -> None:
-    (line,) = headlines(results, "digits")
+    (line,) = headlines(results, "digits", "digits")
     assert line.startswith("undecided: Projections are not essential: the training error of A does not exceed")
     assert line.endswith("(table3_shortcuts; +0, 1 seed)")
 
@@ -42,7 +42,7 @@ def test_a_report_is_refreshed_every_few_minutes(
     monkeypatch.setattr(page, "write_report", lambda *_: calls.append(_) or [])
     now = 1000.0
     monkeypatch.setattr(publishing.time, "monotonic", lambda: now)
-    refresh = Refresher(results, None, "digits", {0: [RunFolder(tmp_path / "unfinished")]})
+    refresh = Refresher(results, None, "digits", "digits", {0: [RunFolder(tmp_path / "unfinished")]})
     refresh()
     refresh()
     assert calls == []
@@ -57,11 +57,17 @@ def test_the_page_of_a_seed_is_there_as_soon_as_it_is_complete(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(page, "write_report", lambda *_: calls.append(_) or [tmp_path / "report.html"])
+    monkeypatch.setattr(
+        page,
+        "write_report",
+        lambda *_: (
+            calls.append(_) or [tmp_path / "digits-tried" / "report.html", tmp_path / "digits" / "report.html"]
+        ),
+    )
     first, second, third = (RunFolder(tmp_path / f"s{seed}") for seed in range(3))
     third.path.mkdir()
     third.final.write_text("{}")  # was complete before
-    refresh = Refresher(results, None, "digits", {0: [first], 1: [second], 2: [third]})
+    refresh = Refresher(results, None, "digits", "digits", {0: [first], 1: [second], 2: [third]})
     refresh()
     assert calls == []
     first.path.mkdir()
@@ -69,7 +75,7 @@ def test_the_page_of_a_seed_is_there_as_soon_as_it_is_complete(
     refresh()
     refresh()
     assert len(calls) == 1
-    assert f"seed 0 is complete: {tmp_path / 'report.html'}" in capsys.readouterr().out
+    assert f"seed 0 is complete: {tmp_path / 'digits' / 'report.html'}" in capsys.readouterr().out
     second.path.mkdir()
     second.final.write_text("{}")
     refresh()
@@ -81,5 +87,5 @@ def test_a_report_that_cannot_be_refreshed_does_not_end_the_training(
 ) -> None:
     monkeypatch.setattr(publishing, "REFRESH_SECONDS", 0.0)
     next((results / "digits").glob("*/run.json")).write_text("{}")
-    Refresher(results, None, "digits", {0: [RunFolder(tmp_path / "unfinished")]})()
+    Refresher(results, None, "digits", "digits", {0: [RunFolder(tmp_path / "unfinished")]})()
     assert "note: the report could not be refreshed" in capsys.readouterr().out

@@ -11,12 +11,13 @@ from unittest.mock import patch
 import pytest
 
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
+from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import figure_stem
 from plain_vs_residual.report.page import write_report
 from plain_vs_residual.report.tables import formula, plain
 from plain_vs_residual.settings import FASHION
-from tests.made_up_records import read_runs, write_results, write_run
+from tests.made_up_records import read_json, read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
@@ -134,7 +135,8 @@ def test_where_test_images_are_evaluated_every_table_says_test(tmp_path: Path) -
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert "| network | training error (%) | clean training error (%) | test error (%) | seeds |" in markdown
     assert "| The same in test error | test error: plain-34 - " in markdown
-    assert "nothing is selected on the test images" in markdown
+    assert "Fig. 4: thin = training error, bold = test error;" in markdown
+    assert "validation" not in markdown.replace("validation or test images", "")
 
 
 def test_the_margin_stands_there_with_its_reason(tmp_path: Path) -> None:
@@ -318,3 +320,32 @@ def test_every_experiment_of_the_suite_has_its_section_in_every_setting(tmp_path
         assert "not run" not in text
     assert "ResNet-50 B (0..255-mean-lr0.01-cold)" in markdown
     assert "accuracy" in sections["ResNet-50 and plain-50 on enlarged images"]
+
+
+def test_held_out_images_are_not_called_test_beside_runs_whose_images_are(tmp_path: Path) -> None:
+    """In one setting, a study can hold images out of the training set where the others look at the test set."""
+    study = EXPERIMENTS["resnet50_study"]
+    recorded = write_results(tmp_path / "results", [FIG4, study], "cifar10", seeds=[0])
+    assert (recorded.validation_name(FIG4), recorded.validation_name(study)) == ("test", "validation")
+    markdown, _ = report_on(recorded, FIG4, study, folder=tmp_path / "plots")
+    tables = [
+        re.findall(r"\| network \|.*", part)[0] for part in re.split(r"\n## ", markdown) if "| network |" in part
+    ]
+    assert ["test error (%)" in table for table in tables] == [True, False]
+
+
+def test_runs_of_another_version_are_left_out_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_results(tmp_path, [FIG4], "digits", seeds=[0])
+    old = write_run(tmp_path, "digits", "plain18", 7)
+    record = read_json(old.run)
+    del record["initial_buffers"]
+    write_json(old.run, record)
+    reseal(old)
+    recorded = read_runs(tmp_path, "digits")
+    assert recorded.seeds == [0]
+    assert (
+        "1 runs were recorded by another version of this suite and are left out (plain18-s7"
+        in capsys.readouterr().err
+    )

@@ -190,10 +190,31 @@ def test_what_a_diverged_member_consumed_is_compared_as_far_as_it_came(pair: Any
     rows = run.folder.metrics.read_text().splitlines()
     run.folder.metrics.write_text("\n".join(rows[:3]) + "\n")
     reseal(run.folder)
-    assert checks(pair)[0].differences == ()
+    assert checks(pair)[-1].differences == ()
     run.folder.metrics.write_text("\n".join(rows[:3]).replace("indices:", "indices:0") + "\n")
     reseal(run.folder)
-    assert checks(pair)[0].differences == ("what was consumed until iteration 8 differs",)
+    assert checks(pair)[-1].differences == ("what was consumed until iteration 8 differs",)
+    damaged = "\n".join(rows[:3]).replace("evaluated_training:", "evaluated_training:0")
+    run.folder.metrics.write_text(damaged + "\n")
+    reseal(run.folder)
+    words = "training images of the evaluations differ (evaluated_training)"
+    assert checks(pair)[-1].differences == (words,)
+
+
+def test_two_budgets_are_compared_as_far_as_both_came(make_suite: Any) -> None:
+    """What the longer run had evaluated by then is not what the shorter one had: it evaluated less often."""
+    studies = (Study(), Study("longer", {"iterations": 36}, "three times"))
+    experiment = experiment_of(
+        "plain18",
+        "residual18-A",
+        studies={"digits": studies},
+        claims=(Claim("longer", {"plain18@longer": 1, "plain18@": -1, "residual18-A@": 0.5}, above=0.0),),
+    )
+    suite = make_suite(experiments=(experiment,))
+    train(suite)
+    found = checks(suite)
+    assert len(found) == 3
+    assert all(check.differences == () for check in found)
 
 
 # ---- the suite -------------------------------------------------------------------------------------------

@@ -64,12 +64,15 @@ def plot(
     names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
 ) -> None:
     """Draw the figures from the records."""
-    from plain_vs_residual.report.figures import draw_all
+    from plain_vs_residual.evidence.verdicts import judge
+    from plain_vs_residual.report.figures import draw_all, draw_claims
 
     experiments = chosen_experiments(names)
     for recorded in find_recorded_runs(results, _recorded(setting), experiments):
-        for path in draw_all(recorded, experiments, plots_folder(results, plots) / recorded.name):
+        folder = plots_folder(results, plots) / recorded.name
+        for path in draw_all(recorded, experiments, folder):
             print(path)
+        print(draw_claims(recorded, judge(recorded, chosen_experiments(None)), folder))
 
 
 @app.command()
@@ -104,6 +107,7 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
                     differing += 1
                     print(f"  {' and '.join(pair.runs)}: {'; '.join(pair.differences)}")
     if differing:
+        print("a run is trained anew by bash run_all.sh once its folder has been moved away")
         raise SystemExit(1)
 
 

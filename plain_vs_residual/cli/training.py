@@ -107,14 +107,15 @@ def train(
     )
     at_once = share_cores(jobs, chosen_device)
     seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
-    refresher = Refresher(results, plots, chosen.name, seeds_runs) if report else None
+    name = "-".join(filter(None, (chosen.name, suite.variant)))
+    refresher = Refresher(results, plots, chosen.name, name, seeds_runs) if report else None
     monitor = SuiteProgress(refresher, bars=at_once == 1)
     _announce(suite)
     _train(suite, monitor, at_once, rerun=rerun)
     if report:
         for path in publish(results, plots, chosen.name):
             print(f"report: {path}")
-        for line in headlines(results, chosen.name):
+        for line in headlines(results, chosen.name, name):
             print(line)
 
 

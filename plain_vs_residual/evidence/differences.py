@@ -1,12 +1,11 @@
-"""What differs between two recorded runs and should not, and what is wrong with a single one."""
+"""What differs between two recorded runs and should not."""
 
-import math
 from collections.abc import Collection, Iterator
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.records.files import run_name
+from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
 from plain_vs_residual.records.fingerprint import differing_sources
-from plain_vs_residual.records.models import Environment, FinalRecord, MetricsRow, ResponseRow
+from plain_vs_residual.records.models import Environment, FinalRecord, MetricsRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import Record
 
@@ -18,48 +17,6 @@ SAME_MACHINE = (
 )
 RATES = {"learning_rate", "warm_up_iterations", "schedule", "drops"}
 BUDGET = {"epochs", "iterations"}
-CONSUMED = {
-    "indices": "order of the images",
-    "pixels": "augmented pixels",
-    "evaluated_training": "training images of the evaluations",
-    "evaluated_validation": "validation images of the evaluations",
-    "measured_training": "images on which responses were measured",
-}
-
-
-# ---- one run ---------------------------------------------------------------------------------------------
-
-
-def own_faults(record: Record) -> Iterator[str]:
-    """Name what contradicts itself in one finished run, or was not recorded."""
-    run, final = record.run, record.final
-    assert final
-    name = run_name(run.network, (run.study, run.dataset.variant), run.seed)
-    configured = (run.configuration.network, run.configuration.seed)
-    if record.name != name or configured != (run.network, run.seed):
-        yield f"the folder is called {record.name}, the record in it is of {name} and {configured[0]}"
-    values = sum(math.prod(_shape(text)) for text in run.initial_parameters.values())
-    if values != run.parameters:
-        yield f"{run.parameters:,} parameters are stated, {values:,} were initialised"
-    for part, words in CONSUMED.items():
-        if part not in final.consumed:
-            yield f"{words}: not recorded"
-    yield from _shortcuts(record, final)
-
-
-def _shortcuts(record: Record, final: FinalRecord) -> Iterator[str]:
-    """Name the blocks of a residual network to which the shortcut adds nothing, of a plain one where it does."""
-    table = read_table(record.folder.responses, ResponseRow)
-    shares = table[table["kind"] == "shortcut_share"]
-    if final.outcome == "diverged":
-        shares = shares[shares["moment"] == "initial"]
-    residual = Architecture.parse(record.run.network).kind == "residual"
-    wrong = shares[(shares["value"] > 0) != residual]
-    if shares.empty:
-        yield "what the shortcuts add: not recorded"
-    elif not wrong.empty:
-        blocks = ", ".join(wrong["layer"].unique())
-        yield f"shortcuts that add nothing: {blocks}" if residual else f"a plain network with shortcuts: {blocks}"
 
 
 # ---- two seeds of one network ----------------------------------------------------------------------------
@@ -79,6 +36,10 @@ def across_seeds(a: Record, b: Record) -> Iterator[str]:
         yield "two seeds start from the same initial values: one is a copy"
     if a.final.consumed.get("indices") == b.final.consumed.get("indices"):
         yield "two seeds saw the images in the same order: one is a copy"
+    for part, words in CONSUMED.items():
+        same_images = part.startswith(("evaluated_", "measured_")) and a.final.iteration == b.final.iteration
+        if same_images and a.final.consumed.get(part) != b.final.consumed.get(part):
+            yield f"{words} differ ({part})"
 
 
 # ---- two members of a pair -------------------------------------------------------------------------------
@@ -98,6 +59,12 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
         studied = {*studied, *BUDGET}
     yield from _recipe(a, b, studied)
     yield from _machines(a, b)
+    if "split" not in studied:
+        for field, old in a.run.dataset.model_dump().items():
+            if old != (new := getattr(b.run.dataset, field)):
+                yield f"data set, {field}: {old} against {new}"
+    if a.final.responses_on != b.final.responses_on:
+        yield f"responses measured on {a.final.responses_on} against {b.final.responses_on}"
     for record in (a, b):
         yield from _moved(record)
     yield from _networks(a, b)
@@ -178,7 +145,7 @@ def _values(what: str, first: dict[str, str], second: dict[str, str], *, shapes:
     found = [
         name
         for name in first.keys() & second.keys()
-        if first[name] != second[name] and (shapes or _shape(first[name]) == _shape(second[name]))
+        if first[name] != second[name] and (shapes or shape_of(first[name]) == shape_of(second[name]))
     ]
     if found:
         others = f" and of {len(found) - 1} others" if len(found) > 1 else ""
@@ -186,16 +153,7 @@ def _values(what: str, first: dict[str, str], second: dict[str, str], *, shapes:
 
 
 def _shapes(record: Record) -> dict[str, tuple[int, ...]]:
-    return {name: _shape(text) for name, text in record.run.initial_parameters.items()}
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    """Read the shape in front of a hash.
-
-    >>> _shape("16x3x3x3:0123456789abcdef")
-    (16, 3, 3, 3)
-    """
-    return tuple(int(length) for length in text.partition(":")[0].split("x") if length)
+    return {name: shape_of(text) for name, text in record.run.initial_parameters.items()}
 
 
 def _consumption(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Iterator[str]:
@@ -205,13 +163,22 @@ def _consumption(a: Record, b: Record, first: FinalRecord, second: FinalRecord) 
 
 
 def _consumption_so_far(a: Record, b: Record) -> Iterator[str]:
-    """Compare what two runs had consumed at the last evaluation that both reached."""
-    first, second = (
-        read_table(record.folder.metrics, MetricsRow).set_index("iteration")["consumed"] for record in (a, b)
-    )
-    common = first.index.intersection(second.index)
-    if len(common) and first[common[-1]] != second[common[-1]]:
-        yield f"what was consumed until iteration {common[-1]} differs"
+    """Compare what two runs of unequal length had consumed as far as both came.
+
+    What training consumes depends on the iteration, what evaluations consume on how many there were.
+    """
+    first, second = (read_table(record.folder.metrics, MetricsRow) for record in (a, b))
+    common = sorted(set(first["iteration"]) & set(second["iteration"]))
+    if common:
+        parts = [_parts(table[table["iteration"] == common[-1]]["consumed"].iloc[0]) for table in (first, second)]
+        drawn = [{name: one[name] for name in one if not name.startswith("evaluated_")} for one in parts]
+        if drawn[0] != drawn[1]:
+            yield f"what was consumed until iteration {common[-1]} differs"
+    number = min(len(first), len(second))
+    evaluated = [_parts(table["consumed"].iloc[number - 1]) for table in (first, second)]
+    for name in sorted({*evaluated[0], *evaluated[1]}):
+        if name.startswith("evaluated_") and evaluated[0].get(name) != evaluated[1].get(name):
+            yield f"{CONSUMED[name]} differ ({name})"
 
 
 def _since(a: Record, b: Record, name: str) -> str:
@@ -219,14 +186,19 @@ def _since(a: Record, b: Record, name: str) -> str:
     tables = [read_table(record.folder.metrics, MetricsRow) for record in (a, b)]
     before = 0
     for (_, first), (_, second) in zip(tables[0].iterrows(), tables[1].iterrows(), strict=False):
-        if _part(first["consumed"], name) != _part(second["consumed"], name):
+        if _parts(first["consumed"]).get(name) != _parts(second["consumed"]).get(name):
             return f", first between iterations {before} and {first['iteration']}"
         before = first["iteration"]
     return ""
 
 
-def _part(consumed: str, name: str) -> str | None:
-    return dict(part.split(":") for part in consumed.split("/")).get(name)
+def _parts(consumed: str) -> dict[str, str]:
+    """Read the column ``consumed`` of a row of metrics.
+
+    >>> _parts("crops:ab/flips:cd")
+    {'crops': 'ab', 'flips': 'cd'}
+    """
+    return dict(part.split(":") for part in consumed.split("/"))
 
 
 def _rates(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Iterator[str]:
@@ -240,5 +212,6 @@ def _rates(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Ite
     for iteration in sorted({*traces[0], *traces[1], start}):
         rates = [trace.get(iteration, rate) for trace, rate in zip(traces, rates, strict=True)]
         if start <= iteration < stop and rates[0] != rates[1]:
-            yield f"learning rate differs first at iteration {iteration}: {rates[0]:g} against {rates[1]:g}"
+            old, new = ("none" if rate is None else f"{rate:g}" for rate in rates)
+            yield f"learning rate differs first at iteration {iteration}: {old} against {new}"
             return

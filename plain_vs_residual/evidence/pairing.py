@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from plain_vs_residual.evidence.differences import across_seeds, differences, own_faults, shared_parameters
+from plain_vs_residual.evidence.differences import across_seeds, differences, shared_parameters
+from plain_vs_residual.evidence.own_faults import own_faults
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.store import Record
@@ -57,7 +58,10 @@ def verify(recorded: RecordedRuns, experiment: Experiment) -> list[PairCheck]:
         for a, b in combinations(finished, 2)
         if a.run.seed == b.run.seed and frozenset((a.identity[:2], b.identity[:2])) in wanted
     ]
-    own = (PairCheck((record.name,), tuple(own_faults(record))) for record in finished)
+    own = (
+        PairCheck((record.name,), (*own_faults(record), *_unlike_study(record, changes[record.run.study])))
+        for record in finished
+    )
     return [check for check in (*own, *_across_seeds(finished)) if check.differences] + pairs
 
 
@@ -66,6 +70,15 @@ def _studied(a: Record, b: Record, changes: Mapping[str, Mapping[str, object]]) 
     first, second = changes[a.run.study], changes[b.run.study]
     absent = object()
     return {name for name in {*first, *second} if first.get(name, absent) != second.get(name, absent)}
+
+
+def _unlike_study(record: Record, changes: Mapping[str, object]) -> Iterator[str]:
+    """Name the fields that a run's study sets and that the run did not have; a trial may set its own budget."""
+    configuration = record.run.configuration.model_dump()
+    for field, value in changes.items():
+        led = field == "schedule" and configuration[field] == "replay"
+        if configuration[field] != value and field not in ("epochs", "iterations", "evaluations") and not led:
+            yield f"{field}: {configuration[field]}, but {value} in its study"
 
 
 def _across_seeds(finished: Sequence[Record]) -> Iterator[PairCheck]:
@@ -89,7 +102,7 @@ def summary_line(checks: Sequence[PairCheck]) -> str:
     )
     return (
         f"all {len(pairs)} pairs agree: same images in the same order, crops, flips and augmented pixels, same "
-        "images evaluated, learning rates, precision, versions and code; "
+        "images evaluated, learning rates (of equal budgets), precision, versions and code; "
         f"{shared:,} of {parameters:,} parameters of the smaller members have one name and shape in both, and all "
         "of these start from equal values"
         + (

@@ -10,6 +10,7 @@ from plain_vs_residual.evidence.verdicts import Verdict
 
 POWER = 0.8
 MOST_SEEDS = 1000
+FARTHEST = 1e3  # beyond that, scipy's distribution has no values
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class SeedsNeeded:
     def line(self) -> str:
         """Say it in a sentence."""
         verdict, measured = self.verdict, self.verdict.measurement
-        name = f"{verdict.experiment}: {verdict.claim.statement}"
+        name = f"{verdict.experiment}: {verdict.statement}"
+        if verdict.doubtful:
+            return f"{name}: {verdict.outcome}, {verdict.reason}"
         if measured.num < 2:
             return f"{name}: {measured.num} complete seeds; a spread needs 2"
         now = f"mean {measured.mean:+.2f} ± {measured.deviation:.2f} over {measured.num} seeds, {verdict.outcome}"
@@ -72,7 +75,8 @@ def deviation_interval(measured: Measurement) -> tuple[float, float]:
 def power(distance: float, deviation: float, num: int, level: float) -> float:
     """Return how probably the interval of ``num`` seeds lies beyond a margin at ``distance`` from the mean."""
     critical = float(stats.t.ppf((1 + level) / 2, num - 1))
-    return float(stats.nct.sf(critical, num - 1, distance * math.sqrt(num) / deviation))
+    shift = min(distance * math.sqrt(num) / deviation, FARTHEST)
+    return float(stats.nct.sf(critical, num - 1, shift))
 
 
 def _smallest(distance: float, deviation: float, level: float) -> int | None:

@@ -17,7 +17,6 @@ import pandas as pd
 from plain_vs_residual.evidence.measurement import Measurement, finals_of_members, measure
 from plain_vs_residual.evidence.pairing import PairCheck, verify
 from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
-from plain_vs_residual.records.files import run_name
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 ERROR_RATE = 0.05
@@ -36,20 +35,29 @@ class Verdict:
         experiment: name of the experiment.
         claim: what is claimed.
         margin: the claim's margin in this setting, in its column's unit.
+        validation_name: what the validation images are called, ``test`` on some data sets.
         measurement: one number per seed and the interval that decides.
         outcome: for a primary claim reproduced, not reproduced or undecided; for the others agrees, disagrees or
             open; for both, not comparable.
         reason: why it is undecided, open or not comparable.
         diverged: how many runs of the complete seeds diverged; their errors count as chance.
+        doubtful: whether the outcome is an exception, whatever the interval says; more seeds would not help.
     """
 
     experiment: str
     claim: Claim
     margin: float
+    validation_name: str
     measurement: Measurement
     outcome: str
     reason: str = ""
     diverged: int = 0
+    doubtful: bool = False
+
+    @property
+    def statement(self) -> str:
+        """The claim's sentence, with the images that were evaluated called what they are."""
+        return self.claim.statement.replace("validation", self.validation_name)
 
 
 def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Verdict]:
@@ -83,7 +91,8 @@ def _judge_one(recorded: RecordedRuns, experiment: Experiment, claim: Claim, lev
         outcome, reason = UNDECIDED, doubt
     words = outcome if claim.primary else DESCRIPTIVE[outcome]
     counted = int(diverged["seed"].isin(list(measurement.values)).sum())
-    return Verdict(experiment.name, claim, margin, measurement, words, reason, counted)
+    name = recorded.validation_name(experiment)
+    return Verdict(experiment.name, claim, margin, name, measurement, words, reason, counted, bool(doubt))
 
 
 def decide(measurement: Measurement, claim: Claim, margin: float) -> tuple[str, str]:
@@ -120,21 +129,13 @@ def _compared(
     verdict: Verdict, recorded: RecordedRuns, experiment: Experiment, failed: Sequence[PairCheck]
 ) -> Verdict:
     """Replace the verdict by "not comparable" if a check of the runs behind it failed."""
-    members = {
-        run_name(*_member(experiment, key, recorded), seed)
-        for key in verdict.claim.contrast
-        for seed in recorded.seeds
-    }
+    compared = {experiment.member(key, recorded.setting) for key in verdict.claim.contrast}
+    members = {record.name for record in recorded.of(experiment) if record.identity[:2] in compared}
     for check in failed:
         if members.issuperset(check.runs):
             reason = f"{' and '.join(check.runs)}: {check.differences[0]}"
-            return replace(verdict, outcome=NOT_COMPARABLE, reason=reason)
+            return replace(verdict, outcome=NOT_COMPARABLE, reason=reason, doubtful=True)
     return verdict
-
-
-def _member(experiment: Experiment, key: str, recorded: RecordedRuns) -> tuple[str, tuple[str, str]]:
-    network, study = experiment.member(key, recorded.setting)
-    return network, (study, recorded.variant)
 
 
 def num_primary(setting: str, experiment: Experiment, experiments: Sequence[Experiment]) -> int:

@@ -45,10 +45,9 @@ class RecordedRuns:
         run = self.records[0].run
         return [text for text in (run.dataset.caveat, run.caveat) if text]
 
-    @property
-    def validation_name(self) -> str:
-        """What the validation images are called: ``test`` where they are the data set's test images."""
-        return self.records[0].run.dataset.validation_name
+    def validation_name(self, experiment: Experiment) -> str:
+        """Return what an experiment's validation images are called: ``test`` where they are the test images."""
+        return next((record.run.dataset.validation_name for record in self.of(experiment)), "validation")
 
     @property
     def seeds(self) -> list[int]:
@@ -117,6 +116,8 @@ class RecordedRuns:
                 errors = {"running_training_error", "training_error", "validation_error", "test_error"}
                 row |= dict.fromkeys(errors & row.keys(), chance)
                 row["validation_top5_error"] = max(0.0, 100 * (1 - 5 / num_classes))
+                # No value stands for failure here; what was measured on a ruined network means nothing.
+                row |= dict.fromkeys(("mean_response", "mean_ratio", "ratio_change", "mean_cosine"), math.nan)
             yield row
 
     @cached_property

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ class Record:
     def identity(self) -> tuple[str, str, int]:
         """Network, study and seed: unique among the runs of one setting on one data set."""
         return self.run.network, self.run.study, self.run.seed
+
+
+class OtherFormat(ValueError):
+    """A record is whole, but was written by another version of this suite."""
 
 
 def write_run(folder: RunFolder, run: RunRecord) -> None:
@@ -98,12 +103,24 @@ def read_record(folder: RunFolder) -> Record:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Read every run under ``results/<setting>/``.
+    """Read every run under ``results/<setting>/``; those of another version are left out, and it is said.
 
     Raises:
-        ValueError: as :func:`read_record`.
+        ValueError: as :func:`read_record`, but for records of another version.
     """
-    return [read_record(run_folder) for run_folder in run_folders(folder)]
+    records, others = [], []
+    for run_folder in run_folders(folder):
+        try:
+            records.append(read_record(run_folder))
+        except OtherFormat:
+            others.append(run_folder.name)
+    if others:
+        print(
+            f"note: {folder}: {len(others)} runs were recorded by another version of this suite and are left out "
+            f"({others[0]} and so on); --rerun trains anew what is still wanted",
+            file=sys.stderr,
+        )
+    return records
 
 
 def damage(folder: RunFolder, *, weights: bool = False) -> list[str]:
@@ -144,7 +161,8 @@ def _read(path: Path, model: type[AnyModel]) -> AnyModel:
     try:
         record = model.model_validate_json(text)
     except ValidationError as error:
-        raise ValueError(f"{path}: {explained(error)}; {advice}") from None
+        whole = values.get("checksum") == sealed(values)["checksum"]
+        raise (OtherFormat if whole else ValueError)(f"{path}: {explained(error)}; {advice}") from None
     if values.get("checksum") != sealed(values)["checksum"]:
         raise ValueError(f"{path}: damaged, its content does not match its checksum; {advice}")
     return record

@@ -98,7 +98,7 @@ def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[
         "experiment": experiment,
         "notebook": _notebook(experiment),
         "reasons": _reasons(recorded, experiment),
-        "figures": list(_figures(experiment)),
+        "figures": list(_figures(recorded, experiment)),
         "errors": error_table(recorded, experiment),
         "paper": "" if comparable else ", ".join(paper),
         "class_tables": list(class_tables(recorded, experiment)) if "classes" in experiment.table else [],
@@ -120,10 +120,11 @@ def _reasons(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
     return [reason for reason in dict.fromkeys(reasons) if reason]
 
 
-def _figures(experiment: Experiment) -> Iterator[dict[str, str]]:
+def _figures(recorded: RecordedRuns, experiment: Experiment) -> Iterator[dict[str, str]]:
     for name in experiment.figures:
         first_line = (FIGURES[name].__doc__ or "").split("\n")[0]
-        yield {"stem": figure_stem(experiment, name), "words": first_line}
+        words = first_line.replace("validation", recorded.validation_name(experiment))
+        yield {"stem": figure_stem(experiment, name), "words": words}
 
 
 def _html(markdown: str, title: str, folder: Path) -> str:

@@ -59,17 +59,17 @@ def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
     return reports
 
 
-def headlines(results: Path, setting: str) -> Iterator[str]:
-    """Say in a line each what came out of the primary claims of a setting."""
+def headlines(results: Path, setting: str, name: str) -> Iterator[str]:
+    """Say in a line each what came out of the primary claims of the runs whose reports have that name."""
     from plain_vs_residual.evidence.verdicts import judge
     from plain_vs_residual.report.tables import number_and_interval
 
     experiments = list(load_experiments().values())
     for recorded in find_recorded_runs(results, setting, experiments):
-        for verdict in judge(recorded, experiments):
+        for verdict in judge(recorded, experiments) if recorded.name == name else ():
             if verdict.claim.primary and verdict.measurement.num:
                 numbers = number_and_interval(verdict.measurement)
-                yield f"{verdict.outcome}: {verdict.claim.statement} ({verdict.experiment}; {numbers})"
+                yield f"{verdict.outcome}: {verdict.statement} ({verdict.experiment}; {numbers})"
 
 
 class Refresher:
@@ -79,15 +79,22 @@ class Refresher:
         results: where the records are.
         plots: where figures go; beside ``results`` if None.
         setting: which one.
+        name: of the reports that the seeds are for: the setting's, or that of a variant.
         seeds: the runs of each seed: once all of one are finished, the reports are drawn.
     """
 
     def __init__(
-        self, results: Path, plots: Path | None, setting: str, seeds: Mapping[int, Sequence[RunFolder]]
+        self,
+        results: Path,
+        plots: Path | None,
+        setting: str,
+        name: str,
+        seeds: Mapping[int, Sequence[RunFolder]],
     ) -> None:
         self.results = results
         self.plots = plots
         self.setting = setting
+        self.name = name
         self.unfinished = {seed: runs for seed, runs in seeds.items() if not _finished(runs)}
         self.last = time.monotonic()
 
@@ -100,8 +107,9 @@ class Refresher:
             return  # what is drawn after the last run is not the refresher's
         try:
             pages = publish(self.results, self.plots, self.setting)
-            if complete:
-                print(f"  seed {', '.join(map(str, complete))} is complete: {pages[-1]}", flush=True)
+            page = next((path for path in pages if path.suffix == ".html" and path.parent.name == self.name), None)
+            if complete and page:
+                print(f"  seed {', '.join(map(str, complete))} is complete: {page}", flush=True)
         except Exception as error:  # a figure must not end a training, whatever is wrong with it
             print(f"note: the report could not be refreshed ({error!r}); training goes on")
         self.last = time.monotonic()

@@ -44,7 +44,7 @@ def _columns(
 ) -> dict[str, Callable[[Row], str]]:
     """Return how to write each column of an experiment's table, by its heading."""
     columns: dict[str, Callable[[Row], str]] = {
-        f"{column_words(column, recorded.validation_name)} (%)": partial(_spread, column=column)
+        f"{column_words(column, recorded.validation_name(experiment))} (%)": partial(_spread, column=column)
         for column in ERRORS
     }
     columns[SEEDS] = _seeds
@@ -127,22 +127,23 @@ def class_tables(recorded: RecordedRuns, experiment: Experiment) -> Iterator[str
         yield markdown_table(heads, rows)
 
 
-def verdict_table(verdicts: Sequence[Verdict], validation_name: str = "validation") -> str:
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Tabulate what was claimed and what came out: primary claims in bold, what only describes in plain words."""
     rows = []
     for verdict in verdicts:
         claim, measured = verdict.claim, verdict.measurement
-        statement = plain(claim.words(validation_name))
+        statement = plain(verdict.statement)
         decided = f"**{verdict.outcome}**" if claim.primary else verdict.outcome
         if verdict.reason:
             decided += f" ({plain(verdict.reason)})"
-        if verdict.diverged:
+        if verdict.diverged and claim.column.endswith("error"):
             decided += f"; {verdict.diverged} diverged runs count as chance error"
         unit = " points" if claim.column.endswith("error") else ""
+        sign = ">" if claim.wants_more else "<"
         rows.append(
             [
                 f"**{statement}**" if claim.primary else statement,
-                f"{formula(claim, validation_name)} {'>' if claim.wants_more else '<'} {verdict.margin:g}{unit}",
+                f"{formula(claim, verdict.validation_name)} {sign} {verdict.margin:g}{unit}",
                 _number(measured.mean),
                 _interval(measured),
                 str(measured.num),

@@ -12,6 +12,8 @@ from typing import NamedTuple, get_args
 import torch
 
 from plain_vs_residual.recipe import Execution, Precision
+from plain_vs_residual.records.files import REPOSITORY
+from plain_vs_residual.records.fingerprint import source_hashes
 from plain_vs_residual.records.models import Environment
 from plain_vs_residual.training.arithmetic import best_precision
 from plain_vs_residual.training.execution import best_execution
@@ -169,7 +171,7 @@ def environment(device: torch.device) -> Environment:
         cudnn=torch.backends.cudnn.version() if cuda else None,
         threads=torch.get_num_threads(),
         git_commit=_git("rev-parse", "--short=12", "HEAD"),
-        git_changes=bool(_git("status", "--porcelain", "--", ".")),
+        git_changes=bool(_git("status", "--porcelain", "--", *source_hashes())),
     )
 
 
@@ -182,7 +184,7 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).parent.parent
+    folder = REPOSITORY
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10

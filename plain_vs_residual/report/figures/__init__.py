@@ -55,7 +55,7 @@ def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path
 def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path) -> Path:
     """Draw the forest plot of all claims as PNG, SVG and CSV; returns the PNG's path."""
     caption = f"{recorded.dataset}, setting {recorded.setting}; {LEGEND}"
-    return write_figure(partial(forest, verdicts, recorded.validation_name), caption, folder, FIGURE)
+    return write_figure(partial(forest, verdicts), caption, folder, FIGURE)
 
 
 def figure_stem(experiment: Experiment, name: str) -> str:
@@ -70,7 +70,8 @@ def _caption(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
     plural = "s" if counts != {1} else ""
     shown = " (mean and range)" if max(counts) > 1 and FIGURES[name] in CURVES else ""
     parts = [f"{recorded.dataset}, setting {recorded.setting}", f"{seeds} seed{plural}{shown}"]
-    run, study = recorded.records[0].run, experiment.studies_in(recorded.setting)[0]
+    run = recorded.records[0].run
     # A study has another budget than the one of which the setting warns.
-    caveats = (study.reason or run.caveat, run.dataset.caveat)
+    reasons = [study.reason for study in experiment.studies_in(recorded.setting) if study.reason]
+    caveats = (reasons[0] if reasons else run.caveat, run.dataset.caveat)
     return "; ".join([*parts, *(caveat.split(":")[0] for caveat in caveats if caveat)])

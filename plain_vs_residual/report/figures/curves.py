@@ -52,8 +52,8 @@ def draw_curves(
     for name in names:
         architecture = Architecture.parse(name)
         colour = colour_of(architecture)
-        if name in diverged:
-            axes.plot([], [], color=colour, label=architecture.label + diverged[name])
+        if (name, wanted) in diverged:
+            axes.plot([], [], color=colour, label=architecture.label + diverged[name, wanted])
         for column, style, width in lines:
             table = _over_seeds(recorded, experiment, name, wanted, column)
             if table.empty:
@@ -63,7 +63,7 @@ def draw_curves(
             if column == TRAINING:
                 axes.fill_between(table["iteration"], table["min"], table["max"], color=colour, alpha=0.2, lw=0)
             drawn.append(table.assign(network=name, column=column))
-    words = {TRAINING: "training", VALIDATION: recorded.validation_name}
+    words = {TRAINING: "training", VALIDATION: recorded.validation_name(experiment)}
     for column, style, width in lines if len(lines) > 1 else ():
         axes.plot([], [], style, linewidth=width, color=GREY, label=words[column])
     if axes.get_legend_handles_labels()[1]:
@@ -80,6 +80,10 @@ def _over_seeds(
         curves = curves[(curves["network"] == name) & (curves["study"] == study)]
     if curves.empty:
         return pd.DataFrame()
+    # A run that is still being trained would change whose mean it is along the curve.
+    ended = {r.run.seed for r in recorded.of(experiment) if r.final and r.identity[:2] == (name, study)}
+    if ended:
+        curves = curves[curves["seed"].isin(ended)]
     return curves.groupby("iteration")[column].agg(["mean", "min", "max", "count"]).reset_index()
 
 

@@ -30,7 +30,8 @@ def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     finals = recorded.select(recorded.finals, experiment)
     names = [Architecture.parse(name) for name in experiment.networks[recorded.setting]]
     depths = sorted({architecture.depth for architecture in names})
-    titles = {TRAINING: "training error, last tenth", VALIDATION: f"{recorded.validation_name} error at the end"}
+    called = recorded.validation_name(experiment)
+    titles = {TRAINING: "training error, last tenth", VALIDATION: f"{called} error at the end"}
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
         for kind, line in (("plain", "--"), ("residual", "-")):
             places = {a.name: float(depths.index(a.depth)) for a in names if a.kind == kind}
@@ -87,7 +88,8 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         return colours[architecture.option]
 
     drawn = draw_curves(left, recorded, experiment, names, lines, option_colour)
-    left.set(title=f"thin: training, bold: {recorded.validation_name}", xlabel="iteration", ylabel="error (%)")
+    called = recorded.validation_name(experiment)
+    left.set(title=f"thin: training, bold: {called}", xlabel="iteration", ylabel="error (%)")
     limit_error_axis(left, drawn)
     label_ends(left, drawn, option_colour)
     finals = recorded.select(recorded.finals, experiment)
@@ -96,7 +98,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         drawn += _options_joined(right, finals, places, column, colours, filled=filled)
     right.set_xticks(range(len(names)), _costs(finals, names), fontsize=12)
     right.set(
-        title=f"at the end: hollow training (last tenth),\nfilled {recorded.validation_name}; bar: mean",
+        title=f"at the end: hollow training (last tenth),\nfilled {called}; bar: mean",
         xlabel="shortcut option; below it parameters,\nmultiply-adds, time against plain",
         ylabel="error (%)",
         xlim=(-0.5, len(names) - 0.5),

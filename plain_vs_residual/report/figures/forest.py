@@ -19,7 +19,7 @@ LEGEND = (
 AHEAD, BEHIND = COLOURS[0], COLOURS[3]
 
 
-def forest(verdicts: Sequence[Verdict], validation_name: str) -> Drawn:
+def forest(verdicts: Sequence[Verdict]) -> Drawn:
     """Draw the claims of which there is a number; those on errors left, in points, all others right."""
     measured = [verdict for verdict in verdicts if verdict.measurement.num]
     groups = {
@@ -32,19 +32,18 @@ def forest(verdicts: Sequence[Verdict], validation_name: str) -> Drawn:
         len(shown), 1, figsize=(17, 2.5 + 0.75 * sum(heights)), height_ratios=heights, squeeze=False
     )
     for axes, (words, group) in zip(panels[:, 0], shown.items(), strict=True):
-        _panel(axes, group, words, validation_name)
+        _panel(axes, group, words)
     return figure, _table(measured)
 
 
-def _panel(axes: Axes, verdicts: Sequence[Verdict], words: str, validation_name: str) -> None:
+def _panel(axes: Axes, verdicts: Sequence[Verdict], words: str) -> None:
     wide = _draw_rows(axes, verdicts)
     if wide:
         axes.set_xscale("symlog", linthresh=1, linscale=0.6)
         axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_ylim(len(verdicts) - 0.5, -0.5)
-    statements = [_statement(verdict, validation_name) for verdict in verdicts]
-    axes.set_yticks(range(len(verdicts)), statements, fontsize=11)
+    axes.set_yticks(range(len(verdicts)), [_statement(verdict) for verdict in verdicts], fontsize=11)
     for label, verdict in zip(axes.get_yticklabels(), verdicts, strict=True):
         label.set_fontweight("bold" if verdict.claim.primary else "normal")
     axes.set(xlabel=f"number of the claim: {words}", title=words)
@@ -79,9 +78,8 @@ def _draw_rows(axes: Axes, verdicts: Sequence[Verdict]) -> bool:
     return farthest > 10
 
 
-def _statement(verdict: Verdict, validation_name: str) -> str:
-    text = f"{verdict.claim.words(validation_name)} [{verdict.experiment}]"
-    return "\n".join(textwrap.wrap(text, 62)[:3])
+def _statement(verdict: Verdict) -> str:
+    return "\n".join(textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 62)[:3])
 
 
 def _table(verdicts: Sequence[Verdict]) -> pd.DataFrame:

@@ -27,7 +27,7 @@ def depth_curves(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def cifar_curves(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 6: dashed = training error, bold = test error; plain left, residual right, shared axes."""
+    """Fig. 6: dashed = training error, bold = validation error; plain left, residual right, shared axes."""
     return _plain_and_residual(recorded, experiment, (Line(TRAINING, "--", THIN), Line(VALIDATION, "-", BOLD)))
 
 
@@ -52,11 +52,11 @@ def _names(recorded: RecordedRuns, experiment: Experiment, kind: str) -> list[st
 
 
 def training_and_test(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 1: plain networks of 20 and 56 layers, training error left, test error right."""
+    """Fig. 1: plain networks of 20 and 56 layers, training error left, validation error right."""
     figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
     drawn = []
     names = [name for name in experiment.networks[recorded.setting] if name in ("cifar-plain20", "cifar-plain56")]
-    titles = {TRAINING: "training error", VALIDATION: f"{recorded.validation_name} error"}
+    titles = {TRAINING: "training error", VALIDATION: f"{recorded.validation_name(experiment)} error"}
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
         drawn.append(draw_curves(axes, recorded, experiment, names, (Line(column, "-", BOLD),), depth_colour))
         axes.set(title=title, xlabel="iteration")

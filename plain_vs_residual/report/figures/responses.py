@@ -37,7 +37,8 @@ def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             for axes in panels[: 2 if architecture.kind == "plain" else 4]:
                 axes.plot([], [], label=f"{architecture.label}: not run", **_style(architecture))
             continue
-        draw_responses(panels, architecture, runs, architecture.label + diverged.get(name, ""))
+        study = experiment.studies_in(recorded.setting)[0].name
+        draw_responses(panels, architecture, runs, architecture.label + diverged.get((name, study), ""))
         kept = runs[runs["kind"] != "shortcut_share"]
         drawn.append(kept[["network", "seed", "moment", "kind", "order", "layer", "value"]])
     label_responses(panels, wide=is_wide(drawn))

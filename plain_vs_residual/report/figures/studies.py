@@ -24,6 +24,7 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Error and loss against epochs: thin = training, bold = validation; dotted: the learning rate's drops."""
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
     curves = recorded.select(recorded.curves, experiment)
+    called = {"training": "training", "validation": recorded.validation_name(experiment)}
     drawn = []
     for axes, quantity, unit in ((panels[0], "error", "%"), (panels[1], "loss", "nats")):
         for name, colour in zip(experiment.networks[recorded.setting], COLOURS, strict=False):
@@ -35,7 +36,9 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             for part, width in (("training", THIN), ("validation", BOLD)):
                 column = f"{part}_{quantity}"
                 table = runs.groupby("epoch")[column].agg(["mean", "min", "max", "count"])
-                axes.plot(table.index, table["mean"], color=colour, linewidth=width, label=f"{label}, {part}")
+                axes.plot(
+                    table.index, table["mean"], color=colour, linewidth=width, label=f"{label}, {called[part]}"
+                )
                 axes.fill_between(table.index, table["min"], table["max"], color=colour, alpha=0.12, linewidth=0)
                 drawn.append(table.reset_index().assign(network=name, column=column))
             rates = runs[runs["seed"] == runs["seed"].min()]

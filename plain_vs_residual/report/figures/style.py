@@ -1,6 +1,7 @@
 """What all figures share: colours, line widths, and how a figure is written."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -81,13 +82,14 @@ def depth_colour(architecture: Architecture) -> Any:
     return plt.get_cmap("plasma")(float(np.interp(architecture.depth, _FAMILIES[0], _LIGHT_TO_DARK)))[:3]
 
 
-def diverged_marks(recorded: RecordedRuns, experiment: Experiment) -> dict[str, str]:
-    """Say for the label of each network how many of its runs diverged."""
+def diverged_marks(recorded: RecordedRuns, experiment: Experiment) -> dict[tuple[str, str], str]:
+    """Say for the label of each network in each study how many of its runs diverged."""
     finals = recorded.select(recorded.finals, experiment)
     if finals.empty:
         return {}
-    counts = finals[finals["diverged"]].groupby("network").size()
-    return {str(name): f" ({count} diverged)" for name, count in counts.items()}
+    lost = finals[finals["diverged"]]
+    counts = Counter(zip(lost["network"], lost["study"], strict=True))
+    return {identity: f" ({count} diverged)" for identity, count in counts.items()}
 
 
 def joined(drawn: Sequence[pd.DataFrame]) -> pd.DataFrame:

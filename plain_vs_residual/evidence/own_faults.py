@@ -1,0 +1,123 @@
+"""What contradicts itself in the record of a single run, or was not recorded."""
+
+import math
+from collections.abc import Iterator
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.records.files import run_name
+from plain_vs_residual.records.models import CurveRow, FinalRecord, MetricsRow, ResponseRow
+from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.store import Record
+from plain_vs_residual.training.schedule import schedule_of
+
+CONSUMED = {
+    "indices": "order of the images",
+    "crops": "crops",
+    "flips": "flips",
+    "pixels": "augmented pixels",
+    "evaluated_training": "training images of the evaluations",
+    "evaluated_validation": "validation images of the evaluations",
+    "measured_training": "images on which responses were measured",
+}
+ERRORS = ("training_error", "validation_error", "validation_top5_error", "training_loss", "validation_loss")
+
+
+def own_faults(record: Record) -> Iterator[str]:
+    """Name what contradicts itself in a finished run, or was not recorded."""
+    final = record.final
+    assert final
+    yield from _identity(record)
+    yield from _beginning(record)
+    yield from _rates(record, final)
+    yield from _outcome(record, final)
+    for part, words in CONSUMED.items():
+        if part not in final.consumed:
+            yield f"{words}: not recorded"
+    yield from _shortcuts(record, final)
+
+
+def _identity(record: Record) -> Iterator[str]:
+    run = record.run
+    name = run_name(run.network, (run.study, run.dataset.variant), run.seed)
+    configured = (run.configuration.network, run.configuration.seed)
+    if record.name != name or configured != (run.network, run.seed):
+        yield f"the folder is called {record.name}, the record in it is of {name} and {configured[0]}"
+
+
+def _beginning(record: Record) -> Iterator[str]:
+    """Compare the initial values with their number, and ask for the statistics of every normalisation."""
+    run = record.run
+    values = sum(math.prod(shape_of(text)) for text in run.initial_parameters.values())
+    if values != run.parameters:
+        yield f"{run.parameters:,} parameters are stated, {values:,} were initialised"
+    layers = {name.rpartition(".")[0] for name in run.initial_parameters if ".bn" in f".{name}"}
+    missing = [f"{layer}.running_mean" for layer in layers if f"{layer}.running_mean" not in run.initial_buffers]
+    if missing:
+        yield f"initial statistics: {min(missing)} not recorded"
+
+
+def _rates(record: Record, final: FinalRecord) -> Iterator[str]:
+    """Compare the applied learning rates with the schedule, where it is fixed beforehand."""
+    recipe = record.run.configuration
+    if not final.learning_rates or final.learning_rates[0][0] != 0:
+        yield "learning rates: not recorded from the first iteration on"
+    elif recipe.schedule in ("step", "linear"):
+        assert recipe.iterations is not None
+        rate_of = schedule_of(recipe, Architecture.parse(record.run.network).depth, recipe.iterations)
+        for iteration, rate in final.learning_rates:
+            if not math.isclose(rate, rate_of(iteration), rel_tol=1e-9):
+                yield f"learning rate at iteration {iteration}: {rate:g}, but {rate_of(iteration):g} by its recipe"
+                return
+
+
+def _outcome(record: Record, final: FinalRecord) -> Iterator[str]:
+    """Compare the outcome with the budget and with the curves that lead to it."""
+    budget = record.run.configuration.iterations
+    if final.outcome == "finished" and final.iteration != budget:
+        yield f"finished after {final.iteration} of {budget} iterations"
+    if not record.folder.training_curve.exists():
+        yield "training curve: not recorded"
+        return
+    last = read_table(record.folder.metrics, MetricsRow).iloc[-1]
+    for name in ERRORS:
+        if not _equal(getattr(final, name), last[name]):
+            yield f"{name}: {getattr(final, name):g} in the outcome, {last[name]:g} at the last evaluation"
+    curve = read_table(record.folder.training_curve, CurveRow)
+    images = curve["iteration"].diff().fillna(curve["iteration"].iloc[0])
+    starts = curve["iteration"] - images
+    tenth = starts >= starts[starts <= 0.9 * final.iteration].max()
+    error = (curve["running_training_error"] * images)[tenth].sum() / images[tenth].sum()
+    if not _equal(final.running_training_error, error):
+        yield f"running training error: {final.running_training_error:g} in the outcome, {error:g} in the curve"
+
+
+def _equal(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(first) and math.isnan(second))
+
+
+def _shortcuts(record: Record, final: FinalRecord) -> Iterator[str]:
+    """Name the blocks of a residual network to which the shortcut adds nothing, of a plain one where it does."""
+    table = read_table(record.folder.responses, ResponseRow)
+    shares = table[table["kind"] == "shortcut_share"]
+    if final.outcome == "diverged":
+        shares = shares[shares["moment"] == "initial"]
+    architecture = Architecture.parse(record.run.network)
+    blocks = sum(architecture.blocks_per_stage)
+    moments = ("initial",) if final.outcome == "diverged" else ("initial", "final")
+    if any((shares["moment"] == moment).sum() != blocks for moment in moments):
+        yield "what the shortcuts add: not recorded for every block"
+        return
+    residual = architecture.kind == "residual"
+    wrong = shares[(shares["value"] > 0) != residual]
+    if not wrong.empty:
+        names = ", ".join(wrong["layer"].unique())
+        yield f"shortcuts that add nothing: {names}" if residual else f"a plain network with shortcuts: {names}"
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """Read the shape in front of a hash.
+
+    >>> shape_of("16x3x3x3:0123456789abcdef")
+    (16, 3, 3, 3)
+    """
+    return tuple(int(length) for length in text.partition(":")[0].split("x") if length)
