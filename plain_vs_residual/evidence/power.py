@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.verdicts import Verdict
+from plain_vs_residual.evidence.verdicts import NOT_REPRODUCED, REPRODUCED, Verdict
 
 POWER = 0.8
 MOST_SEEDS = 1000
@@ -37,6 +37,8 @@ class SeedsNeeded:
             return f"{name}: {verdict.outcome}, {verdict.reason}"
         if measured.num < 2:
             return f"{name}: {measured.num} complete seeds; a spread needs 2"
+        if verdict.outcome in (REPRODUCED, NOT_REPRODUCED):
+            return f"{name}: {verdict.outcome} with {measured.num} seeds, no more are needed"
         now = f"mean {measured.mean:+.2f} ± {measured.deviation:.2f} over {measured.num} seeds, {verdict.outcome}"
         more = "more than 1,000" if self.expected is None else f"{max(0, self.expected - measured.num)}"
         ends = " to ".join("over 1,000" if end is None else str(end) for end in (self.low, self.high))

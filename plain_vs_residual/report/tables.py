@@ -81,7 +81,10 @@ def _seeds(row: Row) -> str:
 def _notes(recorded: RecordedRuns, experiment: Experiment) -> str:
     notes = "Mean ± standard deviation over seeds.\n\n"
     if "costs" in experiment.table:
-        notes += "Speed is the median over the runs of this table, measured while they trained.\n\n"
+        notes += (
+            "Speed is the median over the runs of this table, measured while they trained, beside whatever else the "
+            "machine did; the benchmarks compare speeds in turns.\n\n"
+        )
     if "responses" in experiment.table:
         finals = recorded.select(recorded.finals, experiment)
         where = finals["responses_on"].iloc[0] if not finals.empty else ""

@@ -20,10 +20,8 @@ from plain_vs_residual.report.figures.studies import (
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 
 # Drawn as a line, the mean over seeds, in a band, their range.
-CURVES = (
-    *(depth_curves, cifar_curves, training_and_test, longer_curves),
-    *(shortcut_options, layer_responses, error_and_loss),
-)
+ERROR_CURVES = (depth_curves, cifar_curves, training_and_test, longer_curves, shortcut_options)
+CURVES = (*ERROR_CURVES, layer_responses, error_and_loss)
 OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations)
 FIGURES: dict[str, Callable[[RecordedRuns, Experiment], Drawn]] = {
     function.__name__: function for function in (*CURVES, *OTHERS)
@@ -68,7 +66,11 @@ def _caption(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
     counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
     seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     plural = "s" if counts != {1} else ""
-    shown = " (mean and range)" if max(counts) > 1 and FIGURES[name] in CURVES else ""
+    shown = ""
+    if max(counts) > 1 and FIGURES[name] in CURVES:
+        shown = (
+            " (mean, and range of the training error)" if FIGURES[name] in ERROR_CURVES else " (mean and range)"
+        )
     parts = [f"{recorded.dataset}, setting {recorded.setting}", f"{seeds} seed{plural}{shown}"]
     run = recorded.records[0].run
     # A study has another budget than the one of which the setting warns.

@@ -151,7 +151,7 @@ def enlarge_end(axes: Axes, drawn: Sequence[pd.DataFrame], lines: Sequence[Line]
     late = pd.concat([table[table["iteration"] >= 0.6 * end] for table in drawn])
     if late["mean"].max() > SMALL * axes.get_ylim()[1]:
         return
-    inset = axes.inset_axes((0.36, 0.55, 0.62, 0.37))
+    inset = axes.inset_axes((0.4, 0.62, 0.58, 0.3))
     styles = {column: (style, width) for column, style, width in lines}
     for table, colour in zip(drawn, colours, strict=True):
         style, width = styles[table["column"].iloc[0]]

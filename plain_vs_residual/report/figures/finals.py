@@ -99,7 +99,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     right.set_xticks(range(len(names)), _costs(finals, names), fontsize=12)
     right.set(
         title=f"at the end: hollow training (last tenth),\nfilled {called}; bar: mean",
-        xlabel="shortcut option; below it parameters,\nmultiply-adds, time against plain",
+        xlabel="shortcut option; below it\nparameters and multiply-adds",
         ylabel="error (%)",
         xlim=(-0.5, len(names) - 0.5),
     )
@@ -150,17 +150,12 @@ def _options_joined(
 
 
 def _costs(finals: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Say under each option what it costs: parameters, multiply-adds, training time against plain."""
-    if finals.empty:
-        return [Architecture.parse(name).option or "plain" for name in names]
-    speeds = finals.groupby("network")["images_per_second"].median()
-    plain = next((speeds[name] for name in names if name in speeds and "plain" in name), None)
+    """Say under each option what it costs: parameters and multiply-adds."""
     words = []
     for name in names:
-        runs = finals[finals["network"] == name]
         lines: list[str] = [Architecture.parse(name).option or "plain"]
+        runs = finals[finals["network"] == name] if not finals.empty else finals
         if not runs.empty:
-            lines += [f"{runs['parameters'].iloc[0] / 1e6:.2f} M", f"{runs['multiply_adds'].iloc[0] / 1e6:,.0f} M"]
-            lines += [f"{plain / speeds[name]:.2f}x"] if plain else []
+            lines += [f"{runs['parameters'].iloc[0] / 1e6:.2f} M", f"{runs['multiply_adds'].iloc[0] / 1e6:,.1f} M"]
         words.append("\n".join(lines))
     return words
