@@ -82,8 +82,8 @@ def _notes(recorded: RecordedRuns, experiment: Experiment) -> str:
     notes = "Mean ± standard deviation over seeds.\n\n"
     if "costs" in experiment.table:
         notes += (
-            "Speed is the median over the runs of this table, measured while they trained, beside whatever else the "
-            "machine did; the benchmarks compare speeds in turns.\n\n"
+            "Speed is the median over the runs of this table, measured while they trained, beside whatever else "
+            "the machine did; the benchmarks compare speeds in turns.\n\n"
         )
     if "responses" in experiment.table:
         finals = recorded.select(recorded.finals, experiment)
