@@ -63,7 +63,7 @@ FASHION = Setting(
     margin=2.0,
     margin_reason="in the first trials, most networks differ by less than that between two seeds",
     caveat="350 iterations show slow optimisation rather than an asymptote",
-    expected="about 12 minutes on 2 cores for 5 seeds, the first seed's page after 3",
+    expected="about 14 minutes on 2 cores for 5 seeds, the first seed's page after 3",
     departures=(
         "4,000 images of Fashion-MNIST, halved to 14 px, one channel, instead of CIFAR-10 or ImageNet: the first "
         "300 of each class of the training set, the first 100 of each class of the test set.",
@@ -91,7 +91,7 @@ DIGITS = Setting(
     margin=0.5,
     margin_reason="seven of the 1,437 images: about what a pair of networks of equal depth and kind may differ by",
     caveat="ten epochs show slow optimisation rather than an asymptote",
-    expected="about 10 minutes on 2 cores for 3 seeds",
+    expected="about 5 minutes on 2 cores for 3 seeds",
     departures=(
         "1,797 real 8x8 handwritten digits (scikit-learn), enlarged to 16 px, one channel, instead of CIFAR-10 "
         "or ImageNet; 1,437 train, 360 validate (fixed, stratified).",

@@ -80,7 +80,7 @@ class Refresher:
         plots: where figures go; beside ``results`` if None.
         setting: which one.
         name: of the reports that the seeds are for: the setting's, or that of a variant.
-        seeds: the runs of each seed: once all of one are finished, the reports are drawn.
+        seeds: the runs of each seed: once all of the first one are finished, the reports are drawn.
     """
 
     def __init__(
@@ -97,14 +97,17 @@ class Refresher:
         self.name = name
         self.unfinished = {seed: runs for seed, runs in seeds.items() if not _finished(runs)}
         self.last = time.monotonic()
+        self.drawn = False
 
     def __call__(self) -> None:
-        """Draw everything, if a seed has become complete or nothing was drawn for a while."""
+        """Draw everything, if the first seed has become complete or nothing was drawn for a while."""
         complete = [seed for seed, runs in self.unfinished.items() if _finished(runs)]
+        first = complete and not self.drawn
         for seed in complete:
             del self.unfinished[seed]
-        if not self.unfinished or (not complete and time.monotonic() - self.last < REFRESH_SECONDS):
+        if not self.unfinished or not (first or time.monotonic() - self.last >= REFRESH_SECONDS):
             return  # what is drawn after the last run is not the refresher's
+        self.drawn = True
         try:
             pages = publish(self.results, self.plots, self.setting)
             page = next((path for path in pages if path.suffix == ".html" and path.parent.name == self.name), None)
