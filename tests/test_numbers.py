@@ -21,8 +21,8 @@ from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import REPOSITORY, RunFolder
 from plain_vs_residual.records.models import CurveRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.store import read_final, read_record, read_run
-from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET, Setting
+from plain_vs_residual.records.store import read_final, read_record, read_records, read_run
+from plain_vs_residual.settings import CIFAR10, DIGITS, FASHION, IMAGENET, Setting
 from plain_vs_residual.training import session
 from plain_vs_residual.training.evaluation import Errors, Totals, evaluate
 from plain_vs_residual.training.step import Trainer
@@ -337,6 +337,9 @@ def test_convolutions_are_initialised_by_their_fan_out() -> None:
     assert grows.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)
 
 
-def test_the_kept_images_and_their_split_are_those_of_the_reference_results() -> None:
-    recorded = read_run(RunFolder(REPOSITORY / "results" / "reference" / "digits" / "plain18-s0"))
-    assert load_dataset(DIGITS).fingerprint == recorded.configuration.data_fingerprint
+@pytest.mark.parametrize("setting", [DIGITS, FASHION], ids=lambda setting: setting.name)
+def test_the_kept_images_and_their_split_are_those_of_the_reference_results(setting: Setting) -> None:
+    recorded = read_records(REPOSITORY / "results" / "reference" / setting.name)
+    assert {record.run.configuration.data_fingerprint for record in recorded} == {
+        load_dataset(setting).fingerprint
+    }
