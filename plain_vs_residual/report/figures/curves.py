@@ -13,7 +13,7 @@ from plain_vs_residual.report.figures.style import GREY, diverged_marks
 
 TRAINING, VALIDATION = "running_training_error", "validation_error"
 BETWEEN_LABELS = 0.052  # of the height of a panel
-SMALL = 0.5  # curves that stay below this part of the axis are shown again, enlarged
+SMALL, VERY_SMALL = 0.5, 0.2  # curves that end below this part of the axis are shown again, enlarged
 
 
 class Line(NamedTuple):
@@ -151,6 +151,8 @@ def enlarge_end(axes: Axes, drawn: Sequence[pd.DataFrame], lines: Sequence[Line]
     late = pd.concat([table[table["iteration"] >= 0.6 * end] for table in drawn])
     if late["mean"].max() > SMALL * axes.get_ylim()[1]:
         return
+    if late["mean"].max() < VERY_SMALL * axes.get_ylim()[1]:
+        axes.legend(loc="center right")  # the curves are where it was
     inset = axes.inset_axes((0.4, 0.62, 0.58, 0.3))
     styles = {column: (style, width) for column, style, width in lines}
     for table, colour in zip(drawn, colours, strict=True):
