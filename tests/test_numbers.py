@@ -27,7 +27,7 @@ from plain_vs_residual.training import session
 from plain_vs_residual.training.evaluation import Errors, Totals, evaluate
 from plain_vs_residual.training.step import Trainer
 from plain_vs_residual.training.training_curve import TrainingCurve
-from tests.conftest import Silent, network_of
+from tests.conftest import InterruptedAfter, Silent, network_of
 from tests.made_up_records import read_json, reseal, write_run
 from tests.test_training import train_all
 
@@ -306,6 +306,53 @@ def test_a_run_consumes_every_image_as_often_as_its_iterations_say(
     suite = make_suite("plain18", setting=make_suite("plain18").setting.with_changes({"iterations": 15}))
     suite.train(suite.plan(), Silent())
     assert torch.cat(seen).bincount().tolist() == [40, 40, 40]  # 15 batches of 8: four passes over 30 images
+
+
+def test_the_means_of_the_outcome_are_those_of_the_rows_of_their_moment(make_suite: Any) -> None:
+    (folder,) = train_all(make_suite("cifar-residual8-A"))
+    final, rows = read_final(folder), read_table(folder.responses, ResponseRow)
+    means = rows.groupby(["moment", "kind"])["value"].mean()
+    assert final.mean_response == pytest.approx(means["final", "response_std"])
+    assert final.mean_ratio == pytest.approx(means["final", "ratio"])
+    assert final.initial_mean_ratio == pytest.approx(means["initial", "ratio"])
+    assert final.mean_cosine == pytest.approx(means["final", "cosine"])
+    assert len({final.mean_ratio, final.initial_mean_ratio, final.mean_cosine}) == 3
+
+
+def scaled_too_far(trainer: Trainer) -> None:
+    trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 2.0**100})
+
+
+def test_a_step_that_overflows_in_fp16_is_left_out_and_counted(tiny_setting: Setting) -> None:
+    trainer = Trainer(network_of("cifar-plain8", channels=1, num_classes=3), tiny_setting, "fp16")
+    trainer.learning_rate.fill_(0.1)
+    images, labels = torch.randn(8, 1, 8, 8), torch.arange(8) % 3
+    before = [parameter.clone() for parameter in trainer.network.parameters()]
+    scaled_too_far(trainer)
+    trainer.step(images, labels)
+    assert trainer.skipped_steps.item() == 1
+    assert all(map(torch.equal, before, trainer.network.parameters()))
+    trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": 1.0})
+    trainer.step(images, labels)
+    assert trainer.skipped_steps.item() == 1
+    assert not all(map(torch.equal, before, trainer.network.parameters()))
+
+
+def test_steps_left_out_are_in_the_record_of_a_run_that_was_resumed(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Trainer.__init__
+
+    def begins_too_far(self: Trainer, *given: Any, **named: Any) -> None:
+        honest(self, *given, **named)
+        scaled_too_far(self)
+
+    monkeypatch.setattr(Trainer, "__init__", begins_too_far)
+    suite = make_suite("plain18", precision="fp16")
+    with pytest.raises(KeyboardInterrupt):
+        suite.train(suite.plan(), InterruptedAfter(2))
+    (folder,) = train_all(suite)
+    assert read_final(folder).skipped_steps == read_final(folder).iteration == 12
 
 
 # ---- pairs -----------------------------------------------------------------------------------------------
