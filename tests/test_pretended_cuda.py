@@ -3,8 +3,10 @@
 Each test starts a process of its own, in which torch believes in a device (``tests/pretended_cuda``).
 """
 
+import fcntl
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -48,6 +50,20 @@ def answered(job: str, wanted: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def answered_once(job: str, wanted: dict[str, dict[str, Any]], folders: pytest.TempPathFactory) -> dict[str, Any]:
+    """Have that done by the first of pytest's processes; the others wait for its answer and share it."""
+    folder = folders.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with (folder / f"pretended-{job}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path = folder / f"pretended-{job}.json"
+        if not path.exists():
+            path.write_text(json.dumps(answered(job, wanted)))
+        answer: dict[str, Any] = json.loads(path.read_text())
+    assert answer.keys() == wanted.keys()
+    return answer
+
+
 # ---- steps and evaluations without numbers ----------------------------------------------------------------
 
 
@@ -63,8 +79,8 @@ def assert_nothing_is_wrong(seen: dict[str, Any]) -> None:
         assert sorted(two["faults"]) == sorted(one["faults"])  # which images, once; and the digest's weights
 
 
-def test_every_network_steps_and_is_evaluated_on_the_device_alone() -> None:
-    """Every kind, family, block, option and precision: no CPU tensor, no wait, equal strides."""
+def every_network() -> dict[str, dict[str, Any]]:
+    """Return every kind, family, block, option and precision, the latter with small networks."""
     narrow = {"stem_width": 8}
     wanted: dict[str, dict[str, Any]] = {
         f"{network} {precision}": {"network": network, "precision": precision}
@@ -79,26 +95,12 @@ def test_every_network_steps_and_is_evaluated_on_the_device_alone() -> None:
     wanted["plain50 enlarged"] = {"network": "plain50", **enlarged}
     wanted["residual50-B enlarged"] = {"network": "residual50-B", **enlarged, "evaluations": (1, 2)}
     wanted["imagenet"] = {"network": "residual18-A", "setting": "imagenet", "changes": narrow}
-    seen = answered("steps", wanted)
-    assert seen.keys() == wanted.keys()
-    for found in seen.values():
-        assert_nothing_is_wrong(found)
+    return wanted
 
 
 # Operations that start something on the device, in a step of the setting cifar10 in bf16. Fewer are welcome: lower
 # the ceiling then. How many nodes of a graph they make is an estimate.
 CEILINGS = {"cifar-residual110-A": 1149, "cifar-plain110": 1033, "residual34-A": 393}
-
-
-def test_a_step_has_no_operation_too_many() -> None:
-    seen = answered("steps", {network: {"network": network} for network in CEILINGS})
-    for network, ceiling in CEILINGS.items():
-        assert_nothing_is_wrong(seen[network])
-        step, depth = seen[network]["step"], Architecture.parse(network).depth
-        by_name = sorted(step["by_name"].items(), key=lambda entry: -entry[1])
-        print(f"{network}: {step['operations']} operations a step, about {step['nodes']} nodes; {by_name}")
-        assert step["by_name"]["convolution_backward"] == depth - 1  # the watch saw the whole network
-        assert step["operations"] <= ceiling, by_name
 
 
 STEP_BUGS = {
@@ -111,24 +113,41 @@ STEP_BUGS = {
 
 
 @pytest.fixture(scope="module")
-def steps_with_bugs() -> dict[str, Any]:
-    """Watch a step of a small network with each bug in turn."""
-    wanted: dict[str, dict[str, Any]] = {bug: {"network": "cifar-plain8", "bug": bug} for bug in STEP_BUGS}
-    wanted["item_in_an_evaluation"] = {"network": "cifar-plain8", "bug": "item_in_an_evaluation"}
-    wanted["item_in_an_evaluation"]["evaluations"] = (1, 2)
-    return answered("steps", wanted)
+def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Watch every step that is needed below."""
+    wanted = every_network() | {network: {"network": network} for network in CEILINGS}
+    small = {"network": "cifar-plain8"}
+    wanted |= {bug: {**small, "bug": bug} for bug in STEP_BUGS}
+    wanted["item_in_an_evaluation"] = {**small, "bug": "item_in_an_evaluation", "evaluations": (1, 2)}
+    return answered_once("steps", wanted, tmp_path_factory)
+
+
+@pytest.mark.parametrize("name", every_network())
+def test_a_network_steps_and_is_evaluated_on_the_device_alone(name: str, steps: dict[str, Any]) -> None:
+    """No CPU tensor, no wait, equal strides."""
+    assert_nothing_is_wrong(steps[name])
+
+
+@pytest.mark.parametrize("network", CEILINGS)
+def test_a_step_has_no_operation_too_many(network: str, steps: dict[str, Any]) -> None:
+    assert_nothing_is_wrong(steps[network])
+    step = steps[network]["step"]
+    by_name = sorted(step["by_name"].items(), key=lambda entry: -entry[1])
+    print(f"{network}: {step['operations']} operations a step, about {step['nodes']} nodes of a graph; {by_name}")
+    assert step["by_name"]["convolution_backward"] == Architecture.parse(network).depth - 1  # all of it was seen
+    assert step["operations"] <= CEILINGS[network], by_name
 
 
 @pytest.mark.parametrize("bug", STEP_BUGS)
-def test_a_planted_bug_is_seen_in_a_step_without_numbers(bug: str, steps_with_bugs: dict[str, Any]) -> None:
-    step = steps_with_bugs[bug]["step"]
+def test_a_planted_bug_is_seen_in_a_step_without_numbers(bug: str, steps: dict[str, Any]) -> None:
+    step = steps[bug]["step"]
     assert [line for line in (*step["faults"], *step["waits"]) if STEP_BUGS[bug] in line]
     with pytest.raises(AssertionError):
-        assert_nothing_is_wrong(steps_with_bugs[bug])
+        assert_nothing_is_wrong(steps[bug])
 
 
-def test_a_wait_in_every_batch_of_an_evaluation_is_seen(steps_with_bugs: dict[str, Any]) -> None:
-    seen = steps_with_bugs["item_in_an_evaluation"]
+def test_a_wait_in_every_batch_of_an_evaluation_is_seen(steps: dict[str, Any]) -> None:
+    seen = steps["item_in_an_evaluation"]
     assert seen["step"]["waits"] == {}
     with pytest.raises(AssertionError, match="item: evaluate"):
         assert_nothing_is_wrong(seen)
@@ -193,16 +212,29 @@ def assert_waits_are_at_most(allowed: dict[str, int], found: dict[str, int]) -> 
             assert number <= allowed.get(place, 0), f"{place} waits {number} times"
 
 
+RUN_BUGS = {
+    "tensor_on_the_cpu": "expected all tensors to be on the same device",
+    "totals_on_the_cpu": "expected all tensors to be on the same device",
+    "gradient_of_another_stride": "has strides",
+    "indices_on_the_cpu": "ResidentFeed.batch waits",
+    "item_in_the_step": "Trainer.step waits",
+    "item_in_an_evaluation": "Session.evaluate_and_save ... evaluate waits",
+    "item_in_the_step graph": "not permitted when stream is capturing",
+    "counter_in_python": "",
+    "counter_in_python graph": "",
+}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Train all runs that are needed below, in one process."""
+    """Train every run that is needed below."""
     folder = tmp_path_factory.mktemp("pretended")
     small, paired = {"network": "cifar-residual8-A"}, {"network": "cifar-plain8", "leader": "cifar-residual8-B"}
     plateau = {"schedule": "plateau", "learning_rate": 0.5, "evaluations": 12, "split": "45k/5k", "enlarge_to": 12}
     probed = {"changes": {"probe_iterations": 3}}
     loaded = {"network": "residual18-B", "decoded": True}
     stopped = {"execution": "graph", "stop_after": 6}
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "cpu": {**small, "device": "cpu"},
         "eager": small,
         "graph": {**small, **stopped},
@@ -217,9 +249,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "loaded cpu": {**loaded, "device": "cpu"},
         "loaded": {**loaded, **stopped, "stop_after": 4},
     }
+    for name in RUN_BUGS:
+        bug, _, execution = name.partition(" ")
+        wanted[name] = {"network": "cifar-plain8", "bug": bug, "execution": execution or "eager"}
     for name, one in wanted.items():
         one["results"] = str(folder / name)
-    return answered("runs", wanted)
+    return answered_once("runs", wanted, tmp_path_factory)
 
 
 def folders(answer: dict[str, Any]) -> list[RunFolder]:
@@ -280,47 +315,22 @@ def test_images_that_are_decoded_on_the_way_arrive_without_a_wait_for_each_step(
     assert_waits_are_at_most(between(2, 5, sessions=2, stops=1, **colours, **evaluated), made["loaded"]["waits"])
 
 
-RUN_BUGS = {
-    "tensor_on_the_cpu": "expected all tensors to be on the same device",
-    "totals_on_the_cpu": "expected all tensors to be on the same device",
-    "gradient_of_another_stride": "has strides",
-    "indices_on_the_cpu": "ResidentFeed.batch waits",
-    "item_in_the_step": "Trainer.step waits",
-    "item_in_an_evaluation": "Session.evaluate_and_save ... evaluate waits",
-    "item_in_the_step graph": "not permitted when stream is capturing",
-    "counter_in_python": "",
-    "counter_in_python graph": "",
-}
-
-
-@pytest.fixture(scope="module")
-def runs_with_bugs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Train a small run with each bug in turn."""
-    folder = tmp_path_factory.mktemp("bugs")
-    wanted = {}
-    for name in RUN_BUGS:
-        bug, _, execution = name.partition(" ")
-        wanted[name] = {"network": "cifar-plain8", "bug": bug, "execution": execution or "eager"}
-        wanted[name]["results"] = str(folder / name)
-    return answered("runs", wanted)
-
-
 @pytest.mark.parametrize(
     "name", [name for name, message in RUN_BUGS.items() if "waits" not in message and message]
 )
-def test_a_planted_bug_ends_a_run(name: str, runs_with_bugs: dict[str, Any]) -> None:
-    assert RUN_BUGS[name] in runs_with_bugs[name]["error"]
+def test_a_planted_bug_ends_a_run(name: str, made: dict[str, Any]) -> None:
+    assert RUN_BUGS[name] in made[name]["error"]
 
 
 @pytest.mark.parametrize("name", [name for name, message in RUN_BUGS.items() if "waits" in message])
-def test_a_planted_wait_is_one_that_a_run_may_not_make(name: str, runs_with_bugs: dict[str, Any]) -> None:
-    assert runs_with_bugs[name]["error"] == ""
+def test_a_planted_wait_is_one_that_a_run_may_not_make(name: str, made: dict[str, Any]) -> None:
+    assert made[name]["error"] == ""
     with pytest.raises(AssertionError, match=RUN_BUGS[name]):
-        assert_waits_are_at_most(between(3, 6), runs_with_bugs[name]["waits"])
+        assert_waits_are_at_most(between(3, 6), made[name]["waits"])
 
 
-def test_a_step_that_a_recording_cannot_repeat_shows_in_the_records(runs_with_bugs: dict[str, Any]) -> None:
-    eager, graph = runs_with_bugs["counter_in_python"], runs_with_bugs["counter_in_python graph"]
+def test_a_step_that_a_recording_cannot_repeat_shows_in_the_records(made: dict[str, Any]) -> None:
+    eager, graph = made["counter_in_python"], made["counter_in_python graph"]
     assert eager["error"] == graph["error"] == ""
     with pytest.raises(AssertionError, match="are different"):
         assert_equal_answers(eager, graph)

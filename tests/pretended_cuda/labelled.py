@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from tests.pretended_cuda import recording
 from tests.pretended_cuda.watching import (
@@ -21,6 +20,7 @@ from tests.pretended_cuda.watching import (
     callers,
     changed_in_place,
     is_cuda,
+    mapped,
     name_of,
     tensors_in,
     unequal_strides,
@@ -96,7 +96,7 @@ def bare(values: Any) -> Any:
             return value.inner
         return CPU if isinstance(value, torch.device) and is_cuda(value) else value
 
-    return tree_map(one, values)
+    return mapped(one, values)
 
 
 def performed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -131,7 +131,7 @@ def performed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return result
     # What is changed in place keeps its label, and with it its place in autograd's graph.
     labels = {id(tensor.inner): tensor for tensor in on}
-    return tree_map(lambda value: labels[id(value)] if id(value) in labels else _label(value), result)
+    return mapped(lambda value: labels[id(value)] if id(value) in labels else _label(value), result)
 
 
 def _check_mixed(function: Any, args: Any, kwargs: Any, off: list[Tensor]) -> None:

@@ -1,13 +1,12 @@
 """What both ways of running CUDA code look for: mixed devices, waits of the host, unequal strides."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 PACKAGE = str(Path(__file__).parent.parent.parent / "plain_vs_residual")
 
@@ -23,8 +22,25 @@ def name_of(function: Any) -> str:
 
 
 def tensors_in(*values: Any) -> list[Tensor]:
-    """Return all tensors in nested lists, tuples and dictionaries."""
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    """Return all tensors in nested lists, tuples and dictionaries; torch's own function for that takes longer."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += tensors_in(*value)
+        elif isinstance(value, dict):
+            found += tensors_in(*value.values())
+    return found
+
+
+def mapped(change: Callable[[Any], Any], values: Any) -> Any:
+    """Change every value in nested lists, tuples and dictionaries."""
+    if isinstance(values, list | tuple):
+        return type(values)([mapped(change, value) for value in values])
+    if isinstance(values, dict):
+        return {name: mapped(change, value) for name, value in values.items()}
+    return change(values)
 
 
 def is_cuda(device: Any) -> bool:
