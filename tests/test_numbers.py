@@ -308,6 +308,26 @@ def test_a_run_consumes_every_image_as_often_as_its_iterations_say(
     assert torch.cat(seen).bincount().tolist() == [40, 40, 40]  # 15 batches of 8: four passes over 30 images
 
 
+def test_size_direction_and_share_of_the_shortcut_are_those_of_each_block() -> None:
+    network = network_of("cifar-residual8-A", channels=1, num_classes=3)
+    images = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    network = with_estimated_statistics(network, [(images, torch.zeros(6))]).eval()
+    given: dict[str, Tensor] = {}
+    blocks = {name: block for name, block in network.named_modules() if isinstance(block, ResidualBlock)}
+    for name, block in blocks.items():
+        block.register_forward_hook(lambda _, inputs, __, name=name: given.setdefault(name, inputs[0]))
+    found = {(r.kind, r.layer): r.value for r in layer_responses(network, [(images, torch.zeros(6))])}
+    assert len(blocks) == 3
+    for name, block in blocks.items():
+        with torch.no_grad():
+            f, x = block.residual_function(given[name]), block.shortcut(given[name])
+            output = block(given[name])
+        assert found["ratio", name] == pytest.approx((f.norm() / x.norm()).item(), rel=1e-5)
+        assert found["cosine", name] == pytest.approx(((f * x).sum() / f.norm() / x.norm()).item(), abs=1e-6)
+        share = ((output - f.relu()).norm() / output.norm()).item()
+        assert found["shortcut_share", name] == pytest.approx(share, rel=1e-5)
+
+
 def test_the_means_of_the_outcome_are_those_of_the_rows_of_their_moment(make_suite: Any) -> None:
     (folder,) = train_all(make_suite("cifar-residual8-A"))
     final, rows = read_final(folder), read_table(folder.responses, ResponseRow)
