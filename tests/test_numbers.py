@@ -315,7 +315,7 @@ def test_size_direction_and_share_of_the_shortcut_are_those_of_each_block() -> N
     given: dict[str, Tensor] = {}
     blocks = {name: block for name, block in network.named_modules() if isinstance(block, ResidualBlock)}
     for name, block in blocks.items():
-        block.register_forward_hook(lambda _, inputs, __, name=name: given.setdefault(name, inputs[0]))
+        block.register_forward_pre_hook(lambda _, inputs, name=name: given.update({name: inputs[0]}))
     found = {(r.kind, r.layer): r.value for r in layer_responses(network, [(images, torch.zeros(6))])}
     assert len(blocks) == 3
     for name, block in blocks.items():
