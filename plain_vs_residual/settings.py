@@ -91,7 +91,7 @@ DIGITS = Setting(
     margin=0.5,
     margin_reason="seven of the 1,437 images: about what a pair of networks of equal depth and kind may differ by",
     caveat="ten epochs show slow optimisation rather than an asymptote",
-    expected="about 5 minutes on 2 cores for 3 seeds",
+    expected="under 6 minutes on 2 cores for 3 seeds",
     departures=(
         "1,797 real 8x8 handwritten digits (scikit-learn), enlarged to 16 px, one channel, instead of CIFAR-10 "
         "or ImageNet; 1,437 train, 360 validate (fixed, stratified).",

@@ -7,7 +7,7 @@ from torch import nn
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.networks import Network, hashes_of, num_parameters
+from plain_vs_residual.networks import Network, abstract, hashes_of, num_parameters
 from plain_vs_residual.recipe import Stem
 from plain_vs_residual.settings import DIGITS
 from tests.conftest import network_of
@@ -185,3 +185,11 @@ def test_a_network_that_does_not_exist_is_refused_with_what_is_accepted(name: st
 
 def test_residual_without_an_option_means_a() -> None:
     assert Architecture.parse("residual18").name == "residual18-A"
+
+
+@pytest.mark.parametrize("name", ["plain18", "residual34-A", "residual50-B", "plain101", "cifar-residual20-A"])
+def test_the_names_that_an_architecture_promises_are_those_of_its_network(name: str) -> None:
+    architecture = Architecture.parse(name)
+    built = abstract(architecture, DIGITS, channels=1, num_classes=10)
+    names = [parameter for parameter, _ in built.named_parameters() if ".shortcut." not in parameter]
+    assert sorted(names) == sorted(architecture.parameter_names)

@@ -28,7 +28,7 @@ from plain_vs_residual.training.evaluation import Errors, Totals, evaluate
 from plain_vs_residual.training.step import Trainer
 from plain_vs_residual.training.training_curve import TrainingCurve
 from tests.conftest import InterruptedAfter, Silent, network_of
-from tests.made_up_records import read_json, reseal, write_run
+from tests.made_up_records import read_json, read_runs, reseal, write_run
 from tests.test_training import train_all
 
 CPU = torch.device("cpu")
@@ -410,3 +410,17 @@ def test_the_kept_images_and_their_split_are_those_of_the_reference_results(sett
     assert {record.run.configuration.data_fingerprint for record in recorded} == {
         load_dataset(setting).fingerprint
     }
+
+
+def test_evaluated_images_are_called_test_only_where_they_are_the_test_images() -> None:
+    whole = load_dataset(FASHION)
+    assert whole.validation_name == "test"
+    assert split(whole, "45k/5k").validation_name == "validation"
+    assert load_dataset(DIGITS).validation_name == "validation"
+
+
+def test_the_change_of_the_ratio_is_the_trained_less_the_untrained_one(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "residual34-A", 0)
+    (row,) = read_runs(tmp_path, "digits").finals.to_dict("records")
+    assert row["ratio_change"] == pytest.approx(row["mean_ratio"] - row["initial_mean_ratio"])
+    assert row["ratio_change"] < 0
