@@ -363,7 +363,11 @@ def test_plot_writes_beside_the_results_and_prints_every_file(command: Command, 
     code, out, err = command("plot", "fig4_depth", "--results", tmp_path / "results")
     assert (code, err) == (0, "")
     printed = [Path(line) for line in out.splitlines()]
-    assert [path.name for path in printed] == ["fig4_depth.png", "fig4_depth-final_errors.png"]
+    assert [path.name for path in printed] == [
+        "fig4_depth.png",
+        "fig4_depth-final_errors.png",
+        "claims.png",
+    ]
     assert all(path.exists() and path.parent == tmp_path / "plots" / "digits" for path in printed)
 
 

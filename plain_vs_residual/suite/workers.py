@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -29,6 +30,11 @@ from plain_vs_residual.training.session import Stopped
 # An evaluation on ImageNet takes minutes, and only after it can a run be saved.
 STOP_SECONDS = 900.0
 
+# oneDNN says no more than "a primitive"; "a primitive descriptor" is what it has no code for.
+WORDS_OF_MEMORY = re.compile(
+    "can't allocate memory|not enough memory|out of memory|_STATUS_ALLOC_FAILED"
+    "|could not create a (primitive|memory object)$|bad_alloc"
+)
 
 Work = Callable[[Run, Dataset, Monitor, Callable[[], bool]], None]
 
@@ -65,11 +71,10 @@ def train_run(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
     """Say whether an error is one of memory, or was raised while one was handled, as when a recording fails."""
-    words = ("can't allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
     if error is None:
         return False
-    found = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
-    return found or _is_out_of_memory(error.__cause__ or error.__context__)
+    found = isinstance(error, MemoryError | torch.OutOfMemoryError) or WORDS_OF_MEMORY.search(str(error))
+    return bool(found) or _is_out_of_memory(error.__cause__ or error.__context__)
 
 
 def _out_of_memory(run: Run) -> str:
