@@ -3,9 +3,9 @@
 The paper finds that the deeper plain network has the *higher training error* throughout training, although it
 could represent the shallower one. With identity shortcuts (option A, no extra parameters) the order is reversed.
 
-What to look for: on the left (plain), the thin line of 34 layers runs above that of 18; on the right
-(residual), it does not. The headline is one number per seed: by how many percentage points more depth raises the
-training error of the plain network than that of the residual one.
+What to look for: on the left (plain), the training curve of 34 layers runs above that of 18; on the right
+(residual), it does not. The headline is one number per seed: how much more, in percentage points, depth
+raises the training error of the plain network than that of the residual one.
 
     bash run_all.sh                     (all experiments except those trained on request)
     bash run_all.sh fig4_depth          (this experiment alone)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -56,6 +57,7 @@ def test_a_folder_of_images_is_read_and_resized(image_folder: Path) -> None:
     assert dataset.training.pixels.shape == (24, 32, 32, 3)
     assert dataset.training.labels.bincount().tolist() == [8, 8, 8]
     assert dataset.variant == "images"
+    assert dataset.validation_name == "validation"
 
 
 def test_jpeg_copies_of_cifar10_are_called_what_they_are(tmp_path: Path) -> None:
@@ -66,6 +68,26 @@ def test_jpeg_copies_of_cifar10_are_called_what_they_are(tmp_path: Path) -> None
     dataset = load_dataset(CIFAR10, tmp_path)
     assert dataset.name == "CIFAR-10 (JPEG re-encoded)"
     assert "not comparable" in dataset.caveat
+    assert dataset.validation_name == "test"
+
+
+def test_cifar10_is_evaluated_on_its_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from plain_vs_residual.data.torchvision_import import torchvision
+
+    class Batches:
+        """As torchvision hands them out, three training images and two test images."""
+
+        def __init__(self, root: Path, *, train: bool = True, download: bool = False) -> None:
+            self.targets = [0, 1, 2] if train else [3, 4]
+            self.data = np.zeros((len(self.targets), 32, 32, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Batches)
+    dataset = cifar10.cifar10(tmp_path)
+    assert isinstance(dataset.training, Images)
+    assert isinstance(dataset.validation, Images)
+    assert dataset.training.labels.tolist() == [0, 1, 2]
+    assert dataset.validation.labels.tolist() == [3, 4]
+    assert dataset.validation_name == "test"
 
 
 def broken(folder: Path, how: str) -> None:

@@ -439,6 +439,24 @@ def test_a_run_in_progress_does_not_change_the_mean_of_the_finished_ones(tmp_pat
     assert table["mean"].iloc[-1] < 20
 
 
+def test_a_run_that_diverged_does_not_change_whose_mean_a_curve_is(tmp_path: Path) -> None:
+    for network in FIG4.networks["digits"]:
+        write_run(tmp_path, "digits", network, 0)
+        write_run(
+            tmp_path,
+            "digits",
+            network,
+            1,
+            errors=lambda *_: (80.0, 80.0),
+            outcome="diverged" if network == "plain34" else "finished",
+        )
+    _, _, table = drawn(read_runs(tmp_path, "digits"), FIG4, "depth_curves")
+    plain, deep = (table[table["network"] == name] for name in ("plain18", "plain34"))
+    assert set(plain["count"]) == {2}
+    assert set(deep["count"]) == {1}
+    assert deep["mean"].iloc[-1] < 20
+
+
 def test_a_run_that_diverged_is_marked_in_its_own_study_alone(tmp_path: Path) -> None:
     for study in LONGER.studies_in("fashion"):
         for network in LONGER.networks["fashion"]:

@@ -83,6 +83,20 @@ def test_the_page_of_the_first_seed_is_there_as_soon_as_it_is_complete(
         assert len(calls) == 1  # drawing takes time from the runs; and at the very end others draw
 
 
+def test_nothing_is_refreshed_after_the_last_run(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(page, "write_report", lambda *_: calls.append(_) or [])
+    monkeypatch.setattr(publishing, "REFRESH_SECONDS", 0.0)
+    only = RunFolder(tmp_path / "s0")
+    refresh = Refresher(results, None, "digits", "digits", {0: [only]})
+    only.path.mkdir()
+    only.final.write_text("{}")
+    refresh()  # the first seed is complete, and it is long since anything was drawn: but the end draws anyway
+    assert calls == []
+
+
 def test_a_report_that_cannot_be_refreshed_does_not_end_the_training(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,15 @@
 """How a claim gets its verdict.
 
-1. One number per seed whose runs are all finished: a weighted sum of their final errors (``measurement.py``).
-2. The t interval of its mean, at 95 % or stricter, because several primary claims share 5 % of error.
-3. The whole interval beyond the margin, on the claim's side: reproduced. The whole interval short of the margin:
-   not reproduced, which includes an effect in the right direction but smaller than the margin. Else: undecided.
+1. One number per seed of which every run has ended: a weighted sum of one column of their final records
+   (``measurement.py``). A run that diverged has ended, too; its errors count as chance.
+2. The t interval of its mean, at 95 % or stricter (1 - 0.05 / number of primary claims), because the primary claims
+   share 5 % of error.
+3. Fewer than three seeds: undecided. The whole interval beyond the margin, on the claim's side: reproduced. The
+   whole interval short of the margin: not reproduced, which includes an effect in the right direction but smaller
+   than the margin. Else: undecided.
 4. Exceptions: undecided if there is a reason for doubt (below); not comparable if a check of the runs behind the
-   claim fails (``pairing.py``): members of a pair must share recipe, data order and common initial values. One
-   failure is enough.
+   claim fails (``pairing.py``). Any two of its runs with one seed must share recipe, data order and common initial
+   values; each run must agree with itself, and the seeds of a network with each other. One failure is enough.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,7 +44,8 @@ class Verdict:
             open; for both, not comparable.
         reason: why it is undecided, open or not comparable.
         diverged: how many runs of the complete seeds diverged; their errors count as chance.
-        doubtful: whether the outcome is an exception, whatever the interval says; more seeds would not help.
+        doubtful: whether an exception set the outcome rather than the interval; how many seeds are needed is then
+            not computed.
     """
 
     experiment: str
@@ -65,7 +69,7 @@ def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Ver
 
     Args:
         recorded: the runs.
-        experiments: all there are; one that is trained on request counts once a seed of it is complete.
+        experiments: all there are; one that is trained on request is judged once a seed of it is complete.
     """
     verdicts = []
     for experiment in experiments:
@@ -76,7 +80,7 @@ def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Ver
         for claim in experiment.claims_in(recorded.setting):
             for one in (claim, *beside(claim)):
                 verdict = _judge_one(recorded, experiment, one, level if one.primary else 1 - ERROR_RATE)
-                verdicts.append(_compared(verdict, recorded, experiment, failed))
+                verdicts.append(_unless_incomparable(verdict, recorded, experiment, failed))
     return verdicts
 
 
@@ -92,7 +96,17 @@ def _judge_one(recorded: RecordedRuns, experiment: Experiment, claim: Claim, lev
     words = outcome if claim.primary else DESCRIPTIVE[outcome]
     counted = int(diverged["seed"].isin(list(measurement.values)).sum())
     name = recorded.validation_name(experiment)
-    return Verdict(experiment.name, claim, margin, name, measurement, words, reason, counted, bool(doubt))
+    return Verdict(
+        experiment=experiment.name,
+        claim=claim,
+        margin=margin,
+        validation_name=name,
+        measurement=measurement,
+        outcome=words,
+        reason=reason,
+        diverged=counted,
+        doubtful=bool(doubt),
+    )
 
 
 def decide(measurement: Measurement, claim: Claim, margin: float) -> tuple[str, str]:
@@ -103,11 +117,12 @@ def decide(measurement: Measurement, claim: Claim, margin: float) -> tuple[str, 
     above, below = low > margin, high < margin
     if not above and not below:
         return UNDECIDED, f"the interval holds the margin {margin:g}"
-    return (REPRODUCED if above == claim.wants_more else NOT_REPRODUCED), ""
+    on_the_claims_side = above if claim.wants_more else below
+    return (REPRODUCED if on_the_claims_side else NOT_REPRODUCED), ""
 
 
 def _doubt(setting: str, claim: Claim, margin: float, measurement: Measurement, diverged: pd.DataFrame) -> str:
-    """Say why a claim is undecided whatever its interval says; nothing if it is not.
+    """Say why a claim is undecided although its interval may decide it; nothing if there is no doubt.
 
     Either the setting cannot decide it, as was declared beforehand; or a run that diverged has no value in the
     claim's column; or the claim holds only thanks to runs that diverged.
@@ -118,17 +133,21 @@ def _doubt(setting: str, claim: Claim, margin: float, measurement: Measurement, 
         return f"diverged runs without {claim.column.replace('_', ' ')}: {lost}"
     # A run that diverged counts as guessing, which is a high error. In plain-34 (weight +1) it raises the number
     # of Fig. 4's claim and so helps the claim, which must then hold without that seed as well. In ResNet-34
-    # (weight -1) it speaks against the claim, and stays: to diverge is a failure of the network.
+    # (weight -1) it works against the claim; a claim that holds in spite of it needs no second test.
     raises = diverged["weight"] > 0
     helped = diverged[raises if claim.wants_more else ~raises]["seed"].unique().tolist()
-    holds = [decide(one, claim, margin)[0] == REPRODUCED for one in (measurement, measurement.without(helped))]
-    return f"not without the seeds in which a run diverged ({len(helped)})" if holds == [True, False] else ""
+    holds = decide(measurement, claim, margin)[0] == REPRODUCED
+    holds_without = decide(measurement.without(helped), claim, margin)[0] == REPRODUCED
+    if holds and not holds_without:
+        return f"does not hold without the seeds in which a run diverged ({len(helped)})"
+    return ""
 
 
-def _compared(
+def _unless_incomparable(
     verdict: Verdict, recorded: RecordedRuns, experiment: Experiment, failed: Sequence[PairCheck]
 ) -> Verdict:
     """Replace the verdict by "not comparable" if a check of the runs behind it failed."""
+    # A network and a study, as in a record's identity (network, study, seed).
     compared = {experiment.member(key, recorded.setting) for key in verdict.claim.contrast}
     members = {record.name for record in recorded.of(experiment) if record.identity[:2] in compared}
     for check in failed:
@@ -142,7 +161,7 @@ def num_primary(setting: str, experiment: Experiment, experiments: Sequence[Expe
     """Count the primary claims that share the error rate with those of an experiment (Bonferroni).
 
     The experiments that a setting trains by default are one family, those that it trains on request another. Both
-    are declared beforehand: which of them have been run does not count.
+    are declared beforehand, whether or not they have been run.
     """
     on_request = setting in experiment.on_request
     return sum(
@@ -154,7 +173,7 @@ def num_primary(setting: str, experiment: Experiment, experiments: Sequence[Expe
 
 
 def beside(claim: Claim) -> Iterator[Claim]:
-    """Yield what a primary claim says of one error again for the other errors, as claims that only describe."""
+    """Yield a primary claim about one error again for each other error, as a claim that only describes."""
     if claim.primary and claim.column in ERRORS:
         for column in ERRORS:
             if column != claim.column:

@@ -1,8 +1,9 @@
 """The training loop of one run: when to take a step, evaluate, save and stop.
 
-``session.take_step`` sets the learning rate, makes a batch of images and labels from the inputs (indices, crops
-and flips), and calls ``Trainer.step`` in ``step.py``: forward pass, loss, backward pass, SGD. The network is in
-training mode throughout; an evaluation switches it, and back. Measuring and saving are in ``session.py``.
+``session.take_step`` calls ``Stepper.take`` in ``step.py``, which sets the learning rate, makes a batch of images and
+labels from the inputs (indices, crops and flips), and calls ``Trainer.step``: forward pass, loss, backward pass, SGD.
+The network is in training mode throughout; an evaluation switches it, and back. Measuring and saving are in
+``session.py``.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def train(
 ) -> None:
     """Train to the end of the budget, or until an evaluation finds that the training loss is not finite.
 
-    A *point* is an iteration after which the errors are evaluated. Every record is written on the way.
+    A *point* is an iteration after which the errors are evaluated. Records are written on the way and at the end.
 
     Args:
         run: what to train; if there is a checkpoint in its folder, training goes on from there.
@@ -61,6 +62,7 @@ def train(
         monitor.evaluated(row, session.num_iterations)
         if session.diverged:
             break
+        # After the last iteration the run is recorded instead.
         if session.iteration < session.num_iterations and should_stop():
             session.leave()
     record_outcome(session)

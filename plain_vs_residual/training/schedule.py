@@ -2,15 +2,15 @@
 
 The one exception is ``plateau``, whose rates depend on the run's own validation loss (``plateau.py``). To keep a
 pair comparable, only one member, the leader, watches itself; the other repeats its rates (``replay``). Step decay
-is that of He et al., Sec. 4.2. Their warm-up (110 layers) lasts until the training error is below 80 %; here it is
-fixed.
+is that of He et al., Sec. 4.2. Their warm-up (110 layers) lasts until the training error is below 80 %; here it
+lasts a number of iterations that is fixed beforehand.
 """
 
 from collections.abc import Callable, Sequence
 
 from plain_vs_residual.recipe import Recipe
 
-Schedule = Callable[[int], float]  # iteration -> learning rate
+Schedule = Callable[[int], float]  # iteration, counted from 0 -> learning rate
 RateTrace = Sequence[tuple[int, float]]  # (first iteration, learning rate) of each rate, in order
 
 
@@ -33,7 +33,7 @@ def step_decay(base: float, drops: Sequence[int]) -> Schedule:
 
 
 def linear_decay(base: float, length: int) -> Schedule:
-    """Fall linearly from ``base`` to 0 at the end of the run.
+    """Fall linearly from ``base``; 0 would be reached one iteration after the last.
 
     >>> linear_decay(0.02, 100)(75)
     0.005

@@ -1,4 +1,4 @@
-"""One iteration, without waiting for the device: rate, batch, forward and backward pass, SGD."""
+"""One iteration: rate, batch, forward and backward pass, SGD; waits for the device only where it is probed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -71,7 +71,7 @@ class Trainer:
         if not self.scaler.is_enabled():
             return
         one = torch.ones((), device=self.device)
-        before = self.scaler.scale(one)  # on the device; get_scale() would wait for it
+        before = self.scaler.scale(one)  # the scale itself, still on the device; get_scale() would wait for it
         self.scaler.update()
         self.skipped_steps += self.scaler.scale(one) < before
 

@@ -35,6 +35,8 @@ def draw_curves(
 ) -> list[pd.DataFrame]:
     """Draw curves and return what was drawn; a missing run stays in the legend.
 
+    A run that diverged is named there and left out of the mean, unless all of its network's runs diverged.
+
     The band is that of the training error, on which the claims are. Bands of both would hide each other.
 
     Args:
@@ -80,10 +82,15 @@ def _over_seeds(
         curves = curves[(curves["network"] == name) & (curves["study"] == study)]
     if curves.empty:
         return pd.DataFrame()
-    # A run that is still being trained would change whose mean it is along the curve.
-    ended = {r.run.seed for r in recorded.of(experiment) if r.final and r.identity[:2] == (name, study)}
-    if ended:
-        curves = curves[curves["seed"].isin(ended)]
+    # A run that ends before the others would change whose mean it is along the curve.
+    outcomes = {
+        record.run.seed: record.final.outcome
+        for record in recorded.of(experiment)
+        if record.final and record.identity[:2] == (name, study)
+    }
+    whole = [seed for seed, outcome in outcomes.items() if outcome == "finished"] or list(outcomes)
+    if whole:
+        curves = curves[curves["seed"].isin(whole)]
     return curves.groupby("iteration")[column].agg(["mean", "min", "max", "count"]).reset_index()
 
 
