@@ -2,8 +2,8 @@
 
 1. One number per seed of which every run has ended: a weighted sum of one column of their final records
    (``measurement.py``). A run that diverged has ended, too; its errors count as chance.
-2. The t interval of its mean, at 95 % or stricter (1 - 0.05 / number of primary claims), because the primary claims
-   share 5 % of error.
+2. The t interval of its mean, at 95 % or stricter (1 - 0.05 / number of primary claims), because the primary
+   claims share 5 % of error.
 3. Fewer than three seeds: undecided. The whole interval beyond the margin, on the claim's side: reproduced. The
    whole interval short of the margin: not reproduced, which includes an effect in the right direction but smaller
    than the margin. Else: undecided.
