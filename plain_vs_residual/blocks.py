@@ -13,7 +13,7 @@ True
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import pad, relu
+from torch.nn.functional import avg_pool2d, pad, relu
 
 from plain_vs_residual.architecture import Option
 
@@ -132,6 +132,7 @@ class ZeroPaddedIdentity(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        subsampled = x[:, :, :: self.stride, :: self.stride]
+        # The same as x[:, :, ::stride, ::stride], but its gradient keeps the order of x in memory.
+        subsampled = avg_pool2d(x, kernel_size=1, stride=self.stride)
         # pad() counts from the last dimension: width, height, channels.
         return pad(subsampled, (0, 0, 0, 0, 0, self.new_channels))

@@ -14,6 +14,7 @@ from plain_vs_residual.records.models import FirstIterationRow
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import executed
+from plain_vs_residual.training.training_pass import TrainingPass
 
 
 class Trainer:
@@ -38,7 +39,9 @@ class Trainer:
         self, network: nn.Module, recipe: Recipe, precision: Precision, *, compiled: bool = False
     ) -> None:
         self.network = network
-        self.training_pass: Callable[[Tensor], Tensor] = torch.compile(network) if compiled else network
+        self.training_pass: Callable[[Tensor], Tensor] = (
+            torch.compile(network) if compiled else TrainingPass(network, precision)
+        )
         self.device = next(network.parameters()).device
         self.precision = precision
         self.totals = Totals(self.device)

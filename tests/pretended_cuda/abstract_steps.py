@@ -49,6 +49,8 @@ KERNELS = {
     "nll_loss_backward": 2,
     "sum": 1.5,  # a second one where it is large
     FUSED_SGD: 9,  # a kernel takes a limited number of tensors
+    "_foreach_copy_": 3,  # likewise
+    "_foreach_add_": 2,
 }
 # In-place operations that have no abstract form: nothing comes of them but new values.
 ONLY_VALUES = {FUSED_SGD, "_amp_foreach_non_finite_check_and_unscale_", "_amp_update_scale_"}
