@@ -77,4 +77,5 @@ def _counted_at_once(normalisations: Sequence[nn.BatchNorm2d]) -> Iterator[None]
     finally:
         for module, counter in zip(normalisations, counters, strict=True):
             module.num_batches_tracked = counter
-    torch._foreach_add_(counters, 1)
+    if counters:
+        torch._foreach_add_(counters, 1)
