@@ -27,7 +27,7 @@ from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.settings import Setting
-from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.arithmetic import autocast, prepare_arithmetic
 from plain_vs_residual.training.execution import executed
 from plain_vs_residual.training.step import Trainer
 
@@ -196,6 +196,7 @@ class EngineInProcess:
     def __call__(self) -> Contestant:
         """Set the number of threads and build the engine."""
         torch.set_num_threads(self.threads)
+        prepare_arithmetic(torch.device(self.device), self.precision, deterministic=False)
         network, setting, images = measuring.case(self.case)
         built = measuring.build_case(network, setting, images)
         return engine(built, images, setting, torch.device(self.device), self.precision, self.execution)

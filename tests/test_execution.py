@@ -1,6 +1,10 @@
 """Execution: a recorded step equals the eager one, although learning rate and inputs change after recording."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -12,7 +16,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.recipe import Execution
 from plain_vs_residual.training import execution, session
-from plain_vs_residual.training.execution import Recorded, best_execution, executed
+from plain_vs_residual.training.arithmetic import prepare_arithmetic
+from plain_vs_residual.training.execution import CudaGraphRecorder, Recorded, best_execution, executed
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import network_of
 from tests.test_training import CLOCKS, train_all
@@ -121,3 +126,33 @@ def test_a_run_through_a_recorder_leaves_the_records_of_an_eager_one(
     first, second = (pd.read_csv(folder.metrics).drop(columns=CLOCKS) for folder in (eager, graphed))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert eager.responses.read_bytes() == graphed.responses.read_bytes()
+
+
+def test_one_thread_records_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch records one graph at a time in a process; two threads that both trained would stop each other."""
+    recording, most = 0, 0
+
+    @contextmanager
+    def graph(*_: Any, **__: Any) -> Iterator[None]:
+        nonlocal recording, most
+        recording += 1
+        most = max(most, recording)
+        time.sleep(0.02)
+        yield
+        recording -= 1
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    recorders = [CudaGraphRecorder() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda recorder: recorder.record(lambda: None), recorders))
+    assert most == 1
+
+
+def test_deterministic_arithmetic_fills_no_memory_that_is_about_to_be_written() -> None:
+    try:
+        prepare_arithmetic(CPU, "fp32", deterministic=True)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    finally:
+        prepare_arithmetic(CPU, "fp32", deterministic=False)

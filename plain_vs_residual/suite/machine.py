@@ -99,7 +99,9 @@ def choose_execution(name: str | None, device: torch.device, precision: Precisio
     if chosen.recorded and device.type != "cuda":
         raise ValueError(f"--execution {name}: graphs need a CUDA device, not {device.type}; use eager or compile")
     if chosen.recorded and precision == "fp16":
-        raise ValueError(f"--execution {name}: fp16 scales its loss on the host; use bf16, or eager or compile")
+        raise ValueError(
+            f"--execution {name}: the scaler of fp16 has not been tried in a graph; use bf16, or eager or compile"
+        )
     if chosen.compiled and not compiler():
         raise ValueError(f"--execution {name}: torch.compile needs a C++ compiler (g++ or clang++); install one")
     return chosen

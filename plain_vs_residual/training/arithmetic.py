@@ -30,6 +30,8 @@ def prepare_arithmetic(device: torch.device, precision: Precision, *, determinis
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA first multiplies matrices
     torch.use_deterministic_algorithms(deterministic)
+    # Else every tensor that is about to be written is filled with NaN first; nothing here reads one before that.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.type == "cuda":
         if device.index is not None:
             torch.cuda.set_device(device)

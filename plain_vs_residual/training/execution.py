@@ -4,6 +4,7 @@ The networks of the CIFAR family are so thin that a GPU finishes their operation
 start them. A CUDA graph starts all operations of a step at once; the arithmetic is the same.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,7 +17,7 @@ OnDevice = Callable[..., None]
 
 
 def best_execution(device: torch.device, precision: Precision) -> Execution:
-    """Return a CUDA graph where there is one to be had; fp16 scales its loss on the host and stays eager."""
+    """Return a CUDA graph where there is one to be had; with the scaler of fp16 none has been tried yet."""
     return Execution.GRAPH if device.type == "cuda" and precision != "fp16" else Execution.EAGER
 
 
@@ -35,17 +36,23 @@ class Recorder(Protocol):
 class CudaGraphRecorder:
     """Records a CUDA graph (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)."""
 
+    # Where several threads train, one of them records at a time: meanwhile, the others may not free memory.
+    recording = threading.Lock()
+
+    def __init__(self) -> None:
+        self.side: torch.cuda.Stream | None = None
+
     def warm_up(self, function: Callable[[], None]) -> None:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        self.side = self.side or torch.cuda.Stream()
+        self.side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.side):
             function()
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(self.side)
 
     def record(self, function: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
         # Other threads (the loader's pins memory) may go on calling CUDA meanwhile.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with self.recording, torch.cuda.graph(graph, stream=self.side, capture_error_mode="thread_local"):
             function()
         return graph.replay
 
