@@ -1,6 +1,6 @@
 """How a claim gets its verdict.
 
-1. One number per seed of which every run has ended: a weighted sum of one column of their final records
+1. One number per seed of which every compared run has ended: a weighted sum of one column of their final records
    (``measurement.py``). A run that diverged has ended, too; its errors count as chance.
 2. The t interval of its mean, at 95 % or stricter (1 - 0.05 / number of primary claims), because the primary
    claims share 5 % of error.
@@ -125,7 +125,8 @@ def _doubt(setting: str, claim: Claim, margin: float, measurement: Measurement, 
     """Say why a claim is undecided although its interval may decide it; nothing if there is no doubt.
 
     Either the setting cannot decide it, as was declared beforehand; or a run that diverged has no value in the
-    claim's column; or the claim holds only thanks to runs that diverged.
+    claim's column; or the claim, without the seeds in which a run's divergence helped it, does not hold or has too
+    few seeds.
     """
     if setting in claim.undecidable:
         return claim.undecidable[setting]
@@ -135,7 +136,7 @@ def _doubt(setting: str, claim: Claim, margin: float, measurement: Measurement, 
     # of Fig. 4's claim and so helps the claim, which must then hold without that seed as well. In ResNet-34
     # (weight -1) it works against the claim; a claim that holds in spite of it needs no second test.
     raises = diverged["weight"] > 0
-    helped = diverged[raises if claim.wants_more else ~raises]["seed"].unique().tolist()
+    helped = sorted(set(diverged[raises if claim.wants_more else ~raises]["seed"]) & set(measurement.values))
     holds = decide(measurement, claim, margin)[0] == REPRODUCED
     holds_without = decide(measurement.without(helped), claim, margin)[0] == REPRODUCED
     if holds and not holds_without:

@@ -1,9 +1,9 @@
 """The training loop of one run: when to take a step, evaluate, save and stop.
 
 ``session.take_step`` calls ``Stepper.take`` in ``step.py``, which sets the learning rate, makes a batch of images
-and labels from the inputs (indices, crops and flips), and calls ``Trainer.step``: forward pass, loss, backward
-pass, SGD. The network is in training mode throughout; an evaluation switches it, and back. Measuring and saving
-are in ``session.py``.
+and labels from the inputs (indices, crops and flips; from a loader: pixels, labels and colour shifts), and calls
+``Trainer.step``: forward pass, loss, backward pass, SGD. The network is in training mode throughout; an evaluation
+switches it, and back. Measuring and saving are in ``session.py``.
 """
 
 from collections.abc import Callable
