@@ -36,7 +36,7 @@ class Recorder(Protocol):
 class CudaGraphRecorder:
     """Records a CUDA graph (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)."""
 
-    # Where several threads train, one of them records at a time: meanwhile, the others may not free memory.
+    # torch can record one graph at a time in a process, also where several threads train.
     recording = threading.Lock()
 
     def __init__(self) -> None:
