@@ -7,7 +7,7 @@ pixel instead of the mean training image. A contestant is a function that takes 
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -76,10 +76,24 @@ def sgd(network: nn.Module, setting: Setting) -> torch.optim.SGD:
     )
 
 
+@contextmanager
+def torch_default_tf32() -> Iterator[None]:
+    """Let fp32 convolutions of a GPU be rounded to TF32, as torch does unless told otherwise."""
+    conv = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before, conv.fp32_precision = conv.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        conv.fp32_precision = before
+
+
 def textbook(
     network: nn.Module, images: Images, setting: Setting, device: torch.device, num_workers: int
 ) -> Contestant:
-    """Build a loop in fp32 and NCHW that loads data in worker processes and reads the loss after every step."""
+    """Build a loop in fp32 and NCHW that loads data in worker processes and reads the loss after every step.
+
+    On a GPU, its convolutions are in TF32: the default of torch, which a textbook leaves as it is.
+    """
     loader = DataLoader(
         PilImages(images, setting),
         batch_size=setting.batch_size,
@@ -103,9 +117,10 @@ def textbook(
         pixels, labels = next(batches)
         pixels, labels = pixels.to(device), labels.to(device)
         optimizer.zero_grad()
-        logits = network(pixels)
-        loss = cross_entropy(logits, labels)
-        loss.backward()
+        with torch_default_tf32():
+            logits = network(pixels)
+            loss = cross_entropy(logits, labels)
+            loss.backward()
         optimizer.step()
         correct += int((logits.argmax(1) == labels).sum().item())
         assert np.isfinite(loss.item())
