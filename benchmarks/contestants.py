@@ -260,7 +260,8 @@ def in_threads(wanted: EngineInProcess, num: int) -> Contestant:
         torch.set_num_threads(wanted.threads)
         with torch.cuda.stream(stream):
             one(steps)
-        measuring.wait(device)
+        if stream:
+            stream.synchronize()  # waiting for the device is refused while another thread records
 
     def run(steps: int) -> None:
         list(pool.map(lambda one: go(one[0], one[1], steps), engines))
