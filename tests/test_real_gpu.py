@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 GPU = torch.device("cuda", 0)
 LOSSES = ["running_training_loss", "training_loss", "validation_loss"]
-# Between algorithms that add in another order, after four iterations: an H100 differed from a CPU by 0.00002 there,
-# and by 0.05 after eight iterations.
+# Between algorithms that add in another order, after four iterations: an H100 differed from a CPU by 0.00002
+# there, and by 0.05 after eight iterations.
 RELATIVE_TOLERANCE = 0.001
 
 
