@@ -1,22 +1,23 @@
-"""How a claim gets its verdict.
+"""How a claim gets its verdict: measure, compare with the margin, mind the exceptions (``judge_claim`` below).
 
-1. One number per seed of which every compared run has ended: a weighted sum of one column of their final records
-   (``measurement.py``). A run that diverged has ended, too; its errors count as chance.
-2. The t interval of its mean, at 95 % or stricter (1 - 0.05 / number of primary claims), because the primary
-   claims share 5 % of error.
-3. Fewer than three seeds: undecided. The whole interval beyond the margin, on the claim's side: reproduced. The
-   whole interval short of the margin: not reproduced, which includes an effect in the right direction but smaller
-   than the margin. Else: undecided.
-4. Exceptions: undecided if there is a reason for doubt (below); not comparable if a check of the runs behind the
-   claim fails (``pairing.py``). Any two of its runs with one seed must share recipe, data order and common initial
-   values; each run must agree with itself, and the seeds of a network with each other. One failure is enough.
+1. Measure: one number per seed, a weighted sum of the final errors of the runs that the claim compares; and the t
+   interval of its mean (``measurement.py``, with Fig. 4 as the example).
+2. Compare: the whole interval beyond the margin, on the claim's side, means reproduced. The whole interval short
+   of the margin means not reproduced, which includes an effect in the right direction but smaller than the margin.
+   Else, or with fewer than three seeds, the claim is undecided.
+3. Exceptions (``exceptions.py``): three reasons to leave a claim undecided although its interval would decide it;
+   and runs that are no pairs, from which nothing can be concluded.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
-
+from plain_vs_residual.evidence.exceptions import (
+    declared_undecidable,
+    failed_check,
+    runs_without_value,
+    seeds_that_divergence_helped,
+)
 from plain_vs_residual.evidence.measurement import Measurement, finals_of_members, measure
 from plain_vs_residual.evidence.pairing import PairCheck, verify
 from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
@@ -24,9 +25,9 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 ERROR_RATE = 0.05
 MIN_SEEDS = 3
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 NOT_COMPARABLE = "not comparable"
 # A primary claim decides, all others describe; they are never said in the same words.
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 DESCRIPTIVE = {REPRODUCED: "agrees", NOT_REPRODUCED: "disagrees", UNDECIDED: "open"}
 
 
@@ -64,48 +65,36 @@ class Verdict:
         return self.claim.statement.replace("validation", self.validation_name)
 
 
-def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Verdict]:
-    """Judge every claim that the setting's networks allow, in the order of the experiments.
-
-    Args:
-        recorded: the runs.
-        experiments: all there are; one that is trained on request is judged once a seed of it is complete.
-    """
-    verdicts = []
-    for experiment in experiments:
-        if recorded.setting in experiment.on_request and not recorded.shows(experiment):
-            continue
-        level = 1 - ERROR_RATE / max(1, num_primary(recorded.setting, experiment, experiments))
-        failed = [check for check in verify(recorded, experiment) if check.differences]
-        for claim in experiment.claims_in(recorded.setting):
-            for one in (claim, *beside(claim)):
-                verdict = _judge_one(recorded, experiment, one, level if one.primary else 1 - ERROR_RATE)
-                verdicts.append(_unless_incomparable(verdict, recorded, experiment, failed))
-    return verdicts
-
-
-def _judge_one(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level: float) -> Verdict:
-    """Decide a claim by its interval, unless there is a reason for doubt."""
+def judge_claim(
+    recorded: RecordedRuns, experiment: Experiment, claim: Claim, level: float, checks: Sequence[PairCheck]
+) -> Verdict:
+    """Judge one claim by an interval of the given level, and by the checks of the experiment's pairs."""
     margin = claim.margin_in(recorded.setting)
     measurement = measure(recorded, experiment, claim, level)
-    finals = finals_of_members(recorded, experiment, claim)
-    diverged = finals[finals["diverged"].astype(bool)]
     outcome, reason = decide(measurement, claim, margin)
-    if doubt := _doubt(recorded.setting, claim, margin, measurement, diverged):
-        outcome, reason = UNDECIDED, doubt
-    words = outcome if claim.primary else DESCRIPTIVE[outcome]
-    counted = int(diverged["seed"].isin(list(measurement.values)).sum())
-    name = recorded.validation_name(experiment)
+
+    runs = finals_of_members(recorded, experiment, claim)
+    exception = declared_undecidable(claim, recorded.setting) or runs_without_value(runs, claim)
+    helped = seeds_that_divergence_helped(runs, claim, measurement)
+    outcome_without, _ = decide(measurement.without(helped), claim, margin)
+    if not exception and outcome == REPRODUCED != outcome_without:
+        exception = f"does not hold without the seeds in which a run diverged ({len(helped)})"
+    if exception:
+        outcome, reason = UNDECIDED, exception
+    if not claim.primary:
+        outcome = DESCRIPTIVE[outcome]
+    if difference := failed_check(recorded, experiment, claim, checks):
+        outcome, reason = NOT_COMPARABLE, difference
     return Verdict(
         experiment=experiment.name,
         claim=claim,
         margin=margin,
-        validation_name=name,
+        validation_name=recorded.validation_name(experiment),
         measurement=measurement,
-        outcome=words,
+        outcome=outcome,
         reason=reason,
-        diverged=counted,
-        doubtful=bool(doubt),
+        diverged=int(runs[runs["seed"].isin(list(measurement.values))]["diverged"].astype(bool).sum()),
+        doubtful=bool(exception or difference),
     )
 
 
@@ -121,41 +110,25 @@ def decide(measurement: Measurement, claim: Claim, margin: float) -> tuple[str, 
     return (REPRODUCED if on_the_claims_side else NOT_REPRODUCED), ""
 
 
-def _doubt(setting: str, claim: Claim, margin: float, measurement: Measurement, diverged: pd.DataFrame) -> str:
-    """Say why a claim is undecided although its interval may decide it; nothing if there is no doubt.
+def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Verdict]:
+    """Judge every claim that the setting's networks allow, in the order of the experiments.
 
-    Either the setting cannot decide it, as was declared beforehand; or a run that diverged has no value in the
-    claim's column; or the claim, without the seeds in which a run's divergence helped it, does not hold or has too
-    few seeds.
+    Args:
+        recorded: the runs.
+        experiments: all there are; one that is trained on request is judged once a seed of it is complete.
     """
-    if setting in claim.undecidable:
-        return claim.undecidable[setting]
-    if lost := int(diverged[claim.column].isna().sum()):
-        return f"diverged runs without {claim.column.replace('_', ' ')}: {lost}"
-    # A run that diverged counts as guessing, which is a high error. In plain-34 (weight +1) it raises the number
-    # of Fig. 4's claim and so helps the claim, which must then hold without that seed as well. In ResNet-34
-    # (weight -1) it works against the claim; a claim that holds in spite of it needs no second test.
-    raises = diverged["weight"] > 0
-    helped = sorted(set(diverged[raises if claim.wants_more else ~raises]["seed"]) & set(measurement.values))
-    holds = decide(measurement, claim, margin)[0] == REPRODUCED
-    holds_without = decide(measurement.without(helped), claim, margin)[0] == REPRODUCED
-    if holds and not holds_without:
-        return f"does not hold without the seeds in which a run diverged ({len(helped)})"
-    return ""
-
-
-def _unless_incomparable(
-    verdict: Verdict, recorded: RecordedRuns, experiment: Experiment, failed: Sequence[PairCheck]
-) -> Verdict:
-    """Replace the verdict by "not comparable" if a check of the runs behind it failed."""
-    # A network and a study, as in a record's identity (network, study, seed).
-    compared = {experiment.member(key, recorded.setting) for key in verdict.claim.contrast}
-    members = {record.name for record in recorded.of(experiment) if record.identity[:2] in compared}
-    for check in failed:
-        if members.issuperset(check.runs):
-            reason = f"{' and '.join(check.runs)}: {check.differences[0]}"
-            return replace(verdict, outcome=NOT_COMPARABLE, reason=reason, doubtful=True)
-    return verdict
+    verdicts = []
+    for experiment in experiments:
+        if recorded.setting in experiment.on_request and not recorded.shows(experiment):
+            continue
+        checks = verify(recorded, experiment)
+        # Primary claims share 5 % of error, so that each is judged at a stricter level.
+        strict = 1 - ERROR_RATE / max(1, num_primary(recorded.setting, experiment, experiments))
+        for claim in experiment.claims_in(recorded.setting):
+            for one in (claim, *beside(claim)):
+                level = strict if one.primary else 1 - ERROR_RATE
+                verdicts.append(judge_claim(recorded, experiment, one, level, checks))
+    return verdicts
 
 
 def num_primary(setting: str, experiment: Experiment, experiments: Sequence[Experiment]) -> int:
