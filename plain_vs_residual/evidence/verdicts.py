@@ -77,7 +77,7 @@ def judge_claim(
     exception = declared_undecidable(claim, recorded.setting) or runs_without_value(runs, claim)
     helped = seeds_that_divergence_helped(runs, claim, measurement)
     outcome_without, _ = decide(measurement.without(helped), claim, margin)
-    if not exception and outcome == REPRODUCED != outcome_without:
+    if not exception and outcome == REPRODUCED and outcome_without != REPRODUCED:
         exception = f"does not hold without the seeds in which a run diverged ({len(helped)})"
     if exception:
         outcome, reason = UNDECIDED, exception
