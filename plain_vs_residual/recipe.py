@@ -34,6 +34,11 @@ class Execution(StrEnum):
         """Whether the step is recorded as a CUDA graph."""
         return self in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH)
 
+    @property
+    def uncompiled(self) -> "Execution":
+        """The same without ``torch.compile``."""
+        return Execution.GRAPH if self.recorded else Execution.EAGER
+
 
 class ImageKind(NamedTuple):
     """What is known of a kind of images before any is read."""

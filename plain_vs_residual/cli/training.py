@@ -47,9 +47,11 @@ def train(
         typer.Option(help="bf16, fp32, tf32 or fp16; if left out, bf16 where the device has it, else fp32."),
     ] = None,
     execution: Annotated[
-        str | None,
-        typer.Option(help="eager, graph, compile or compile+graph; if left out, graph with CUDA, eager without."),
-    ] = None,
+        str,
+        typer.Option(
+            help="auto, eager, graph, compile or compile+graph; auto measures with CUDA, and is eager without."
+        ),
+    ] = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
     ] = False,
@@ -63,7 +65,9 @@ def train(
     plots: PlotsFolder = None,
     jobs: Annotated[
         int | None,
-        typer.Option(help="Runs at once; if left out, one per core (at most 4) on a CPU, one per GPU."),
+        typer.Option(
+            help="Runs at once; if left out, one per core (at most 4), one per GPU, measured on a single GPU."
+        ),
     ] = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
     report: Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")] = True,
@@ -82,6 +86,8 @@ def train(
     _writable(results)
 
     from plain_vs_residual.data.datasets import load_dataset
+    from plain_vs_residual.suite.execution_choice import choose_for
+    from plain_vs_residual.suite.jobs_choice import jobs_for
     from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision, share_cores
     from plain_vs_residual.suite.progress import SuiteProgress
     from plain_vs_residual.suite.suite import Suite
@@ -90,7 +96,7 @@ def train(
     chosen = _choose_setting(setting, chosen_device).with_changes(given)
     experiments = _possible(experiments, chosen.name, named=bool(names))
     chosen_precision = choose_precision(precision, chosen_device)
-    chosen_execution = choose_execution(execution, chosen_device, chosen_precision)
+    wanted = None if execution == "auto" else choose_execution(execution, chosen_device, chosen_precision)
     only = _only(network or [], experiments, chosen.name)
     suite = Suite(
         experiments=tuple(experiments),
@@ -100,12 +106,14 @@ def train(
         seeds=range(first_seed, first_seed + chosen.seeds),
         precision=chosen_precision,
         device=chosen_device,
-        execution=chosen_execution,
         deterministic=deterministic,
         only=only,
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
-    at_once = share_cores(jobs, chosen_device)
+    suite = choose_for(suite, wanted)
+    at_once = (
+        jobs_for(suite) if jobs is None and chosen_device.type == "cuda" else share_cores(jobs, chosen_device)
+    )
     seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
     name = "-".join(filter(None, (chosen.name, suite.variant)))
     refresher = Refresher(results, plots, chosen.name, name, seeds_runs) if report else None

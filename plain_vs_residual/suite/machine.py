@@ -94,7 +94,7 @@ def choose_execution(name: str | None, device: torch.device, precision: Precisio
         ValueError: if there is no such execution, or not on this device or in this precision.
     """
     if name is not None and name not in list(Execution):
-        raise ValueError(f"--execution {name}: accepted are {', '.join(Execution)}")
+        raise ValueError(f"--execution {name}: accepted are auto, {', '.join(Execution)}")
     chosen = Execution(name) if name else best_execution(device, precision)
     if chosen.recorded and device.type != "cuda":
         raise ValueError(f"--execution {name}: graphs need a CUDA device, not {device.type}; use eager or compile")

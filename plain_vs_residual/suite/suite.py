@@ -128,8 +128,8 @@ class Suite:
             precision=self.precision,
             device=self.device,
             folder=self._folder(architecture, seed, study),
-            # What is recorded of the first iterations is read on the host, which no graph can do.
-            execution=Execution.EAGER if setting.probe_iterations else self.execution,
+            # What is noted of the first iterations is read on the host, which compiled code cannot do.
+            execution=self.execution.uncompiled if setting.probe_iterations else self.execution,
             deterministic=self.deterministic,
             study=study.name,
             variant=self.variant,

@@ -55,6 +55,8 @@ def train_run(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], 
         Stopped: if ``stops`` said so.
         ValueError: if ``--deterministic`` asks for what the device cannot do.
     """
+    if run.execution.compiled:
+        torch.compiler.reset()  # else torch compiles eight networks per process and trains the others eagerly
     try:
         train(run, dataset, describe(run, dataset), monitor, stops)
         if run.device.type == "cuda":

@@ -13,7 +13,7 @@ from plain_vs_residual.recipe import Execution, Precision, Recipe
 from plain_vs_residual.records.models import FirstIterationRow
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.evaluation import Totals
-from plain_vs_residual.training.execution import executed
+from plain_vs_residual.training.execution import OnDevice, executed
 from plain_vs_residual.training.training_pass import TrainingPass
 
 
@@ -124,7 +124,8 @@ class Stepper:
     ) -> None:
         self.trainer = trainer
         self.rate_of = rate_of
-        self._execute = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), execution)
+        self._step: OnDevice = lambda *inputs: trainer.step(*feed.batch(*inputs))
+        self._execute = executed(self._step, execution)
         self.learning_rates: list[tuple[int, float]] = []
         self.probed: list[FirstIterationRow] = []
         self.probe_iterations = probe_iterations
@@ -144,7 +145,9 @@ class Stepper:
         probing = iteration < self.probe_iterations
         if probing and self.probe is None:
             self.probe = FirstIterations(self.trainer.network)
-        self._execute(*inputs)
+        # What is probed is read on the host, which no graph can do.
+        step = self._step if probing else self._execute
+        step(*inputs)
         if self.probe and probing:
             self.probed.append(self.probe.row(iteration, self.trainer.totals.last_loss.item()))
         if self.probe and iteration + 1 >= self.probe_iterations:
