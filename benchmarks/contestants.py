@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 import torch
@@ -245,25 +244,15 @@ def _serve(wanted: EngineInProcess, pipe: "Connection[None, int]") -> None:
 
 
 def in_threads(wanted: EngineInProcess, num: int) -> Contestant:
-    """Build ``num`` engines in threads of this process; on a GPU, each has a stream of its own."""
-    device = torch.device(wanted.device)
+    """Build ``num`` engines in threads of this process, on the CPU."""
     pool = ThreadPoolExecutor(num)
+    engines = [wanted() for _ in range(num)]
 
-    def build() -> tuple[Contestant, Any]:
-        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        with torch.cuda.stream(stream):
-            return wanted(), stream
-
-    engines = [build() for _ in range(num)]
-
-    def go(one: Contestant, stream: Any, steps: int) -> None:
+    def go(one: Contestant, steps: int) -> None:
         torch.set_num_threads(wanted.threads)
-        with torch.cuda.stream(stream):
-            one(steps)
-        if stream:
-            stream.synchronize()  # waiting for the device is refused while another thread records
+        one(steps)
 
     def run(steps: int) -> None:
-        list(pool.map(lambda one: go(one[0], one[1], steps), engines))
+        list(pool.map(lambda one: go(one, steps), engines))
 
     return run

@@ -1,6 +1,7 @@
 """Shared by the benchmarks: fair timing, the peak rates of the machine, and the files for the results."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.suite.machine import environment, num_cores
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("BENCHMARK_RESULTS") or Path(__file__).parent / "results")
 CORES = num_cores()
 
 
@@ -111,7 +112,7 @@ def earlier(name: str, device: torch.device, rows: str) -> dict[str, Any]:
 
 def write(name: str, command: str, device: torch.device, content: Mapping[str, Any]) -> Path:
     """Write ``benchmarks/results/<name>-<device>.json`` and return its path."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}-{device.type}.json"
     values = {
         "command": command,

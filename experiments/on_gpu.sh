@@ -4,26 +4,35 @@
 #
 # A call works for about PIECE seconds and keeps everything in FOLDER. The next call continues from there, on this
 # machine or, if FOLDER is copied, on another one. Exit codes: 0, all done; 3, call again; any other, a step failed.
+# Training goes on where it was cut off. A benchmark that was cut off begins anew, and must fit into one piece.
 #
-#   PIECE=540      seconds that a call may take
+#   PIECE=540      seconds that a call may take, at least 60
 #   DEVICE=cuda    use cpu for a trial
 #   SETTING=cifar10  SHORT=cifar10-short   the setting that is trained in full, and the short one with more seeds
 #   SEEDS=3        number of seeds of the headline pairs in full, and of everything in the short setting
-#   TRAIN=""       further options for all training, e.g. "--iterations 20 --evaluations 2" for a trial
+#   TRAIN=""       further options for all training, e.g. "--iterations 20" for a trial
 #   STEPS="..."    the steps and their order
 #   CASES="..."    the cases of the throughput benchmark
 #   THROUGHPUT, JOBS, EQUIVALENCE, FAULTS   options for these benchmarks, e.g. FAULTS="--kills 100"
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 out=${1:?name the folder that keeps results, figures and benchmark tables}
 data=${2:-}
 PIECE=${PIECE:-540} DEVICE=${DEVICE:-cuda} SETTING=${SETTING:-cifar10} SHORT=${SHORT:-cifar10-short} SEEDS=${SEEDS:-3}
+if ! [[ $PIECE =~ ^[0-9]+$ ]] || ((PIECE < 60)); then
+    echo "on_gpu.sh: PIECE=$PIECE: a number of seconds from 60 on is needed" >&2
+    exit 2
+fi
 read -r -a extra <<<"${TRAIN:-}"
 read -r -a steps <<<"${STEPS:-throughput jobs headline everything short equivalence faults pages}"
 mkdir -p "$out/done" "$out/benchmarks"
 out=$(cd "$out" && pwd)
-began=$SECONDS
+if [[ -n $data ]]; then data=$(cd "$(dirname "$data")" && pwd)/$(basename "$data"); fi
+export BENCHMARK_RESULTS=$out/benchmarks # so that a table grows from piece to piece, on whichever machine
+
+# shellcheck source=../environment.sh
+source "$repository/environment.sh" runtime # sets $python, which takes some minutes on a fresh machine
 
 again() {
     echo "on_gpu.sh: the piece is over in step $1; the same command goes on from there" >&2
@@ -32,11 +41,20 @@ again() {
 
 # Runs a command for the time that is left; SIGTERM lets training save its checkpoints before it ends.
 within_the_piece() {
-    local step=$1 left=$((PIECE - (SECONDS - began) - 30)) code=0
-    shift
+    local step=$1 resumes=$2 left=$((PIECE - SECONDS - 30)) code=0 whole options=(--signal=TERM --kill-after=60)
+    shift 2
+    # Training saves its processes itself; a second signal, to the whole group, would have it kill them.
+    if [[ $resumes == yes ]]; then options+=(--foreground); fi
     if ((left < 20)); then again "$step"; fi
-    timeout --signal=TERM --kill-after=60 "$left" "$@" || code=$?
-    if ((code == 124 || code == 130 || code == 137)); then again "$step"; fi
+    whole=$((left >= PIECE - 60))
+    timeout "${options[@]}" "$left" "$@" || code=$?
+    if ((code == 124 || code == 130 || code == 137)); then
+        if [[ $resumes == no && $whole == 1 ]]; then
+            echo "on_gpu.sh: step $step does not fit into a piece of $PIECE s: a larger PIECE or less work is needed" >&2
+            exit 1
+        fi
+        again "$step"
+    fi
     return "$code"
 }
 
@@ -45,17 +63,13 @@ train() { # step, setting, further arguments of `train`
     shift 2
     local options=(--setting "$setting" --device "$DEVICE" --results "$out/results" --plots "$out/plots" --no-report)
     if [[ -n $data && $setting != digits ]]; then options+=(--data "$data"); fi
-    within_the_piece "$step" bash run_all.sh "$@" "${options[@]}" ${extra[@]+"${extra[@]}"}
+    within_the_piece "$step" yes bash run_all.sh "$@" "${options[@]}" ${extra[@]+"${extra[@]}"}
 }
-
-python=${PYTHON:-python3}
-if [[ -x .venv/bin/python ]]; then python=.venv/bin/python; fi
 
 benchmark() { # step, module, options
     local step=$1
     shift
-    within_the_piece "$step" "$python" -m "$@"
-    cp benchmarks/results/*-"$DEVICE".* "$out/benchmarks/"
+    within_the_piece "$step" no "$python" -m "$@"
 }
 
 networks() {
@@ -65,7 +79,7 @@ networks() {
 
 for step in "${steps[@]}"; do
     if [[ -e $out/done/$step ]]; then continue; fi
-    echo "on_gpu.sh: step $step, $((SECONDS - began)) s into the piece" >&2
+    echo "on_gpu.sh: step $step, $SECONDS s into the piece" >&2
     case $step in
     throughput) # one case at a time, because a call may be too short for all of them
         while read -r case; do
@@ -77,8 +91,11 @@ for step in "${steps[@]}"; do
         ;;
     # shellcheck disable=SC2086
     jobs) benchmark "$step" benchmarks.jobs --device "$DEVICE" ${JOBS:-} ;;
-    # shellcheck disable=SC2086
-    equivalence) benchmark "$step" benchmarks.equivalence --device "$DEVICE" --results "$out/equivalence" ${EQUIVALENCE:-} ;;
+    equivalence) # it trains, and goes on where it was cut off
+        # shellcheck disable=SC2086
+        within_the_piece "$step" yes "$python" -m benchmarks.equivalence --device "$DEVICE" --results "$out/equivalence" \
+            ${EQUIVALENCE:-}
+        ;;
     # shellcheck disable=SC2086
     faults) benchmark "$step" benchmarks.faults --device "$DEVICE" --record ${FAULTS:---kills 20} ;;
     headline)

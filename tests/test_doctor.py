@@ -17,6 +17,7 @@ from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.settings import SETTINGS, find_setting
 from plain_vs_residual.suite import doctor
 from plain_vs_residual.suite.locks import RunLocks
+from plain_vs_residual.suite.needs import largest_network_bytes
 from tests.made_up_records import write_results
 
 
@@ -60,6 +61,17 @@ def test_missing_data_and_a_full_disk_are_problems(tmp_path: Path, monkeypatch: 
 def test_too_little_memory_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_free_memory", lambda: 2**20)
     assert set(fixes(found(tmp_path / "results"))) == {"memory"}
+
+
+@pytest.mark.skipif(not Path("/dev/shm").exists(), reason="no shared memory of its own")
+def test_too_little_shared_memory_is_a_problem_for_images_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {"/dev/shm": 64 * 2**20}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free.get(str(path), 2**40)))
+    mended = fixes(found(tmp_path / "results", "imagenet"))
+    assert "--shm-size" in mended["shared memory"]
+    assert "shared memory" not in found(tmp_path / "results", "cifar10")
 
 
 def test_an_unknown_device_is_a_problem(tmp_path: Path) -> None:
@@ -107,7 +119,7 @@ def test_damage_and_locks_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_need_of_every_setting_is_plausible(name: str) -> None:
     """The largest network needs 10 MiB to 1 GiB on fashion and digits, and 10 to 100 GiB on ImageNet."""
-    need = doctor.largest_network_bytes(find_setting(name)) / 2**30
+    need = largest_network_bytes(find_setting(name)) / 2**30
     low, high = {"fashion": (0.01, 1), "digits": (0.01, 1), "imagenet": (10, 100)}.get(name, (0.5, 10))
     assert low < need < high
 

@@ -135,6 +135,7 @@ def test_the_loader_gives_the_same_batches_with_and_without_workers(
     dataset = load_dataset(small_imagenet, image_folder)
     feeds = [LoaderFeed(dataset, small_imagenet, 0, CPU) for _ in range(2)]
     feeds[1].num_workers = 1
+    assert feeds[0].num_workers == 0  # few images
     for (images, labels), (same_images, same_labels) in zip(*(batches_of(f, 0, 2) for f in feeds), strict=True):
         assert images.shape == (4, 3, 28, 28)
         assert torch.equal(images, same_images)

@@ -17,13 +17,17 @@ def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("three_gpus")
-def test_cuda_means_every_gpu_and_a_number_means_one() -> None:
+def test_cuda_means_every_gpu_and_a_number_means_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
     assert [device.index for device in machine.all_devices(CUDA)] == [0, 1, 2]
     assert machine.all_devices(torch.device("cuda:1")) == [torch.device("cuda:1")]
     assert machine.all_devices(torch.device("cpu")) == [torch.device("cpu")]
     assert machine.share_cores(None, CUDA) == 3
     assert machine.share_cores(None, torch.device("cuda:1")) == 1
     assert machine.share_cores(5, CUDA) == 5
+    assert threads == [4, 12, 2]  # each run decodes its images with its share of the cores
 
 
 def test_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:

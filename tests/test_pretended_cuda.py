@@ -308,11 +308,8 @@ def test_probed_iterations_and_old_checkpoints_wait_and_change_nothing(made: dic
 
 
 def test_images_that_are_decoded_on_the_way_arrive_without_a_wait_for_each_step(made: dict[str, Any]) -> None:
-    """But for the colours, which are not in page-locked memory, and for the batches of an evaluation."""
     assert_equal_answers(made["loaded cpu"], made["loaded"])
-    colours = {"Session.inputs_until ... LoaderFeed.inputs": 6}
-    evaluated = {"Session.evaluate_and_save ... ConsumptionDigest.evaluated": 2 * 2 * 9}  # 9 batches, twice
-    assert_waits_are_at_most(between(2, 5, sessions=2, stops=1, **colours, **evaluated), made["loaded"]["waits"])
+    assert_waits_are_at_most(between(2, 5, sessions=2, stops=1), made["loaded"]["waits"])
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,23 @@ def pool_of_two() -> Workers:
     return Workers(2, {"test": None}, [CPU], pretends)  # type: ignore[dict-item]
 
 
+def notes_its_device(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+    """Write the device to a file, and wait until the other process has done the same."""
+    run.folder.path.with_suffix(".device").write_text(str(run.device))
+    deadline = time.monotonic() + 60
+    while len(list(run.folder.path.parent.glob("*.device"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_two_runs_at_once_are_on_two_gpus_and_each_knows_its_own(tmp_path: Path) -> None:
+    gpus = [torch.device("cuda", 0), torch.device("cuda", 1)]
+    with Workers(2, {"test": None}, gpus, notes_its_device) as workers:  # type: ignore[dict-item]
+        for seed in (0, 1):
+            folder = RunFolder(tmp_path / f"s{seed}")
+            workers.submit(Run(Architecture.parse("plain18"), DIGITS, seed, "fp32", torch.device("cuda"), folder))
+    assert sorted(path.read_text() for path in tmp_path.glob("*.device")) == ["cuda:0", "cuda:1"]
+
+
 @pytest.mark.parametrize("other", [2, 1], ids=["busy", "idle"])
 def test_a_run_is_saved_when_another_process_is_killed(
     submit: Callable[[Workers, int], int], tmp_path: Path, other: int

@@ -111,9 +111,9 @@ def train(
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
     suite = choose_for(suite, wanted)
-    at_once = (
-        jobs_for(suite) if jobs is None and chosen_device.type == "cuda" else share_cores(jobs, chosen_device)
-    )
+    if jobs is None and chosen_device.type == "cuda":
+        jobs = jobs_for(suite)
+    at_once = share_cores(jobs, chosen_device)
     seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
     name = "-".join(filter(None, (chosen.name, suite.variant)))
     refresher = Refresher(results, plots, chosen.name, name, seeds_runs) if report else None

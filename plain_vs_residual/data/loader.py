@@ -1,7 +1,6 @@
 """The feed of a data set on disk: worker processes decode its files (the ``imagenet`` recipe, Sec. 3.4)."""
 
 import importlib
-import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -37,7 +36,8 @@ class LoaderFeed:
         self.stream = DataStream(self.num_training, recipe.batch_size, seed, draws_of(recipe))
         self.digest = ConsumptionDigest(device)
         self.waited_seconds = 0.0
-        self.num_workers = (os.cpu_count() or 1) if self.num_training >= 1000 else 0
+        # As many as the run has cores: each of several processes at work has its share.
+        self.num_workers = torch.get_num_threads() if self.num_training >= 1000 else 0
         self.mean = torch.tensor(CHANNEL_MEAN, device=device)
         self.std = torch.tensor(CHANNEL_STD, device=device)
         self.components = (torch.tensor(EIGENVECTORS) * torch.tensor(EIGENVALUES)).to(device)
@@ -61,7 +61,7 @@ class LoaderFeed:
             batch = next(batches)
             self.waited_seconds += time.perf_counter() - clock
             self.digest.add_draws({name: values[step] for name, values in drawn.items()})
-            yield tuple(values.to(self.device, non_blocking=True) for values in (*batch, drawn["colours"][step]))
+            yield self._sent(batch)
 
     def batch(self, *inputs: Tensor) -> Batch:
         pixels, labels, colours = inputs
@@ -72,14 +72,18 @@ class LoaderFeed:
         chosen = evenly_spaced(len(self.files[part]), limit)
         keys = (batch.tolist() for batch in torch.split(chosen, self.recipe.batch_size))
         loader = self._loader(CentredFiles(self.files[part], self.recipe.image_size), keys)
-        batches = ((pixels.to(self.device), labels.to(self.device)) for pixels, labels in loader)
+        batches = ((pixels, labels) for pixels, labels in map(self._sent, loader))
         for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches):
             yield self._normalise(pixels), labels
+
+    def _sent(self, batch: Inputs) -> Inputs:
+        """Send a batch, which lies in page-locked memory, to the device without waiting for it."""
+        return tuple(values.to(self.device, non_blocking=True) for values in batch)
 
     def _normalise(self, pixels: Tensor, colour_shift: Tensor | float = 0.0) -> Tensor:
         return ((pixels.float() / 255 + colour_shift - self.mean) / self.std).permute(0, 3, 1, 2)
 
-    def _loader(self, files: TorchDataset[Batch], keys: Iterable[list[Any]]) -> DataLoader[Batch]:
+    def _loader(self, files: TorchDataset[Inputs], keys: Iterable[list[Any]]) -> DataLoader[Inputs]:
         return DataLoader(
             files,
             batch_sampler=keys,
@@ -88,14 +92,14 @@ class LoaderFeed:
         )
 
 
-class AugmentedFiles(TorchDataset[Batch]):
-    """Training images by what was drawn for them: scaled to a shorter side, cropped, mirrored; uint8 (H, W, C)."""
+class AugmentedFiles(TorchDataset[Inputs]):
+    """Training images by what was drawn for them: scaled, cropped, mirrored; uint8 (H, W, C), label, colours."""
 
     def __init__(self, files: ImageFiles, image_size: int) -> None:
         self.files = files
         self.image_size = image_size
 
-    def __getitem__(self, draws: dict[str, Any]) -> Batch:
+    def __getitem__(self, draws: dict[str, Any]) -> Inputs:
         v2, index = transforms(), draws["indices"]
         image = v2.resize(decode_image(self.files.paths[index]), [draws["sides"]])
         top, left = (
@@ -105,17 +109,17 @@ class AugmentedFiles(TorchDataset[Batch]):
         image = v2.crop(image, top, left, self.image_size, self.image_size)
         if draws["flips"]:
             image = v2.horizontal_flip(image)
-        return _height_width_channels(image), self.files.labels[index]
+        return _height_width_channels(image), self.files.labels[index], torch.tensor(draws["colours"])
 
 
-class CentredFiles(TorchDataset[Batch]):
+class CentredFiles(TorchDataset[Inputs]):
     """Images by index: shorter side scaled to 256 (for 224), centre crop; uint8 (H, W, C)."""
 
     def __init__(self, files: ImageFiles, image_size: int) -> None:
         self.files = files
         self.image_size = image_size
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Inputs:
         v2 = transforms()
         image = v2.resize(decode_image(self.files.paths[index]), [round(self.image_size * 256 / 224)])
         image = v2.center_crop(image, [self.image_size, self.image_size])

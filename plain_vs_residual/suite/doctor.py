@@ -7,7 +7,6 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +14,6 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.experiment import load_experiments
-from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.records.files import REPOSITORY, run_folders
 from plain_vs_residual.records.store import damage
 from plain_vs_residual.settings import Setting, default_setting
@@ -25,8 +21,6 @@ from plain_vs_residual.suite.locks import LOCKS, holder, is_locked
 
 if TYPE_CHECKING:
     import torch
-
-    from plain_vs_residual.networks import Network
 
 GIB = 2**30
 
@@ -58,6 +52,8 @@ def examine(
     if not any(finding.fix for finding in imported):
         yield from _device(setting, device_name)
         yield _data(setting, data)
+        if setting.data == "imagenet":
+            yield _shared_memory(setting)
         yield _disk(setting, results, seeds)
     yield _writable(results)
     yield from _records(results / setting.name)
@@ -128,6 +124,8 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
 def _memory(setting: Setting, device: "torch.device") -> Finding:
     import torch
 
+    from plain_vs_residual.suite.needs import largest_network_bytes
+
     try:
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
     except RuntimeError as error:  # the device is full, or held by another program
@@ -145,50 +143,6 @@ def _free_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def largest_network_bytes(setting: Setting) -> int:
-    """Estimate the need of the largest network: weights, gradients, momentum, and in fp32 what a batch keeps."""
-    return max(_network_bytes(setting, network) for network in _networks(setting))
-
-
-@cache
-def _networks(setting: Setting) -> "list[Network]":
-    """Build without values every network that the setting's experiments train without being named."""
-    from plain_vs_residual.networks import abstract
-
-    names = {
-        Architecture.parse(name)
-        for experiment in load_experiments().values()
-        if setting.name in experiment.networks and setting.name not in experiment.on_request
-        for name in experiment.networks[setting.name]
-    }
-    channels, num_classes = IMAGE_KINDS[setting.data]
-    return [abstract(name, setting, channels=channels, num_classes=num_classes) for name in names]
-
-
-def _network_bytes(setting: Setting, network: "Network") -> int:
-    import torch
-    from torch import nn
-
-    from plain_vs_residual.networks import num_parameters
-
-    elements = 0
-
-    def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        nonlocal elements
-        elements += output.numel()
-
-    hooks = [
-        module.register_forward_hook(count)
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
-    ]
-    size = setting.input_size
-    network(torch.empty(1, network.conv1.in_channels, size, size, device="meta"))
-    for hook in hooks:
-        hook.remove()
-    return 4 * (3 * num_parameters(network) + setting.batch_size * elements)
-
-
 def _data(setting: Setting, data: Path | None) -> Finding:
     from plain_vs_residual.data.datasets import load_dataset
 
@@ -200,6 +154,20 @@ def _data(setting: Setting, data: Path | None) -> Finding:
     return Finding("data", f"{dataset.name}: {counts}, {len(dataset.classes)} classes")
 
 
+def _shared_memory(setting: Setting) -> Finding:
+    """Look for room for the batches that the processes which decode images hand over."""
+    from plain_vs_residual.suite.needs import bytes_on_their_way
+
+    shared = Path("/dev/shm")  # where Linux keeps it; elsewhere it has no limit of its own
+    if not shared.exists():
+        return Finding("shared memory", "no limit of its own on this system")
+    free = shutil.disk_usage(shared).free
+    wanted = bytes_on_their_way(setting)
+    fix = "" if free >= wanted else "give the container more, such as docker run --shm-size=8g, or --ipc=host"
+    found = f"{free / GIB:.2f} GiB free in {shared}, about {wanted / GIB:.2f} GiB needed by batches on their way"
+    return Finding("shared memory", found, fix)
+
+
 def _writable(results: Path) -> Finding:
     folder = _existing_parent(results)
     if os.access(folder, os.W_OK | os.X_OK) and folder.is_dir():
@@ -208,12 +176,12 @@ def _writable(results: Path) -> Finding:
 
 
 def _disk(setting: Setting, results: Path, seeds: int) -> Finding:
-    from plain_vs_residual.networks import num_parameters
+    from plain_vs_residual.suite.needs import networks_of, weight_bytes
 
     free = shutil.disk_usage(_existing_parent(results)).free
-    sizes = [num_parameters(network) for network in _networks(setting)]
+    sizes = [weight_bytes(network) for network in networks_of(setting)]
     # Weights of every run; weights and momentum, three times over, of the one that is saved; records, figures.
-    wanted = 4 * (seeds * sum(sizes) + 6 * max(sizes)) + 50 * 2**20
+    wanted = seeds * sum(sizes) + 6 * max(sizes) + 50 * 2**20
     fix = "" if free >= wanted else "make room, or --results DIR on another disk"
     return Finding("disk", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.2f} GiB needed", fix)
 

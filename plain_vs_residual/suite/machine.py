@@ -69,8 +69,7 @@ def share_cores(jobs: int | None, device: torch.device) -> int:
     cores = num_cores()
     if jobs is None:
         jobs = min(cores, 4) if device.type == "cpu" else len(all_devices(device))
-    if device.type == "cpu":
-        torch.set_num_threads(max(1, cores // jobs))
+    torch.set_num_threads(max(1, cores // jobs))  # as many processes decode images for a run that has files
     return jobs
 
 
