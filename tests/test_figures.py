@@ -346,6 +346,12 @@ def test_colour_means_depth_and_can_be_told_in_grey() -> None:
     assert DEPTH_COLOURS[34] == DEPTH_COLOURS[56]
 
 
+def test_a_forest_without_a_complete_seed_says_so() -> None:
+    figure, table = forest([])
+    assert table.empty
+    assert "no seed has all the runs" in figure.axes[0].texts[0].get_text()
+
+
 def test_the_forest_has_a_row_per_claim_a_dot_per_seed_and_the_interval(
     find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
 ) -> None:

@@ -42,7 +42,10 @@ def _panel(axes: Axes, verdicts: Sequence[Verdict], words: str) -> None:
         axes.set_xscale("symlog", linthresh=1, linscale=0.6)
         axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_ylim(len(verdicts) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(verdicts)) - 0.5, -0.5)
+    if not verdicts:
+        box = {"facecolor": "white", "edgecolor": "none"}
+        axes.text(0, 0, "no seed has all the runs that a claim compares", ha="center", fontsize=15, bbox=box)
     axes.set_yticks(range(len(verdicts)), [_statement(verdict) for verdict in verdicts], fontsize=11)
     for label, verdict in zip(axes.get_yticklabels(), verdicts, strict=True):
         label.set_fontweight("bold" if verdict.claim.primary else "normal")
