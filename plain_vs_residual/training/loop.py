@@ -44,7 +44,7 @@ def train(
         dataset: the images.
         description: the part of ``run.json`` that is known before the network is built.
         monitor: is told about progress.
-        should_stop: says whether to stop; asked after every iteration but the last.
+        should_stop: says whether to stop; asked after every iteration but the last, unless the run diverged there.
 
     Raises:
         Stopped: if ``should_stop`` said so; the checkpoint holds everything done so far.

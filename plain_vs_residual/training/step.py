@@ -65,7 +65,7 @@ class Trainer:
         loss = cross_entropy(logits, labels)
         # The scaler passes everything through unless the precision is fp16.
         self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)  # the SGD update
+        self.scaler.step(self.optimizer)  # the SGD update, left out if fp16 overflowed
         self._update_scale()
         self.totals.add(logits.detach(), labels, loss.detach())
 
