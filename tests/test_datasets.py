@@ -1,10 +1,8 @@
 """Data sets: fixed splits, folders of images, and clear messages when something is wrong."""
 
 import hashlib
-import pickle
 import tarfile
 from dataclasses import replace
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +34,6 @@ def test_the_fingerprint_changes_with_one_pixel(tiny_dataset: Dataset) -> None:
     pixels[0, 0, 0, 0] ^= 1
     other = replace(tiny_dataset, training=Images(pixels, tiny_dataset.training.labels))
     assert other.fingerprint != tiny_dataset.fingerprint
-
-
-def test_images_travel_to_other_processes_as_bytes_and_not_through_shared_memory(tiny_dataset: Dataset) -> None:
-    images = tiny_dataset.training
-    assert isinstance(images, Images)
-    sent = bytes(ForkingPickler.dumps(images))
-    assert len(sent) > images.pixels.nbytes  # a tensor in shared memory would be sent as a short handle
-    arrived = pickle.loads(sent)
-    assert torch.equal(arrived.pixels, images.pixels)
-    assert torch.equal(arrived.labels, images.labels)
 
 
 def test_the_papers_split_holds_a_tenth_out_of_the_training_images() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import DIGITS
@@ -78,6 +80,29 @@ def test_two_runs_at_once_are_on_two_gpus_and_each_knows_its_own(tmp_path: Path)
             folder = RunFolder(tmp_path / f"s{seed}")
             workers.submit(Run(Architecture.parse("plain18"), DIGITS, seed, "fp32", torch.device("cuda"), folder))
     assert sorted(path.read_text() for path in tmp_path.glob("*.device")) == ["cuda:0", "cuda:1"]
+
+
+def notes_its_images(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+    run.folder.path.with_suffix(".images").write_text(dataset.fingerprint)
+
+
+def test_images_come_by_a_file_that_is_removed_and_not_by_pipe_or_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe holds 64 KiB: more would leave the suite waiting for a process that was killed as it began."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    dataset = load_dataset(DIGITS)
+    run = Run(Architecture.parse("plain18"), DIGITS, 0, "fp32", CPU, RunFolder(tmp_path / "s0"))
+    with Workers(1, {DIGITS.split: dataset}, [CPU], notes_its_images) as workers:
+        path, *_ = workers.pool._initargs
+        assert path.is_relative_to(temporary)
+        assert path.stat().st_size > 16 * 16 * 1797
+        assert not any(isinstance(argument, Dataset | dict) for argument in workers.pool._initargs)
+        workers.submit(run)
+    assert (tmp_path / "s0.images").read_text() == dataset.fingerprint
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("other", [2, 1], ids=["busy", "idle"])

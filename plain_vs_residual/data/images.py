@@ -4,11 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -21,14 +19,6 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as bytes: tensors would use shared memory, of which a container has little."""
-        return _images, (self.pixels.numpy(), self.labels.numpy())
-
-
-def _images(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
-    return Images(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 
 @dataclass(frozen=True)

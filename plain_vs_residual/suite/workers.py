@@ -3,8 +3,10 @@
 import gc
 import multiprocessing
 import os
+import pickle
 import re
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
+from pathlib import Path
 from types import TracebackType
 
 import torch
@@ -94,7 +97,7 @@ class Workers:
 
     Args:
         jobs: how many processes.
-        datasets: images by split; every process gets them once.
+        datasets: images by split; every process reads them once.
         devices: shared out among the processes in turn.
         work: what a process does with a run.
     """
@@ -107,7 +110,12 @@ class Workers:
         assigned = context.Queue()
         for _, device in zip(range(jobs), cycle(devices), strict=False):
             assigned.put(device)
-        prepared = (datasets, torch.get_num_threads(), assigned, os.getpid())
+        # Through a file: tensors that are handed over use shared memory, of which a container has little, and a
+        # process that is killed before it has read its pipe to the end leaves this one waiting for ever.
+        self.handed_over = tempfile.TemporaryDirectory(prefix="plain_vs_residual-")
+        path = Path(self.handed_over.name) / "datasets"
+        path.write_bytes(pickle.dumps(datasets))
+        prepared = (path, torch.get_num_threads(), assigned, os.getpid())
         self.pool = ProcessPoolExecutor(jobs, context, _prepare, prepared)
         self.runs: dict[Future[None], str] = {}
 
@@ -139,6 +147,7 @@ class Workers:
         """
         said = self._stop() if error is not None else []
         self.pool.shutdown()
+        self.handed_over.cleanup()
         if isinstance(error, BrokenProcessPool):
             raise WorkerDied(
                 "a training process was killed, perhaps for want of memory; what was finished or saved is kept: "
@@ -224,9 +233,9 @@ class _Worker:
 _worker: _Worker
 
 
-def _prepare(datasets: dict[Split, Dataset], threads: int, devices: "Queue[torch.device]", parent: int) -> None:
+def _prepare(datasets: Path, threads: int, devices: "Queue[torch.device]", parent: int) -> None:
     global _worker  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
-    _worker = _Worker(datasets, devices.get(), parent)
+    _worker = _Worker(pickle.loads(datasets.read_bytes()), devices.get(), parent)
     signal.signal(signal.SIGTERM, lambda *_: setattr(_worker, "asked_to_stop", True))
     signal.signal(signal.SIGUSR1, lambda *_: setattr(_worker, "dismissed", True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
