@@ -107,6 +107,10 @@ class Experiment:
         table: what its table shows beside the errors: ``responses`` (layer responses and F(x) over x), ``costs``
             (parameters, multiply-adds, speed), ``classes`` (precision and recall of each class).
         on_request: settings in which the experiment is trained only when it is named.
+        seminar: whether it asks why, rather than repeats the paper: trained only when it is named, or all of its
+            kind together by the word ``seminar``.
+        measurement: what is measured on its finished runs: a module of ``plain_vs_residual/seminar``. The numbers
+            that it sums up are columns for claims.
         paper_errors: the paper's own top-1 or test error by network (percent), with its data set.
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
         published_classes: precision and recall by class that a publication gives, shown beside ours.
@@ -122,6 +126,8 @@ class Experiment:
     studies: Mapping[str, tuple[Study, ...]] = field(default_factory=dict)
     table: tuple[Column, ...] = ()
     on_request: tuple[str, ...] = ()
+    seminar: bool = False
+    measurement: str = ""
     paper_errors: Mapping[str, float] = field(default_factory=dict)
     paper_data: str = ""
     published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -136,6 +142,10 @@ class Experiment:
         object.__setattr__(self, "networks", MappingProxyType(names))
         if sum(claim.primary for claim in self.claims) > 1:
             raise ValueError(f"experiment '{self.title}': one primary claim at the most")
+
+    def waits_to_be_named(self, setting: str) -> bool:
+        """Say whether a setting trains the experiment only when it is named."""
+        return self.seminar or setting in self.on_request
 
     def studies_in(self, setting: str) -> tuple[Study, ...]:
         """Return the studies of a setting: the setting as it is where none is declared."""

@@ -11,7 +11,8 @@ import pytest
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
-from plain_vs_residual.records.recorded_runs import load_recorded_runs, summary
+from plain_vs_residual.records.recorded_runs import load_recorded_runs
+from plain_vs_residual.records.summary import summary
 from tests.made_up_records import read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()

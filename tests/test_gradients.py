@@ -9,14 +9,10 @@ from torch import Tensor, nn
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.data.images import Images
-from plain_vs_residual.measures.gradients import (
-    gradient_correlations,
-    gradient_norms,
-    growth_per_layer,
-    log10_gradient_ratio,
-)
 from plain_vs_residual.measures.responses import with_estimated_statistics
 from plain_vs_residual.networks import build
+from plain_vs_residual.seminar.gradient_norms import gradient_norms, growth_per_layer, log10_gradient_ratio
+from plain_vs_residual.seminar.shattered_gradients import gradient_correlations
 from plain_vs_residual.settings import DIGITS
 
 

@@ -173,7 +173,7 @@ def _fail(message: str) -> None:
 
 
 def _settings_of(experiment: Experiment) -> str:
-    marks = {name: " (when named)" if name in experiment.on_request else "" for name in experiment.networks}
+    marks = {name: " (when named)" if experiment.waits_to_be_named(name) else "" for name in experiment.networks}
     return ", ".join(f"{name}{mark}" for name, mark in marks.items())
 
 

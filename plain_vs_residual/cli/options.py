@@ -18,8 +18,10 @@ def setting_option(field: str, remark: str = "If left out, the number of the set
     return typer.Option(f"--{field.replace('_', '-')}", help=f"{declared.description} {remark}".strip())
 
 
+SEMINAR = "seminar"
 Names = Annotated[
-    list[str] | None, typer.Argument(help="Experiments, by file name; all of the setting's if left out.")
+    list[str] | None,
+    typer.Argument(help="Experiments, by file name, or seminar for all that ask why; the paper's if left out."),
 ]
 SettingName = Annotated[
     str | None,
@@ -47,13 +49,18 @@ Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N 
 
 
 def chosen_experiments(names: list[str] | None) -> list[Experiment]:
-    """Load the named experiments, or all.
+    """Load the named experiments, or all; ``seminar`` names all that ask why.
 
     Raises:
         ValueError: if there is none of that name.
     """
     known = load_experiments()
     for name in names or ():
-        if name not in known:
-            raise ValueError(f"unknown experiment '{name}'; accepted are {', '.join(known)}")
-    return [experiment for name, experiment in known.items() if not names or name in names]
+        if name not in (*known, SEMINAR):
+            raise ValueError(
+                f"unknown experiment '{name}'; accepted are {', '.join(known)}, and {SEMINAR} for all that ask why"
+            )
+    chosen = set(names or known)
+    if SEMINAR in chosen:
+        chosen |= {name for name, experiment in known.items() if experiment.seminar}
+    return [experiment for name, experiment in known.items() if name in chosen]

@@ -128,7 +128,7 @@ def train(
 
 
 def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -> None:
-    """Check, lock and train the runs of a suite."""
+    """Check, lock, train and measure the runs of a suite."""
     from plain_vs_residual.training.session import Stopped
 
     runs = suite.plan()
@@ -140,6 +140,7 @@ def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -
             print(f"{finished} of {len(runs)} runs are finished already")
         try:
             suite.train(runs, monitor, jobs)
+            suite.measure(runs, print, jobs)
         except Stopped as stop:
             print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
             raise SystemExit(130) from None
@@ -161,7 +162,9 @@ def _check_fields(given: Mapping[str, object]) -> None:
 
 def _possible(experiments: list[Experiment], setting: str, *, named: bool) -> list[Experiment]:
     """Choose the experiments that the setting has networks for, without those that want to be named."""
-    found = [one for one in experiments if setting in one.networks and (named or setting not in one.on_request)]
+    found = [
+        one for one in experiments if setting in one.networks and (named or not one.waits_to_be_named(setting))
+    ]
     if not found:
         names = ", ".join(experiment.name for experiment in experiments)
         able = sorted({name for experiment in experiments for name in experiment.networks})

@@ -119,7 +119,7 @@ def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Ver
     """
     verdicts = []
     for experiment in experiments:
-        if recorded.setting in experiment.on_request and not recorded.shows(experiment):
+        if experiment.waits_to_be_named(recorded.setting) and not recorded.shows(experiment):
             continue
         checks = verify(recorded, experiment)
         # Primary claims share 5 % of error, so that each is judged at a stricter level.
@@ -134,14 +134,17 @@ def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Ver
 def num_primary(setting: str, experiment: Experiment, experiments: Sequence[Experiment]) -> int:
     """Count the primary claims that share the error rate with those of an experiment (Bonferroni).
 
-    The experiments that a setting trains by default are one family, those that it trains on request another. Both
-    are declared beforehand, whether or not they have been run.
+    The experiments that a setting trains by default are one family, those that it trains on request another, those
+    of the seminar a third. All are declared beforehand, whether or not they have been run.
     """
-    on_request = setting in experiment.on_request
+
+    def family(one: Experiment) -> tuple[bool, bool]:
+        return one.seminar, one.waits_to_be_named(setting)
+
     return sum(
         claim.primary
         for other in experiments
-        if (setting in other.on_request) == on_request
+        if family(other) == family(experiment)
         for claim in other.claims_in(setting)
     )
 

@@ -3,7 +3,8 @@
 ``results/<setting>/<run>/`` holds ``run.json`` (configuration, sources, versions), ``metrics.csv`` (a row per
 evaluation), ``training_curve.csv`` (the running training error at fifty points or more), ``responses.csv`` (a row
 per layer or block, at initialisation and at the end), ``final.json`` (written last: its presence means
-"finished"), ``weights.pt``, and ``checkpoint.pt`` while it trains.
+"finished"), ``weights.pt``, and ``checkpoint.pt`` while it trains. What an experiment of the seminar measures on
+it later is in ``<measurement>.csv`` and, written last, ``<measurement>.json``.
 """
 
 import time
@@ -66,6 +67,18 @@ class RunFolder:
     def weights(self) -> Path:
         """State dict of a finished run."""
         return self.path / "weights.pt"
+
+    def measured(self, measurement: str) -> Path:
+        """What was measured on the finished run, number by number (:class:`MeasuredRow`)."""
+        return self.path / f"{measurement}.csv"
+
+    def measurement(self, measurement: str) -> Path:
+        """What it was measured with, and its summary; written after the numbers (:class:`MeasurementRecord`)."""
+        return self.path / f"{measurement}.json"
+
+    def measurements(self) -> list[str]:
+        """Name everything that was measured on the finished run."""
+        return sorted(path.stem for path in self.path.glob("*.json") if path not in (self.run, self.final))
 
     @property
     def finished(self) -> bool:

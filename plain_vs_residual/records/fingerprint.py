@@ -25,10 +25,15 @@ EXEMPT = {
 }
 
 
-@cache
 def source_hashes() -> dict[str, str]:
-    """Hash the code of every module that determines the numbers, by its path in the repository."""
-    modules = (path for path in sorted(imported_by(*ROOTS)) if not exempt(path))
+    """Hash the code of every module that determines what training gives, by its path in the repository."""
+    return hashes_of_code(*ROOTS)
+
+
+@cache
+def hashes_of_code(*roots: Path) -> dict[str, str]:
+    """Hash the code of modules and of all that they import, but for EXEMPT, by its path in the repository."""
+    modules = (path for path in sorted(imported_by(*roots)) if not exempt(path))
     codes = {path: code(path.read_text(encoding="utf-8")) for path in modules}
     return {path.relative_to(PACKAGE.parent).as_posix(): hash_of(text) for path, text in codes.items() if text}
 

@@ -193,3 +193,34 @@ class FirstIterationRow(Model):
     conv1_gradient: float
     conv1_weight: float
     gradient_norm: float
+
+
+class MeasuredRow(Model):
+    """A row of ``<measurement>.csv``: one number that was measured on a network.
+
+    Attributes:
+        iteration: of whose weights it is; 0 before training.
+        quantity: what was measured.
+        place: name of a layer or block; ``network`` for what belongs to all of it.
+        position: number of the layer or block, or whatever else the measurement goes along.
+        value: in the quantity's own unit.
+    """
+
+    iteration: int
+    quantity: str
+    place: str
+    position: float
+    value: float
+
+
+class MeasurementRecord(Model):
+    """``<measurement>.json``: what was measured on a finished run, by which code, and what it comes to."""
+
+    measurement: str
+    summary: dict[str, float | None] = Field(description="Columns for claims; None where there is no number.")
+    run: str = Field(description="Checksum of the run's final.json.")
+    sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
+    environment: Environment
+    seconds: float
+    files: dict[str, str] = Field({}, description="SHA-256 of the table of numbers.")
+    checksum: str = ""

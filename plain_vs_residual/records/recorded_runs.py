@@ -11,8 +11,15 @@ import pandas as pd
 
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder, run_name
-from plain_vs_residual.records.models import CurveRow, FirstIterationRow, MetricsRow, Model, ResponseRow
-from plain_vs_residual.records.store import Record, read_records
+from plain_vs_residual.records.models import (
+    CurveRow,
+    FirstIterationRow,
+    MeasuredRow,
+    MetricsRow,
+    Model,
+    ResponseRow,
+)
+from plain_vs_residual.records.store import Record, read_measurement, read_records
 
 
 @dataclass(frozen=True)
@@ -68,26 +75,32 @@ class RecordedRuns:
 
         An experiment that waits to be named shares runs with others; those alone do not mean that it was.
         """
-        if self.setting not in experiment.on_request:
+        if not experiment.waits_to_be_named(self.setting):
             return bool(self.of(experiment))
-        finished = self._finished
-        return any(
-            all((network, study, seed) in finished for network, study in self.needed(experiment))
+        complete = self._complete(experiment)
+        return bool(self.needed(experiment)) and any(
+            all((network, study, seed) in complete for network, study in self.needed(experiment))
             for seed in self.seeds
         )
 
     def missing(self, experiment: Experiment) -> list[str]:
         """Name the runs that the experiment needs for the seeds there are, but that are not finished."""
+        complete = self._complete(experiment)
         return [
             run_name(network, (study, self.variant), seed)
             for seed in self.seeds
             for network, study in self.needed(experiment)
-            if (network, study, seed) not in self._finished
+            if (network, study, seed) not in complete
         ]
 
-    @cached_property
-    def _finished(self) -> set[tuple[str, str, int]]:
-        return {record.identity for record in self.records if record.final}
+    def _complete(self, experiment: Experiment) -> set[tuple[str, str, int]]:
+        """Return the identity of every run that is finished and measured, as far as the experiment measures."""
+        return {
+            record.identity
+            for record in self.records
+            if record.final
+            and (not experiment.measurement or record.folder.measurement(experiment.measurement).exists())
+        }
 
     @cached_property
     def finals(self) -> pd.DataFrame:
@@ -118,6 +131,8 @@ class RecordedRuns:
                 row["validation_top5_error"] = max(0.0, 100 * (1 - 5 / num_classes))
                 # No value stands for failure here; what was measured on a ruined network means nothing.
                 row |= dict.fromkeys(("mean_response", "mean_ratio", "ratio_change", "mean_cosine"), math.nan)
+            for measurement in record.folder.measurements():
+                row |= read_measurement(record.folder, measurement).summary
             yield row
 
     @cached_property
@@ -139,6 +154,10 @@ class RecordedRuns:
     def responses(self) -> pd.DataFrame:
         """A row per layer and moment of every run, with its identity."""
         return self._tables(lambda folder: folder.responses, ResponseRow)
+
+    def measured(self, measurement: str) -> pd.DataFrame:
+        """Return everything that was measured on any run under that name, with the run's identity."""
+        return self._tables(lambda folder: folder.measured(measurement), MeasuredRow)
 
     def _tables(self, path_in: Callable[[RunFolder], Path], model: type[Model]) -> pd.DataFrame:
         tables = []
@@ -201,44 +220,3 @@ def load_recorded_runs(results: Path, setting: str | None = None) -> list[Record
         wanted = f" of setting '{setting}'" if setting else ""
         raise ValueError(f"no runs{wanted} in {results}; train some first: bash run_all.sh")
     return found
-
-
-def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
-    """Summarise the experiment, a row per network and study in its order: mean, standard deviation, seeds.
-
-    Columns: network, study, label, n, diverged, then ``<column>_mean`` and ``<column>_sd`` of the errors
-    (percent), parameters, multiply_adds and ``images_per_second`` (median).
-    """
-    chosen = recorded.select(recorded.finals, experiment)
-    rows = []
-    for network, study in recorded.needed(experiment):
-        runs = chosen
-        if not chosen.empty:
-            runs = chosen[(chosen["network"] == network) & (chosen["study"] == study)]
-        if runs.empty:
-            rows.append({"network": network, "study": study, "label": None, "n": 0, "diverged": 0})
-            continue
-        row = {
-            "network": network,
-            "study": study,
-            "label": runs["label"].iloc[0],
-            "n": len(runs),
-            "diverged": int(runs["diverged"].sum()),
-            "parameters": runs["parameters"].iloc[0],
-            "multiply_adds": runs["multiply_adds"].iloc[0],
-            "images_per_second": runs["images_per_second"].median(),
-        }
-        for column in (
-            "running_training_error",
-            "training_error",
-            "validation_error",
-            "validation_top5_error",
-            "mean_response",
-            "mean_ratio",
-            "initial_mean_ratio",
-            "mean_cosine",
-        ):
-            values = pd.to_numeric(runs[column])
-            row |= {f"{column}_mean": values.mean(), f"{column}_sd": values.std()}
-        rows.append(row)
-    return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from plain_vs_residual.recipe import explained
 from plain_vs_residual.records.atomic import write_json, write_text
 from plain_vs_residual.records.files import RunFolder, run_folders
-from plain_vs_residual.records.models import FinalRecord, Model, RunRecord
+from plain_vs_residual.records.models import FinalRecord, MeasuredRow, MeasurementRecord, Model, RunRecord
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -56,6 +56,30 @@ def write_final(folder: RunFolder, final: FinalRecord) -> None:
     )
     files = {path.name: _sha256(path.read_bytes()) for path in others if path.exists()}
     write_json(folder.final, sealed(final.model_dump(mode="json") | {"files": files}))
+
+
+def write_measurement(folder: RunFolder, record: MeasurementRecord, rows: Sequence[MeasuredRow]) -> None:
+    """Write what was measured on a finished run: the numbers, then the record that vouches for them."""
+    path = folder.measured(record.measurement)
+    write_rows(path, rows)
+    files = {path.name: _sha256(path.read_bytes())}
+    write_json(folder.measurement(record.measurement), sealed(record.model_dump(mode="json") | {"files": files}))
+
+
+def read_measurement(folder: RunFolder, measurement: str) -> MeasurementRecord:
+    """Read what was measured with on a finished run, and what it comes to.
+
+    Raises:
+        ValueError: if it is not what this suite wrote, or was measured on another run.
+    """
+    path = folder.measurement(measurement)
+    record = _read(path, MeasurementRecord, "delete it, and the same command measures anew")
+    table = folder.measured(measurement)
+    if not table.exists() or _sha256(table.read_bytes()) != record.files.get(table.name):
+        raise ValueError(f"{table}: missing or damaged; delete {path.name} beside it to measure anew")
+    if record.run != read_final(folder).checksum:
+        raise ValueError(f"{path}: was measured on another run; delete it, and the same command measures anew")
+    return record
 
 
 def write_rows(path: Path, rows: Sequence[Model]) -> None:
@@ -147,8 +171,11 @@ def _read_json_files(folder: RunFolder) -> Record:
     return Record(folder, read_run(folder), read_final(folder) if folder.finished else None)
 
 
-def _read(path: Path, model: type[AnyModel]) -> AnyModel:
-    advice = "move its folder elsewhere, or delete its folder to train this run anew"
+def _read(
+    path: Path,
+    model: type[AnyModel],
+    advice: str = "move its folder elsewhere, or delete its folder to train this run anew",
+) -> AnyModel:
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text)

@@ -15,7 +15,8 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
-from plain_vs_residual.records.recorded_runs import RecordedRuns, summary
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.records.summary import summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
 
 Row = Any  # of a pandas table

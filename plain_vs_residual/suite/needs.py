@@ -34,7 +34,7 @@ def networks_of(setting: Setting) -> list[Network]:
     names = {
         Architecture.parse(name)
         for experiment in load_experiments().values()
-        if setting.name in experiment.networks and setting.name not in experiment.on_request
+        if setting.name in experiment.networks and not experiment.waits_to_be_named(setting.name)
         for name in experiment.networks[setting.name]
     }
     channels, num_classes = IMAGE_KINDS[setting.data]

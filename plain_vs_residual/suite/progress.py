@@ -81,6 +81,16 @@ class RunProgress:
             self.bar.stop()
 
 
+class Unwatched:
+    """The monitor of a run of which nobody hears before it ends."""
+
+    def advanced(self, iteration: int, num_iterations: int) -> None:
+        """Say nothing."""
+
+    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
+        """Say nothing."""
+
+
 class SuiteProgress:
     """Progress of the whole suite on standard output."""
 

@@ -1,7 +1,6 @@
 """Which runs the experiments need: the finished are skipped, the changed refused, the rest trained."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,11 +20,13 @@ from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import damage, read_final, read_run
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.suite.description import describe
+from plain_vs_residual.suite.dispatch import in_processes, one_by_one
 from plain_vs_residual.suite.estimate import Estimate, relative_work
-from plain_vs_residual.suite.interrupt import StopRequest
 from plain_vs_residual.suite.locks import RunLocks
 from plain_vs_residual.suite.machine import all_devices
-from plain_vs_residual.suite.workers import Workers, train_run
+from plain_vs_residual.suite.measuring import Measuring
+from plain_vs_residual.suite.progress import Unwatched
+from plain_vs_residual.suite.workers import Work, Workers, train_run
 from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.run import Run
 
@@ -210,31 +211,36 @@ class Suite:
             estimate.begins(run.name)
             return monitor.begins(run, pending.index(run) + 1, len(pending), seconds_left)
 
-        trained = self._in_processes(pending, begins, jobs) if jobs > 1 else self._one_by_one(pending, begins)
-        with closing(trained):
+        with self._work_on(pending, train_run, begins, jobs) as trained:
             for run in trained:
                 estimate.ended(run.name)
                 monitor.ended(run, read_final(run.folder))
 
-    def _one_by_one(self, pending: list[Run], begins: Callable[[Run], Monitor]) -> Generator[Run, None, None]:
-        for run in pending:
-            with StopRequest() as stops:
-                train_run(run, self.dataset_of(run), begins(run), stops)
-            yield run
+    def measure(self, runs: list[Run], announce: Callable[[str], object], jobs: int = 1) -> None:
+        """Measure on finished runs what the experiments ask for and is not measured yet, ``jobs`` runs at once.
 
-    def _in_processes(
-        self, pending: list[Run], begins: Callable[[Run], Monitor], jobs: int
-    ) -> Generator[Run, None, None]:
-        waiting, running = list(pending), dict[Future[None], Run]()
+        Raises:
+            Stopped: after Ctrl-C or SIGTERM.
+            ValueError: if a run's weights are not kept.
+        """
+        measuring = Measuring.of(runs, self.experiments)
+        pending = [run for run in runs if measuring.wanted[run.name]]
+
+        def begins(run: Run) -> Unwatched:
+            names = ", ".join(measuring.wanted[run.name])
+            announce(f"measuring {pending.index(run) + 1}/{len(pending)} {run.name}: {names}")
+            return Unwatched()
+
+        with self._work_on(pending, measuring, begins, jobs) as measured:
+            for _ in measured:
+                pass
+
+    def _work_on(
+        self, pending: list[Run], work: Work, begins: Callable[[Run], Monitor], jobs: int
+    ) -> "closing[Generator[Run, None, None]]":
+        """Do the work with each run, several at once in processes if ``jobs`` says so, and yield it afterwards."""
+        if jobs == 1:
+            return closing(one_by_one(pending, self.dataset_of, work, begins))
         datasets = {run.setting.split: self.dataset_of(run) for run in pending}
-        with Workers(min(jobs, len(pending)) or 1, datasets, all_devices(self.device)) as workers:
-            while waiting or running:
-                unfinished = {run.folder for run in (*waiting, *running.values())}
-                ready = [run for run in waiting if run.leader not in unfinished]
-                for run in ready[: jobs - len(running)]:
-                    waiting.remove(run)
-                    begins(run)
-                    running[workers.submit(run)] = run
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    yield running.pop(future)
+        workers = Workers(min(jobs, len(pending)) or 1, datasets, all_devices(self.device), work)
+        return closing(in_processes(pending, workers, begins, jobs))

@@ -24,8 +24,8 @@ import torch
 
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.recipe import Split
-from plain_vs_residual.records.models import MetricsRow
 from plain_vs_residual.suite.description import describe
+from plain_vs_residual.suite.progress import Unwatched
 from plain_vs_residual.training.loop import Monitor, train
 from plain_vs_residual.training.run import Run
 from plain_vs_residual.training.session import Stopped
@@ -197,14 +197,6 @@ class Workers:
 # ---- inside a worker process ------------------------------------------------------------------------------
 
 
-class _Unwatched:
-    def advanced(self, iteration: int, num_iterations: int) -> None:
-        pass
-
-    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
-        pass
-
-
 @dataclass
 class _Worker:
     """What a worker process keeps between its runs."""
@@ -249,6 +241,6 @@ def _work_on(run: Run, work: Work) -> None:
     placed = replace(run, device=_worker.device)
     _worker.training = True
     try:
-        work(placed, _worker.datasets[run.setting.split], _Unwatched(), _worker.stops)
+        work(placed, _worker.datasets[run.setting.split], Unwatched(), _worker.stops)
     finally:
         _worker.training = False

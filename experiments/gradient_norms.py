@@ -1,0 +1,56 @@
+"""Why do deep plain networks train so slowly? The gradient, layer by layer.
+
+He et al. (Sec. 4.1) argue that vanishing gradients are not the reason: BN keeps them healthy. Yang et al. (2019)
+show that BN and ReLU make the gradient of a plain network grow by a constant factor per layer towards the input,
+up to 1.21 in wide networks, and that the shortcut takes most of that away.
+
+Predict: by which factor is the gradient of the second layer larger than that of the last one, in 20 and in 56
+layers? And after ten iterations?
+
+What to look for: at initialisation (left) the line of plain-56 is straight on a logarithmic axis, which means
+exponential growth: three powers of ten or more, where ResNet-56 has one at most. The first steps throw its early
+layers far away, and from then on these have the smallest gradients of all (middle, right): BN makes the output
+independent of the size of the weights, so that weights fifty times as long have gradients a fiftieth as large, and
+such layers hardly turn any more. The lengths are among the measured numbers (``weights`` in gradient_norms.csv of
+each run).
+
+    bash run_all.sh gradient_norms
+
+Cost: 20 seconds per network and seed (`fashion`, one core), in addition to the runs shared with fig6_cifar_depth:
+every run is trained once more, to look at it from outside.
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
+
+EXPERIMENT = Experiment(
+    title="The gradient, layer by layer",
+    paper="Sec. 4.1; Yang et al. (2019)",
+    figures=("gradient_norms",),
+    networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
+    seminar=True,
+    measurement="gradient_norms",
+    claims=(
+        Claim(
+            "Before training, depth makes the gradient grow towards the input ten times as much in plain-56 as in "
+            "ResNet-56",
+            contrast={"cifar-plain56": 1, "cifar-residual56-A": -1},
+            column="log10_gradient_ratio",
+            above=1,
+            primary=True,
+        ),
+        Claim(
+            "In plain-56 it grows by more than 15 % per layer of stage 1; theory says up to 21 % in wide networks",
+            contrast={"cifar-plain56": 1},
+            column="gradient_growth_in_stage_1",
+            above=1.15,
+        ),
+        Claim(
+            "After ten iterations little of that is left in plain-56 (a ratio under 3.2)",
+            contrast={"cifar-plain56": 1},
+            column="log10_gradient_ratio_at_iteration_10",
+            below=0.5,
+        ),
+    ),
+)

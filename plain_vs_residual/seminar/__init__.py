@@ -1,0 +1,5 @@
+"""What the seminar measures on finished runs, to say why depth hurts plain networks: one module per experiment.
+
+Each has a function ``measure(subject)`` that returns what it found as ``Measured``; the file of the same name in
+experiments/ says what to expect of it.
+"""
