@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +19,15 @@ from plain_vs_residual.records.models import (
     Environment,
     FinalRecord,
     FirstIterationRow,
+    MeasuredRow,
+    MeasurementRecord,
     MetricsRow,
     ResponseKind,
     ResponseRow,
     RunRecord,
 )
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
-from plain_vs_residual.records.store import sealed, write_final, write_rows
+from plain_vs_residual.records.store import read_final, sealed, write_final, write_measurement, write_rows
 from plain_vs_residual.records.store import write_run as write_run_record
 from plain_vs_residual.settings import find_setting
 
@@ -55,6 +57,12 @@ ENVIRONMENT = Environment(
     git_commit="0123456789ab",
     git_changes=False,
 )
+
+# What each measurement of the seminar writes: its quantities, and how often through training it looks.
+MEASURED = {
+    "gradient_norms": (("output", "weight", "weights"), (0, 10, 2_000)),
+    "shattered_gradients": (("correlation",), (0, 2_000)),
+}
 
 Errors = Callable[[Architecture, int], tuple[float, float]]
 Outcome = Literal["finished", "diverged"]
@@ -175,10 +183,10 @@ def reseal(folder: RunFolder) -> None:
 
 def write_results(
     results: Path,
-    experiments: Iterable[Experiment],
+    experiments: Collection[Experiment],
     setting: str,
     *,
-    seeds: Iterable[int] = range(3),
+    seeds: Collection[int] = range(3),
     **changes: Any,
 ) -> RecordedRuns:
     """Write each run of the experiments once, with ``changes`` as in :func:`write_run`; read the runs back."""
@@ -188,9 +196,43 @@ def write_results(
         for network, study in experiment.runs_in(setting)
         for seed in seeds
     }
-    for (network, _, seed), study in wanted.items():
-        write_run(results, setting, network, seed, study=study, **changes)
+    folders = {
+        identity: write_run(results, setting, identity[0], identity[2], study=study, **changes)
+        for identity, study in wanted.items()
+    }
+    for experiment in experiments:
+        for network, study in experiment.runs_in(setting) if experiment.measurement else ():
+            for seed in seeds:
+                write_made_up_measurement(folders[network, study.name, seed], experiment)
     return read_runs(results, setting)
+
+
+def write_made_up_measurement(folder: RunFolder, experiment: Experiment) -> None:
+    """Write what an experiment measures on a finished run, and leave an unfinished one alone."""
+    if not folder.finished:
+        return
+    quantities, iterations = MEASURED[experiment.measurement]
+    record = MeasurementRecord(
+        measurement=experiment.measurement,
+        summary=dict.fromkeys((claim.column for claim in experiment.claims), 1.0),
+        run=read_final(folder).checksum,
+        sources={f"plain_vs_residual/seminar/{experiment.measurement}.py": _hash(experiment.measurement)},
+        environment=ENVIRONMENT,
+        seconds=1,
+    )
+    rows = [
+        MeasuredRow(
+            iteration=iteration,
+            quantity=quantity,
+            place=f"layer{place}",
+            position=2**place,
+            value=0.1 + place / (10 + iteration),
+        )
+        for iteration in iterations
+        for quantity in quantities
+        for place in range(6)
+    ]
+    write_measurement(folder, record, rows)
 
 
 def read_runs(results: Path, setting: str) -> RecordedRuns:

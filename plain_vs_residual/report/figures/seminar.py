@@ -41,6 +41,26 @@ def gradient_norms(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     return figure, joined(drawn)
 
 
+def shattered_gradients(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """How alike gradients are at two points of a line between two images, by their distance (cosine)."""
+    figure, panels = plt.subplots(1, 2, figsize=(16, 7), sharex=True, sharey=True)
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    drawn = []
+    for architecture, rows in _networks(recorded, experiment, table, panels):
+        trained = rows["iteration"] > 0
+        for axes, chosen in zip(panels, (rows[~trained], rows[trained]), strict=True):
+            _line(axes, chosen, "position", architecture)
+        drawn.append(rows)
+    for axes, title in zip(panels, ("before training", "after training"), strict=True):
+        axes.set(title=title, xlabel="distance of the two points (1/255 of the line between the images)")
+        axes.axhline(0, color=GREY, linewidth=1)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.legend()
+    panels[0].set(ylabel="correlation of the gradients", ylim=(-0.1, 1.0))
+    return figure, joined(drawn)
+
+
 def _networks(
     recorded: RecordedRuns, experiment: Experiment, table: pd.DataFrame, panels: Sequence[Axes]
 ) -> Iterator[tuple[Architecture, pd.DataFrame]]:

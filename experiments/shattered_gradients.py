@@ -1,0 +1,46 @@
+"""Do gradients of deep plain networks still say anything? Shattered gradients.
+
+Balduzzi et al. (2017) walk along a straight line from one image to another and compare the gradients on the way.
+In a plain network the correlation of gradients at nearby points halves with every layer, until they resemble
+white noise; in a residual network it falls far more slowly, like 1 over the square root of the depth. A step
+along such a gradient is right for one image and arbitrary for the next.
+
+Predict: two points of the line are 1/64 of it apart. How alike are the gradients there, before training, in 20
+and in 56 layers, with and without shortcuts?
+
+What to look for: on the left, before training, plain-56 lies at 0 even for the nearest points, while the
+gradients of ResNet-56 are alike over a good part of the line. On the right the same networks after training.
+
+    bash run_all.sh shattered_gradients
+
+Cost: some seconds per network and seed, in addition to the runs shared with fig6_cifar_depth.
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
+
+EXPERIMENT = Experiment(
+    title="Shattered gradients",
+    paper="Balduzzi et al. (2017)",
+    figures=("shattered_gradients",),
+    networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
+    seminar=True,
+    measurement="shattered_gradients",
+    claims=(
+        Claim(
+            "Before training, gradients at nearby images (1/64 of a line apart) are more alike in ResNet-56 "
+            "than in plain-56",
+            contrast={"cifar-residual56-A": 1, "cifar-plain56": -1},
+            column="gradient_correlation",
+            above=0.2,
+            primary=True,
+        ),
+        Claim(
+            "They are more alike in plain-20 than in plain-56",
+            contrast={"cifar-plain20": 1, "cifar-plain56": -1},
+            column="gradient_correlation",
+            above=0.2,
+        ),
+    ),
+)
