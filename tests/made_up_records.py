@@ -62,6 +62,20 @@ ENVIRONMENT = Environment(
 MEASURED = {
     "gradient_norms": (("output", "weight", "weights"), (0, 10, 2_000)),
     "shattered_gradients": (("correlation",), (0, 2_000)),
+    "lesions": (
+        (
+            "kendall_tau",
+            *(
+                f"{what}_{mode}"
+                for what in ("intact", "removed", "removed_at_random", "exchanged")
+                for mode in "ER"
+            ),
+        ),
+        (2_000,),
+    ),
+    "signal_propagation": (("variance_of_images", "squared_mean_of_images", "before_bn_of_images"), (0,)),
+    "path_lengths": (("gradient", "share", "paths"), (0, 2_000)),
+    "residual_functions": (("ratio", "cosine"), (0, 10, 2_000)),
 }
 
 Errors = Callable[[Architecture, int], tuple[float, float]]

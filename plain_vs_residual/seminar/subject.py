@@ -115,6 +115,11 @@ class Subject:
         """Make a generator for what is drawn; equal for every network of the run's seed."""
         return keyed_generator(self.run.seed, *purpose)
 
+    def draw(self, names: Sequence[str], number: int, *purpose: object) -> list[str]:
+        """Draw some of the names without repetition, in their order; equal for equal names, seed and purpose."""
+        order = torch.randperm(len(names), generator=self.generator(*purpose)).tolist()
+        return [names[index] for index in sorted(order[:number])]
+
 
 def error_of(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Return the error of a network in evaluation mode, in percent."""

@@ -11,7 +11,14 @@ from plain_vs_residual.report.figures.finals import final_errors, shortcut_optio
 from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, forest
 from plain_vs_residual.report.figures.paper import cifar_curves, depth_curves, longer_curves, training_and_test
 from plain_vs_residual.report.figures.responses import layer_responses
-from plain_vs_residual.report.figures.seminar import gradient_norms, shattered_gradients
+from plain_vs_residual.report.figures.seminar import (
+    gradient_norms,
+    lesions,
+    path_lengths,
+    residual_functions,
+    shattered_gradients,
+    signal_propagation,
+)
 from plain_vs_residual.report.figures.studies import (
     confusion,
     error_and_loss,
@@ -22,8 +29,9 @@ from plain_vs_residual.report.figures.style import Drawn, write_figure
 
 # Drawn as a line, the mean over seeds, in a band, their range.
 ERROR_CURVES = (depth_curves, cifar_curves, training_and_test, longer_curves, shortcut_options)
-CURVES = (*ERROR_CURVES, layer_responses, error_and_loss, gradient_norms, shattered_gradients)
-OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations)
+SEMINAR = (gradient_norms, shattered_gradients, lesions, signal_propagation, path_lengths)
+CURVES = (*ERROR_CURVES, layer_responses, error_and_loss, *SEMINAR)
+OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations, residual_functions)
 FIGURES: dict[str, Callable[[RecordedRuns, Experiment], Drawn]] = {
     function.__name__: function for function in (*CURVES, *OTHERS)
 }

@@ -1,9 +1,11 @@
 """What the seminar's experiments measured on finished runs: figures that say why depth hurts plain networks."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -61,25 +63,146 @@ def shattered_gradients(recorded: RecordedRuns, experiment: Experiment) -> Drawn
     return figure, joined(drawn)
 
 
+def lesions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Error without each block, without some at random, and with blocks exchanged; above by E, below by R."""
+    figure, grid = plt.subplots(2, 3, figsize=(24, 13), sharey=True, sharex="col")
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    drawn = []
+    for architecture, rows in _networks(recorded, experiment, table, grid.flat):
+        by_quantity = dict(list(rows.groupby("quantity")))
+        tau = by_quantity["kendall_tau"].groupby("position")["value"].mean()
+        for panels, mode in zip(grid, "ER", strict=True):
+            intact = by_quantity[f"intact_{mode}"]
+            removed, at_random, exchanged = (
+                by_quantity.get(f"{what}_{mode}", rows[:0])
+                for what in ("removed", "removed_at_random", "exchanged")
+            )
+            _line(panels[0], removed, "position", architecture, marker="o")
+            panels[0].axhline(intact["value"].mean(), color=depth_colour(architecture), linewidth=1, linestyle=":")
+            _line(panels[1], pd.concat([intact, at_random]), "position", architecture, marker="o")
+            by_order = exchanged.assign(position=exchanged["position"].map(tau))
+            _line(
+                panels[2], pd.concat([intact.assign(position=1.0), by_order]), "position", architecture, marker="o"
+            )
+        drawn.append(rows)
+    for panels, mode in zip(grid, ("running statistics of training (E)", "estimated anew (R)"), strict=True):
+        panels[0].set(ylabel=f"training error (%)\n{mode}", ylim=(0, 100))
+        for axes, title in zip(
+            panels, ("without one block", "without several at random", "exchanged"), strict=True
+        ):
+            axes.set(title=title)
+            axes.legend()
+    labels = (
+        "block that is gone (dotted: intact)",
+        "number of blocks that are gone",
+        "Kendall's tau of the order",
+    )
+    for axes, label in zip(grid[1], labels, strict=True):
+        axes.set(xlabel=label)
+    grid[1, 2].invert_xaxis()
+    return figure, joined(drawn)
+
+
+def signal_propagation(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Variance and squared mean at the end of each block, and the variance before its last BN, untrained."""
+    figure, panels = plt.subplots(1, 3, figsize=(24, 7.5))
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    quantities = ("variance", "squared_mean", "before_bn")
+    drawn = []
+    for architecture, rows in _networks(recorded, experiment, table, panels):
+        for axes, quantity in zip(panels, quantities, strict=True):
+            _line(axes, rows[rows["quantity"] == f"{quantity}_of_images"], "position", architecture)
+        drawn.append(rows)
+    titles = ("variance", "mean, squared", "variance before the last BN of F")
+    # Of relu(z) and relu(z) squared, for z from N(0, 1); convolutions with He's initial values double the latter.
+    theory = ((1 - 1 / math.pi) / 2, 1 / (2 * math.pi), 1 - 1 / math.pi)
+    for axes, title, value in zip(panels, titles, theory, strict=True):
+        axes.axhline(value, color=GREY, linewidth=1, linestyle=":", label=f"theory, plain: {value:.2f}")
+        axes.set(title=title, xlabel="block (from the input)", ylabel="mean over channels", yscale="log")
+        axes.legend()
+    return figure, joined(drawn)
+
+
+def path_lengths(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """The gradient along one path by its length, and each length's share of the whole gradient."""
+    figure, panels = plt.subplots(1, 3, figsize=(24, 7.5))
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    drawn = []
+    for architecture, rows in _networks(recorded, experiment, table, panels):
+        trained = rows["iteration"] > 0
+        for chosen, suffix, style in ((rows[~trained], ", untrained", ":"), (rows[trained], ", trained", "-")):
+            label = architecture.label + suffix
+            gradient = chosen[chosen["quantity"] == "gradient"]
+            _line(panels[0], gradient, "position", architecture, linestyle=style, label=label)
+        for axes, chosen in zip(panels[1:], (rows[~trained], rows[trained]), strict=True):
+            _line(axes, chosen[chosen["quantity"] == "share"], "position", architecture)
+            paths = chosen[chosen["quantity"] == "paths"].groupby("position")["value"].mean()
+            axes.plot(paths.index, paths, color=GREY, linestyle="--", linewidth=THIN)
+        drawn.append(rows)
+    panels[0].set(title="gradient along one path", ylabel="norm at the pixels (mean over images)", yscale="log")
+    panels[1].set(title="all paths of a length, before training", ylabel="share (grey: of the paths)")
+    panels[2].set(title="all paths of a length, after training", ylabel="share (grey: of the paths)")
+    panels[2].sharey(panels[1])
+    for axes in panels:
+        axes.set(xlabel="length of the path (blocks passed through F)")
+        axes.legend()
+    return figure, joined(drawn)
+
+
+def residual_functions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """The ratio of F(x) to x at the start, and how it changes: a map of blocks and iterations per study."""
+    studies = experiment.studies_in(recorded.setting)
+    figure, panels = plt.subplots(
+        1, 1 + len(studies), figsize=(8 * (1 + len(studies)), 8), squeeze=False, layout="constrained"
+    )
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    drawn = []
+    (name,) = experiment.networks[recorded.setting]
+    first, *maps = panels[0]
+    for axes, study in zip(maps, studies, strict=True):
+        axes.set(title=f"{Architecture.parse(name).label}, {study.name or 'the recipe'}", xlabel="iteration")
+        rows = table if table.empty else table[(table["quantity"] == "ratio") & (table["study"] == study.name)]
+        if rows.empty:
+            axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+            continue
+        ratio = rows.pivot_table(index="position", columns="iteration", values="value")
+        change = np.log2(ratio.div(ratio[0], axis=0))
+        mesh = axes.imshow(change, cmap="RdBu_r", vmin=-1.5, vmax=1.5, aspect="auto", interpolation="nearest")
+        axes.set_xticks(range(len(ratio.columns)), [f"{iteration:,}" for iteration in ratio.columns], rotation=60)
+        axes.set_yticks(range(0, len(ratio), 3), [f"{block:.0f}" for block in ratio.index[::3]])
+        axes.grid(visible=False)
+        figure.colorbar(mesh, ax=axes, label="doublings of F(x) / x since the start", extend="both")
+        start, end = ratio[0], ratio.iloc[:, -1]
+        if study is studies[0]:
+            first.plot(start, start.index, color=GREY, linewidth=BOLD, label="before training")
+        first.plot(end, end.index, linewidth=THIN + 0.5, marker="o", label=f"after, {study.name or 'the recipe'}")
+        drawn.append(rows)
+    first.set(title="size of F(x) against x", xlabel="ratio of the RMS", ylabel="block (from the input)")
+    first.invert_yaxis()
+    first.legend() if drawn else first.text(0.5, 0.5, "not measured", transform=first.transAxes, ha="center")
+    return figure, joined(drawn)
+
+
 def _networks(
-    recorded: RecordedRuns, experiment: Experiment, table: pd.DataFrame, panels: Sequence[Axes]
+    recorded: RecordedRuns, experiment: Experiment, table: pd.DataFrame, panels: Iterable[Axes]
 ) -> Iterator[tuple[Architecture, pd.DataFrame]]:
     """Yield what was measured on each network; one that was not is named in every legend."""
+    legends = list(panels)
     for name in experiment.networks[recorded.setting]:
         architecture = Architecture.parse(name)
         rows = table if table.empty else table[table["network"] == name]
         if not rows.empty:
             yield architecture, rows
             continue
-        for axes in panels:
+        for axes in legends:
             axes.plot([], [], label=f"{architecture.label}: not measured", **_style(architecture))
 
 
-def _line(axes: Axes, rows: pd.DataFrame, along: str, architecture: Architecture) -> None:
+def _line(axes: Axes, rows: pd.DataFrame, along: str, architecture: Architecture, **changes: Any) -> None:
     """Draw the mean over seeds as a line, their range as a band."""
     table = rows.groupby(along)["value"].agg(["mean", "min", "max"])
-    style = _style(architecture)
-    axes.plot(table.index, table["mean"], label=architecture.label, **style)
+    style = _style(architecture) | {"label": architecture.label} | changes
+    axes.plot(table.index, table["mean"], **style)
     axes.fill_between(table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0)
 
 

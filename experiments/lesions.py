@@ -1,0 +1,53 @@
+"""Take out one block of a trained network. What is left?
+
+Veit et al. (2016, Sec. 4) deleted single blocks of trained networks: VGG then guesses, while ResNet-110 hardly
+errs more. A shortcut leaves 2^n paths through n blocks, and one block less cuts only half of them; a plain network
+has one path, and it passes every block.
+
+Predict: ResNet-20 loses one of its nine blocks. Does it err 1, 10 or 60 percent? And plain-20?
+
+What to look for: on the left a mark per block that was taken out. Plain-20 falls to guessing whichever it loses.
+The upper row judges the rest by its own running statistics (E), which were not made for it; in the lower row they
+were estimated anew on training images (R), which heals most of what residual networks lost. Plain blocks that
+change the shape cannot be taken out, and plain-56 errs so much intact that it shows nothing: ResNet-56 is here for
+the comparison of 9 with 27 blocks.
+
+    bash run_all.sh lesions
+
+Cost: under a minute per network and seed on one core, in addition to the runs shared with fig6_cifar_depth.
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+FAMILY = ("cifar-plain20", "cifar-residual20-A", "cifar-residual56-A")
+
+EXPERIMENT = Experiment(
+    title="Lesions: a trained network without some of its blocks",
+    paper="Veit et al. (2016), Sec. 4",
+    figures=("lesions",),
+    networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
+    seminar=True,
+    measurement="lesions",
+    claims=(
+        Claim(
+            "Without one of its blocks plain-20 errs over 20 points more than ResNet-20 does (rise of the error, "
+            "median over blocks)",
+            contrast={"cifar-plain20": 1, "cifar-residual20-A": -1},
+            column="lesion_median",
+            above=20,
+            primary=True,
+        ),
+        Claim(
+            "So it does where the statistics of BN are estimated anew after the block is gone",
+            contrast={"cifar-plain20": 1, "cifar-residual20-A": -1},
+            column="lesion_median_estimated",
+            above=20,
+        ),
+        Claim(
+            "Without one of its 27 blocks ResNet-56 errs no more than a point more than before",
+            contrast={"cifar-residual56-A": 1},
+            column="lesion_median",
+            below=1,
+        ),
+    ),
+)

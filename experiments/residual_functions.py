@@ -1,0 +1,47 @@
+"""Does training make F(x) small? Block by block and moment by moment.
+
+He et al. (Sec. 4.2, Fig. 7) find small responses after training, and take it as support for their motivation: an
+optimal function is closer to the identity than to zero. De and Smith (2020) find F(x) small against x from the
+start: x accumulates, so that the ratio falls like 1 over the root of the number of blocks, before any training.
+
+Predict: does the ratio of F(x) to x grow or shrink through training? In the first blocks? In the last ones?
+
+What to look for: each row of the map is a block, and its colour says by how much the ratio has changed since the
+start: red has grown, blue has shrunk. The same network at a rate of 0.1, five times the recipe's or more, is
+beside it: the sign depends on the recipe, so one recipe proves nothing about residual functions as such.
+
+    bash run_all.sh residual_functions
+
+Cost: the runs at the other rate, and 20 seconds per run on one core (`fashion`) in addition to those shared with
+fig6_cifar_depth: every run is trained once more, to look at it from outside.
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment, Study
+
+HIGH_RATE = Study("lr0.1", {"learning_rate": 0.1}, reason="whether the sign of the change depends on the rate")
+ON_CPU = ("fashion", "digits")
+
+EXPERIMENT = Experiment(
+    title="F(x) against x through training",
+    paper="Sec. 4.2 and Fig. 7; De and Smith (2020)",
+    figures=("residual_functions",),
+    networks=dict.fromkeys((*ON_CPU, "cifar10", "cifar10-short"), ("cifar-residual56-A",)),
+    studies=dict.fromkeys(ON_CPU, (Study(), HIGH_RATE)),
+    seminar=True,
+    measurement="residual_functions",
+    claims=(
+        Claim(
+            "Training makes F(x) smaller against x in ResNet-56 (mean ratio over blocks, trained minus untrained)",
+            contrast={"cifar-residual56-A": 1},
+            column="ratio_change",
+            below=-0.02,
+            primary=True,
+        ),
+        Claim(
+            "At the rate 0.1 it becomes larger",
+            contrast={"cifar-residual56-A@lr0.1": 1},
+            column="ratio_change",
+            above=0.02,
+        ),
+    ),
+)

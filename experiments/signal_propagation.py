@@ -1,0 +1,45 @@
+"""Does the signal vanish on its way forward through a deep plain network?
+
+He et al. (Sec. 4.1) say it does not: BN gives every layer's output variance 1, so "neither forward nor backward
+signals vanish". Brock et al. (2021, Sec. 2) draw the variance block by block: in a plain network it is the same
+everywhere, in a residual network each block adds to it, and so the share of each further block shrinks.
+
+Predict: plain-56 has a variance of 0.34 after its first block. After its ninth? After its last? And ResNet-56?
+
+What to look for: plain networks stay at the theory's line, (1 - 1/pi) / 2 for a ReLU of normally distributed
+values. Residual ones climb, and would drop back at each stage if the shortcut passed BN: option A has none.
+The last panel is the variance of a block's last convolution before BN: what is left of it decides how much BN must
+divide away, and by that how the gradient grows (gradient_norms).
+
+    bash run_all.sh signal_propagation
+
+Cost: 2 seconds per network and seed, in addition to the runs shared with fig6_cifar_depth.
+"""
+
+from plain_vs_residual.experiment import Claim, Experiment
+
+FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
+
+EXPERIMENT = Experiment(
+    title="The signal on its way forward",
+    paper="Sec. 4.1; Brock et al. (2021), Sec. 2",
+    figures=("signal_propagation",),
+    networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
+    seminar=True,
+    measurement="signal_propagation",
+    claims=(
+        Claim(
+            "Before training, the variance at the end of stage 1 is over 1 larger in ResNet-56 than in plain-56",
+            contrast={"cifar-residual56-A": 1, "cifar-plain56": -1},
+            column="stage1_variance",
+            above=1,
+            primary=True,
+        ),
+        Claim(
+            "In plain-56 it is not smaller than 0.25 there: the forward signal does not vanish",
+            contrast={"cifar-plain56": 1},
+            column="stage1_variance",
+            above=0.25,
+        ),
+    ),
+)
