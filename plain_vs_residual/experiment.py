@@ -81,12 +81,22 @@ class Study:
         changes: fields of the setting and their values.
         reason: why, as the report prints it.
         leader: the network whose learning rates the others replay, where the schedule watches its own run.
+        networks: the ones it is about; all of the experiment's if empty.
+        sources: for networks that are grown, before training, from a trained one of equal seed: its name. Its run
+            is the one of the setting as it is.
     """
 
     name: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     leader: str = ""
+    networks: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "networks", tuple(map(_canonical, self.networks)))
+        sources = {_canonical(network): _canonical(source) for network, source in self.sources.items()}
+        object.__setattr__(self, "sources", MappingProxyType(sources))
 
     def leads(self, network: str) -> bool:
         """Say whether a network is the leader."""
@@ -158,6 +168,7 @@ class Experiment:
             (name, study)
             for study in self.studies_in(setting)
             for name in sorted(names, key=lambda name: not study.leads(name))
+            if name in (study.networks or names)
         ]
 
     def member(self, key: str, setting: str) -> tuple[str, str]:
@@ -174,7 +185,7 @@ class Experiment:
 
 
 def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
-    """Load every experiment, by file name, in the order of the file names.
+    """Load every experiment, by file name, in the order of the file names, those of the seminar last.
 
     Raises:
         ValueError: if a file does not declare an ``EXPERIMENT``, or declares a wrong one.
@@ -197,4 +208,4 @@ def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
         experiments[path.stem] = experiment
     if not experiments:
         raise ValueError(f"{folder}: no experiment files (*.py) there")
-    return experiments
+    return dict(sorted(experiments.items(), key=lambda item: item[1].seminar))

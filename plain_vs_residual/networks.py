@@ -16,6 +16,7 @@ from plain_vs_residual.blocks import (
     conv_bn,
     make_shortcut,
 )
+from plain_vs_residual.modifications import modify
 from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.recipe import Recipe
 
@@ -83,7 +84,7 @@ def build(architecture: Architecture, recipe: Recipe, *, channels: int, num_clas
 
     Args:
         architecture: which network.
-        recipe: decides stem and width of the ImageNet family.
+        recipe: decides stem and width of the ImageNet family, and whether the network is modified.
         channels: of the images.
         num_classes: number of logits.
         seed: what :func:`initialise` draws from.
@@ -91,6 +92,7 @@ def build(architecture: Architecture, recipe: Recipe, *, channels: int, num_clas
     with torch.device("cpu"):
         network = Network(architecture, recipe, channels, num_classes)
     initialise(network, seed)
+    modify(network, recipe.modification, seed)
     return network
 
 

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Stem = Literal["3x3", "7x7"]
 Split = Literal["test", "45k/5k"]
 Precision = Literal["bf16", "fp32", "tf32", "fp16"]
+Modification = Literal[
+    "none", "zero-gamma", "pre-activation", "skip-init", "delta-orthogonal", "dirac", "looks-linear"
+]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -97,6 +100,12 @@ class Recipe(BaseModel):
     momentum: float = Field(0.9, ge=0, le=1, description="Momentum of SGD, without Nesterov.")
     weight_decay: float = Field(
         1e-4, ge=0, allow_inf_nan=False, description="Weight decay on every parameter, BN included."
+    )
+    clip_norm: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Norm to which the gradient of a step is cut if it is longer."
+    )
+    modification: Modification = Field(
+        "none", description="A step after building (plain_vs_residual/modifications.py): a cure or an ablation."
     )
     split: Split = Field(
         "test",

@@ -60,6 +60,7 @@ ENVIRONMENT = Environment(
 
 # What each measurement of the seminar writes: its quantities, and how often through training it looks.
 MEASURED = {
+    "construction": (("error_E", "error_R", "error_T"), (0, 2_000)),
     "gradient_norms": (("output", "weight", "weights"), (0, 10, 2_000)),
     "shattered_gradients": (("correlation",), (0, 2_000)),
     "lesions": (

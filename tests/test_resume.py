@@ -343,6 +343,6 @@ def test_a_run_that_replays_is_trained_anew_with_its_leader(make_suite: Any, tmp
     train_all(suite)
     leader, follower = suite.plan()
     leader.folder.set_aside()
-    with pytest.raises(Changed, match=r"1 recorded runs .*trained anew, and its rates are replayed"):
+    with pytest.raises(Changed, match=r"1 recorded runs .*trained anew, and others depend on it"):
         suite.check(suite.plan(), rerun=False)
     assert [path.name.split("-2")[0] for path in suite.check(suite.plan(), rerun=True)] == [follower.name]

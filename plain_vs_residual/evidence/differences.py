@@ -10,7 +10,7 @@ from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import Record
 
 # What may differ between two members of a pair: which networks they are, and which seed in the check across seeds.
-NOT_SHARED = {"network", "seed", "replayed_rates"}
+NOT_SHARED = {"network", "seed", "replayed_rates", "source_weights"}
 SAME_MACHINE = (
     *("torch", "torchvision", "numpy", "python"),
     *("device", "device_name", "cuda", "cudnn", "threads"),
@@ -134,7 +134,13 @@ def _networks(a: Record, b: Record) -> Iterator[str]:
     same_layers = (first.family, first.bottleneck) == (second.family, second.bottleneck)
     yield from _values("initial values", a.run.initial_parameters, b.run.initial_parameters, shapes=same_layers)
     yield from _values("initial statistics", a.run.initial_buffers, b.run.initial_buffers, shapes=same_layers)
-    if same_layers and first.depth == second.depth and {first.option, second.option} <= {None, "A"}:
+    modified = {record.run.configuration.modification for record in (a, b)} != {"none"}
+    if (
+        same_layers
+        and not modified
+        and first.depth == second.depth
+        and {first.option, second.option} <= {None, "A"}
+    ):
         for cost in ("parameters", "multiply_adds"):
             old, new = getattr(a.run, cost), getattr(b.run, cost)
             if old != new:

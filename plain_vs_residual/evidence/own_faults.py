@@ -48,7 +48,7 @@ def _beginning(record: Record) -> Iterator[str]:
     """Compare the initial values with their number, and ask for the statistics of every normalisation."""
     run = record.run
     values = sum(math.prod(shape_of(text)) for text in run.initial_parameters.values())
-    if values != run.parameters:
+    if values != run.parameters and run.configuration.modification == "none":
         yield f"{run.parameters:,} parameters are stated, {values:,} were initialised"
     layers = {name.rpartition(".")[0] for name in run.initial_parameters if ".bn" in f".{name}"}
     missing = [f"{layer}.running_mean" for layer in layers if f"{layer}.running_mean" not in run.initial_buffers]

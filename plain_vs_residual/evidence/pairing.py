@@ -6,7 +6,7 @@ from itertools import combinations
 
 from plain_vs_residual.evidence.differences import across_seeds, differences, shared_parameters
 from plain_vs_residual.evidence.own_faults import own_faults
-from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.store import Record
 
@@ -46,7 +46,8 @@ def verify(recorded: RecordedRuns, experiment: Experiment) -> list[PairCheck]:
         for pair in combinations(claim.contrast, 2)
     }
     finished = [record for record in recorded.of(experiment) if record.final]
-    changes = {study.name: study.changes for study in experiment.studies_in(recorded.setting)}
+    studies = {study.name: study for study in experiment.studies_in(recorded.setting)}
+    changes = {name: study.changes for name, study in studies.items()}
     pairs = [
         PairCheck(
             (a.name, b.name),
@@ -59,7 +60,14 @@ def verify(recorded: RecordedRuns, experiment: Experiment) -> list[PairCheck]:
         if a.run.seed == b.run.seed and frozenset((a.identity[:2], b.identity[:2])) in wanted
     ]
     own = (
-        PairCheck((record.name,), (*own_faults(record), *_unlike_study(record, changes[record.run.study])))
+        PairCheck(
+            (record.name,),
+            (
+                *own_faults(record),
+                *_unlike_study(record, changes[record.run.study]),
+                *_unlike_source(record, studies[record.run.study], recorded),
+            ),
+        )
         for record in finished
     )
     return [check for check in (*own, *_across_seeds(finished)) if check.differences] + pairs
@@ -79,6 +87,19 @@ def _unlike_study(record: Record, changes: Mapping[str, object]) -> Iterator[str
         led = field == "schedule" and configuration[field] == "replay"
         if configuration[field] != value and field not in ("epochs", "iterations", "evaluations") and not led:
             yield f"{field}: {configuration[field]}, but {value} in its study"
+
+
+def _unlike_source(record: Record, study: Study, recorded: RecordedRuns) -> Iterator[str]:
+    """Say if a run was not grown from the weights that its study names, as far as those are recorded."""
+    grown_from = record.run.configuration.source_weights
+    source = study.sources.get(record.run.network)
+    if (source is None) != (grown_from is None):
+        yield f"grown from {'trained weights' if grown_from else 'none'}, but from {source or 'none'} in its study"
+        return
+    for other in recorded.records if source else ():
+        weights = other.final.files.get(other.folder.weights.name) if other.final else None
+        if other.identity == (source, "", record.run.seed) and weights not in (None, grown_from):
+            yield f"grown from other weights than those of {other.name}"
 
 
 def _across_seeds(finished: Sequence[Record]) -> Iterator[PairCheck]:

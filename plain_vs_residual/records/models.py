@@ -60,6 +60,7 @@ class Configuration(Recipe):
     execution: Execution
     deterministic: bool
     replayed_rates: str | None = Field(None, description="Hash of the leader's rates, for the schedule replay.")
+    source_weights: str | None = Field(None, description="SHA-256 of the weights that the network is grown from.")
 
 
 class Resumption(Model):
@@ -92,7 +93,9 @@ class RunRecord(RunDescription):
 
     parameters: int
     multiply_adds: int
-    initial_parameters: dict[str, str] = Field(description="Shape and hash of every initial parameter.")
+    initial_parameters: dict[str, str] = Field(
+        description="Shape and hash of every initial parameter as drawn, neither modified nor grown."
+    )
     initial_buffers: dict[str, str] = Field(description="Likewise of the running statistics of BN.")
     resumed: list[Resumption]
     checksum: str = ""

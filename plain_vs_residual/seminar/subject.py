@@ -70,10 +70,10 @@ class Subject:
         Raises:
             ValueError: if its initial values are not those that the run recorded.
         """
-        network = self.run.network(self.dataset)
-        if hashes_of(network.named_parameters()) != read_run(self.run.folder).initial_parameters:
+        drawn = hashes_of(self.run.drawn(self.dataset).named_parameters())
+        if drawn != read_run(self.run.folder).initial_parameters:
             raise ValueError(f"{self.run.name}: this code draws other initial values than the run began with")
-        return on_device(network, self.run.device)
+        return on_device(self.run.network(self.dataset), self.run.device)
 
     def trained(self) -> Network:
         """Load the network as it was after the last step, in evaluation mode.

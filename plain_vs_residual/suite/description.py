@@ -5,6 +5,7 @@ import time
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.records.fingerprint import hash_of, source_hashes
 from plain_vs_residual.records.models import Configuration, DatasetRecord, RunDescription
+from plain_vs_residual.records.store import read_final
 from plain_vs_residual.suite.machine import environment
 from plain_vs_residual.training.run import Run
 from plain_vs_residual.training.schedule import num_iterations
@@ -42,6 +43,7 @@ def describe(run: Run, dataset: Dataset) -> RunDescription:
 
 def configuration(run: Run, dataset: Dataset) -> Configuration:
     """Resolve everything that was chosen for a run: two runs of equal configuration and code are the same."""
+    source = run.source[1] if run.source and run.source[1].finished else None
     led = run.leader is not None and run.leader.finished
     resolved = {"iterations": num_iterations(run.setting, len(dataset.training))}
     return Configuration(
@@ -55,4 +57,5 @@ def configuration(run: Run, dataset: Dataset) -> Configuration:
         execution=run.execution,
         deterministic=run.deterministic,
         replayed_rates=hash_of(list(run.leader_rates())) if led else None,
+        source_weights=read_final(source).files[source.weights.name] if source else None,
     )

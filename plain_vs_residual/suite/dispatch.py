@@ -23,12 +23,12 @@ def one_by_one(
 
 
 def in_processes(runs: Sequence[Run], workers: Workers, begins: Begins, jobs: int) -> Generator[Run, None, None]:
-    """Hand ``jobs`` runs at once to the processes, each after its leader, and yield them as they end."""
+    """Hand ``jobs`` runs at once to the processes, each after those that it needs, and yield them as they end."""
     waiting, running = list(runs), dict[Future[None], Run]()
     with workers:
         while waiting or running:
             unfinished = {run.folder for run in (*waiting, *running.values())}
-            ready = [run for run in waiting if run.leader not in unfinished]
+            ready = [run for run in waiting if not unfinished.intersection(run.needs)]
             for run in ready[: jobs - len(running)]:
                 waiting.remove(run)
                 begins(run)

@@ -122,6 +122,9 @@ class Suite:
         if study.leader and not study.leads(architecture.name):
             setting = setting.with_changes({"schedule": "replay"})
             leader = self._folder(Architecture.parse(study.leader), seed, study)
+        source = (
+            Architecture.parse(study.sources[architecture.name]) if architecture.name in study.sources else None
+        )
         return Run(
             architecture=architecture,
             setting=setting,
@@ -136,6 +139,7 @@ class Suite:
             variant=self.variant,
             experiments=(experiment,),
             leader=leader,
+            source=(source, self._folder(source, seed, Study())) if source else None,
         )
 
     def _folder(self, architecture: Architecture, seed: int, study: Study) -> RunFolder:
@@ -171,11 +175,11 @@ class Suite:
             Changed: if runs differ and ``rerun`` is not given.
         """
         found: dict[str, list[str]] = {}
-        for run in runs:  # leaders come before those that replay their rates
-            leader = run.leader
-            if leader and (found.get(leader.name) or not leader.finished or damage(leader)):
-                anew = f"{leader.name}: trained anew, and its rates are replayed"
-                found[run.name] = [anew] if run.folder.run.exists() else []
+        for run in runs:  # those that others need come before them
+            anew = [one.name for one in run.needs if found.get(one.name) or not one.finished or damage(one)]
+            if anew:
+                needed = f"{anew[0]}: trained anew, and others depend on it"
+                found[run.name] = [needed] if run.folder.run.exists() else []
             else:
                 found[run.name] = self._differences(run)
         changed = [run for run in runs if found[run.name]]

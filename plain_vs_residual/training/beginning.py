@@ -14,12 +14,14 @@ from plain_vs_residual.training.run import Run
 def record_beginning(run: Run, dataset: Dataset, network: Network, description: RunDescription) -> None:
     """Write ``run.json``: what is known of the run, and of its network before the first step."""
     size = run.setting.input_size
+    changed = run.source or run.setting.modification != "none"
+    drawn = run.drawn(dataset) if changed else network
     record = RunRecord(
         **dict(description),  # not model_dump(), which would turn the records inside it into dictionaries
         parameters=num_parameters(network),
         multiply_adds=multiply_adds(network, (dataset.channels, size, size)),
-        initial_parameters=hashes_of(network.named_parameters()),
-        initial_buffers=hashes_of(network.named_buffers()),
+        initial_parameters=hashes_of(drawn.named_parameters()),
+        initial_buffers=hashes_of(drawn.named_buffers()),
         resumed=[],
     )
     write_run(run.folder, record)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.growth import grow
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.records.files import RunFolder
@@ -31,6 +33,7 @@ class Run:
         variant: sets the run apart where images, split or budget are not the setting's own.
         experiments: names of the experiments that need the run.
         leader: the run whose learning rates this one replays.
+        source: the run whose trained network this one's is grown from, and its architecture.
     """
 
     architecture: Architecture
@@ -45,21 +48,55 @@ class Run:
     variant: str = ""
     experiments: tuple[str, ...] = ()
     leader: RunFolder | None = None
+    source: tuple[Architecture, RunFolder] | None = None
 
     @property
     def name(self) -> str:
         """Name of its folder."""
         return self.folder.name
 
+    @property
+    def needs(self) -> list[RunFolder]:
+        """The runs that must be finished before this one can begin."""
+        return [folder for folder in (self.leader, self.source and self.source[1]) if folder]
+
     def network(self, dataset: Dataset) -> Network:
-        """Build the network with its initial weights, on the CPU."""
+        """Build the network that is trained, with the weights that training begins with, on the CPU.
+
+        Raises:
+            ValueError: if it is grown from a run that is not finished or whose weights are not kept.
+        """
+        network = self._built(dataset, self.architecture, self.setting)
+        if self.source:
+            architecture, folder = self.source
+            source = self.drawn(dataset, architecture)
+            source.load_state_dict(self._weights_of(folder))
+            feed = make_feed(dataset, self.setting, self.seed, torch.device("cpu"))
+            grow(network, source.eval(), feed.evaluation_batches("training"))
+        return network
+
+    def drawn(self, dataset: Dataset, architecture: Architecture | None = None) -> Network:
+        """Build the network, or another, as it is drawn: neither modified nor grown, on the CPU."""
+        unmodified = self.setting.with_changes({"modification": "none"})
+        return self._built(dataset, architecture or self.architecture, unmodified)
+
+    def _built(self, dataset: Dataset, architecture: Architecture, setting: Setting) -> Network:
         return build(
-            self.architecture,
-            self.setting,
+            architecture,
+            setting,
             channels=dataset.channels,
             num_classes=len(dataset.classes),
             seed=self.seed,
         )
+
+    def _weights_of(self, folder: RunFolder) -> dict[str, torch.Tensor]:
+        if not folder.finished or not folder.weights.exists():
+            raise ValueError(
+                f"{self.name} is grown from the weights of {folder.name}, which are not there; train that one "
+                "first (do not leave it out with --network; --rerun trains anew where weights are not kept)"
+            )
+        weights: dict[str, torch.Tensor] = torch.load(folder.weights, weights_only=True)
+        return weights
 
     def leader_rates(self) -> RateTrace:
         """Read the learning rates that the run's leader applied; there are none where it has no leader.

@@ -25,7 +25,7 @@ class Trainer:
 
     Args:
         network: on its device.
-        recipe: gives momentum and weight decay.
+        recipe: gives momentum, weight decay, and whether gradients are clipped.
         precision: in which the network computes; weights, optimizer and BN statistics stay fp32.
         compiled: whether training passes go through ``torch.compile``; evaluation never does.
 
@@ -44,6 +44,7 @@ class Trainer:
         )
         self.device = next(network.parameters()).device
         self.precision = precision
+        self.clip_norm = recipe.clip_norm
         self.totals = Totals(self.device)
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = torch.optim.SGD(
@@ -65,6 +66,9 @@ class Trainer:
         loss = cross_entropy(logits, labels)
         # The scaler passes everything through unless the precision is fp16.
         self.scaler.scale(loss).backward()
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.scaler.step(self.optimizer)  # the SGD update, left out if fp16 overflowed
         self._update_scale()
         self.totals.add(logits.detach(), labels, loss.detach())

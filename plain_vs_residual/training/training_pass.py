@@ -32,7 +32,7 @@ class TrainingPass:
         self.weights = {
             f"{name}.{parameter_name}": parameter
             for name, module in modules
-            if self.dtype and isinstance(module, nn.Conv2d | nn.Linear)
+            if self.dtype and type(module) in (nn.Conv2d, nn.Linear)  # subclasses compute with weights first
             for parameter_name, parameter in module.named_parameters(recurse=False)
         }
         self.normalisations = [module for _, module in modules if isinstance(module, nn.BatchNorm2d)]

@@ -1,0 +1,80 @@
+"""The paper's thought experiment, run: build the solution that depth should not be able to miss, and train on.
+
+He et al. (Sec. 1): "There exists a solution by construction to the deeper model: the added layers are identity
+mapping, and the other layers are copied from the learned shallower model." So a deeper model should not have a
+higher training error. Here plain-56 is built from a trained plain-20: six blocks are added at the end of each
+stage, whose convolutions pass every channel on and whose BN layers undo themselves. It computes what plain-20
+computes.
+
+Predict: the recipe starts again from there. Does plain-56 keep the error that it was given?
+
+What to look for: on the left the training error, from the construction (marked at iteration 0) to the end of the
+recipe. Plain-20 itself trains on beside it, because the restart at the full learning rate hurts by itself.
+ResNet-56 is built from ResNet-20 likewise: there, an added block is an identity as soon as its last BN scales F(x)
+to 0. In the middle, the same at a tenth of the rate. On the right, before training, the identities are mixed with
+what would have been drawn in their place: how wide is the valley that the solution lies in?
+
+    bash run_all.sh construction
+
+Cost: six runs per seed, 1.5 minutes on 2 cores (`fashion`), in addition to those shared with fig6_cifar_depth.
+"""
+
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
+from plain_vs_residual.settings import SETTINGS
+
+SHALLOW = ("cifar-plain20", "cifar-residual20-A")
+DEEP = ("cifar-plain56", "cifar-residual56-A")
+PLAIN = {"cifar-plain20": "cifar-plain20", "cifar-plain56": "cifar-plain20"}
+RESIDUAL = {"cifar-residual20-A": "cifar-residual20-A", "cifar-residual56-A": "cifar-residual20-A"}
+KEPT_SLOWLY = "whether the construction is kept at a tenth of the rate"
+WHERE = ("fashion", "digits", "cifar10", "cifar10-short")
+
+EXPERIMENT = Experiment(
+    title="The solution by construction",
+    paper="Sec. 1 and 3.1",
+    figures=("construction",),
+    networks=dict.fromkeys(WHERE, (*SHALLOW, *DEEP)),
+    studies={
+        setting: (
+            Study(),
+            Study("grown", sources=PLAIN | RESIDUAL, reason="networks that are grown from trained shallower ones"),
+            Study(
+                "grown-slow",
+                {"learning_rate": SETTINGS[setting].learning_rate / 10},
+                reason=KEPT_SLOWLY,
+                networks=tuple(PLAIN),
+                sources=PLAIN,
+            ),
+        )
+        for setting in WHERE
+    },
+    seminar=True,
+    measurement="construction",
+    claims=(
+        Claim(
+            "Plain-56 does not keep the error that it was given: trained on, it ends above plain-20 trained on",
+            contrast={"cifar-plain56@grown": 1, "cifar-plain20@grown": -1},
+            column="training_error",
+            above=MARGINS,
+            primary=True,
+        ),
+        Claim(
+            "Before that, plain-56 as built errs as trained plain-20 does, but for a tenth of a point",
+            contrast={"cifar-plain56@grown": 1, "cifar-plain20": -1},
+            column="error_as_built",
+            below=0.1,
+        ),
+        Claim(
+            "Even so it is a better start than drawn weights: plain-56 from scratch ends higher",
+            contrast={"cifar-plain56": 1, "cifar-plain56@grown": -1},
+            column="training_error",
+            above=MARGINS,
+        ),
+        Claim(
+            "ResNet-56 keeps what it was given: trained on, it ends less than the margin above ResNet-20",
+            contrast={"cifar-residual56-A@grown": 1, "cifar-residual20-A@grown": -1},
+            column="training_error",
+            below=MARGINS,
+        ),
+    ),
+)

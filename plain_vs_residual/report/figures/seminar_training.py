@@ -1,0 +1,91 @@
+"""Figures of the seminar's experiments that train networks of their own: built, at other rates, with cures."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.figures.curves import TRAINING, Line, draw_curves, label_ends
+from plain_vs_residual.report.figures.style import BOLD, GREY, THIN, Drawn, depth_colour, joined
+
+PLAIN, RESIDUAL = Line(TRAINING, "--", THIN + 0.5), Line(TRAINING, "-", BOLD - 0.5)
+MODES = {"E": "running statistics (E)", "R": "estimated anew (R)", "T": "by the batch (T)"}
+
+
+def construction(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Training error from the construction on, at two rates; the error of mixtures before it."""
+    figure, panels = plt.subplots(1, 3, figsize=(24, 8))
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    every = experiment.networks[recorded.setting]
+    drawn: list[pd.DataFrame] = []
+    scratch = _curves(panels[0], recorded, experiment, [name for name in every if name == "cifar-plain56"], "")
+    for line in panels[0].get_lines():
+        line.set(color=GREY, linestyle=":", label="plain-56, drawn weights" if scratch else line.get_label())
+    drawn += [one.assign(study="") for one in scratch]
+    for axes, study, title in zip(
+        panels, experiment.studies_in(recorded.setting)[1:], ("the recipe", "a tenth of the rate"), strict=False
+    ):
+        names = [name for name in every if name in study.sources]
+        curves = _curves(axes, recorded, experiment, names, study.name)
+        drawn += [one.assign(study=study.name) for one in curves]
+        for name in names:
+            start = _at_start(table, name, study.name)
+            axes.plot(
+                [0] * len(start[:1]),
+                [start["value"].mean()] * len(start[:1]),
+                "o",
+                markersize=12,
+                color=depth_colour(Architecture.parse(name)),
+                clip_on=False,
+                zorder=5,
+            )
+        axes.set(title=f"trained on: {title}", xlabel="iteration", ylabel="training error (%)", ylim=(0, 100))
+        axes.set_xlim(left=0)
+        label_ends(axes, curves, depth_colour, TRAINING)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="upper right")
+    built = _at_start(table, "cifar-plain56", "grown", quantity=None)
+    for (mode, words), style in zip(MODES.items(), ("-", "--", ":"), strict=True):
+        rows = built if built.empty else built[built["quantity"] == f"error_{mode}"]
+        if rows.empty:
+            panels[2].plot([], [], style, color=GREY, label=f"{words}: not measured")
+            continue
+        values = rows.groupby("position")["value"].agg(["mean", "min", "max"])
+        panels[2].plot(
+            values.index,
+            values["mean"],
+            style,
+            color=depth_colour(Architecture.parse("cifar-plain56")),
+            linewidth=BOLD,
+            marker="o",
+            label=words,
+        )
+        panels[2].fill_between(values.index, values["min"], values["max"], alpha=0.15, color=GREY, linewidth=0)
+        drawn.append(rows)
+    panels[2].set(title="built plain-56 before training, mixed", xlabel="share of drawn weights in what was added")
+    panels[2].set(ylabel="training error (%)", ylim=(0, 100))
+    panels[2].legend(loc="lower right")
+    return figure, joined(drawn)
+
+
+def _curves(
+    axes: Axes, recorded: RecordedRuns, experiment: Experiment, names: Sequence[str], study: str
+) -> list[pd.DataFrame]:
+    """Draw the training error of one study: plain networks dashed, residual ones bold."""
+    drawn = []
+    for name in names:
+        line = PLAIN if Architecture.parse(name).kind == "plain" else RESIDUAL
+        drawn += draw_curves(axes, recorded, experiment, [name], [line], depth_colour, study)
+    return drawn
+
+
+def _at_start(table: pd.DataFrame, network: str, study: str, quantity: str | None = "error_T") -> pd.DataFrame:
+    """Return what was measured before training on a network as it was built, or on all its mixtures."""
+    if table.empty:
+        return table
+    rows = table[(table["network"] == network) & (table["study"] == study) & (table["iteration"] == 0)]
+    return rows if quantity is None else rows[(rows["quantity"] == quantity) & (rows["position"] == 0)]

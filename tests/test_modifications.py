@@ -1,0 +1,181 @@
+"""The cures and ablations of the seminar: what each step makes of a network, and that pairs stay pairs."""
+
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, relu
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.pairing import verify
+from plain_vs_residual.experiment import Claim, Experiment, Study
+from plain_vs_residual.modifications import STEPS, Mirrored
+from plain_vs_residual.networks import Network, build
+from plain_vs_residual.recipe import Modification
+from plain_vs_residual.records.recorded_runs import load_recorded_runs
+from plain_vs_residual.settings import DIGITS
+from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.step import Trainer
+from plain_vs_residual.training.training_pass import TrainingPass
+from tests.conftest import Silent
+
+CPU = torch.device("cpu")
+IMAGES = torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+ABLATIONS = ("zero-gamma", "pre-activation", "skip-init")
+CURES = ("delta-orthogonal", "dirac", "looks-linear")
+
+
+def modified(name: str, modification: str) -> Network:
+    recipe = DIGITS.with_changes({"modification": modification})
+    return build(Architecture.parse(name), recipe, channels=1, num_classes=10, seed=100)
+
+
+def drawn(name: str) -> Network:
+    return modified(name, "none")
+
+
+def test_every_modification_of_the_recipe_has_its_step() -> None:
+    assert set(STEPS) == set(get_args(Modification)) == {"none", *ABLATIONS, *CURES}
+
+
+@pytest.mark.parametrize("modification", [*ABLATIONS, *CURES])
+def test_every_modified_network_learns_under_the_fast_path_as_without_it(modification: str) -> None:
+    name = "cifar-residual8-A" if modification in ABLATIONS else "cifar-plain8"
+    network = modified(name, modification)
+    with autocast(CPU, "bf16"), torch.no_grad():
+        fast = TrainingPass(network, "bf16")(IMAGES)
+        assert torch.equal(fast, network(IMAGES))
+    before = {key: value.clone() for key, value in network.named_parameters()}
+    trainer = Trainer(network, DIGITS, "fp32")
+    trainer.learning_rate.fill_(0.1)
+    for _ in range(3):  # an F(x) of 0 passes nothing on to its own layers in the first step
+        trainer.step(IMAGES, torch.arange(8))
+    assert torch.isfinite(trainer.totals.last_loss)
+    same = [key for key, value in network.named_parameters() if torch.equal(value, before[key])]
+    assert same == []
+
+
+@pytest.mark.parametrize("modification", ["zero-gamma", "skip-init"])
+def test_blocks_begin_as_identities(modification: str) -> None:
+    network = modified("cifar-residual20-A", modification).eval()
+    x = relu(IMAGES[:, :1].repeat(1, 16, 1, 1))
+    assert torch.equal(network.get_submodule("layer1.1")(x), x)
+    assert not torch.equal(drawn("cifar-residual20-A").eval().get_submodule("layer1.1")(x), x)
+
+
+def test_skip_init_has_no_normalisation_and_a_learned_scalar_per_block() -> None:
+    network = modified("cifar-residual20-A", "skip-init")
+    assert not [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    scalars = [name for name, value in network.named_parameters() if value.dim() == 0]
+    assert scalars == [f"layer{stage}.{index}.bn2.scale" for stage in (1, 2, 3) for index in range(3)]
+
+
+def test_pre_activation_adds_without_a_relu_and_ends_with_one() -> None:
+    network = modified("cifar-residual20-A", "pre-activation").eval()
+    block = network.get_submodule("layer2.0")
+    x = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        function = block.conv2(relu(block.bn2(block.conv1(relu(block.bn1(x))))))  # type: ignore[operator]
+        assert torch.equal(block(x), function + block.shortcut(x))  # type: ignore[operator]
+        assert (block(x) < 0).any()
+        assert (network.get_submodule("layer3")(block(x)) >= 0).all()
+    ordinary = dict(drawn("cifar-residual20-A").named_parameters())
+    for name, parameter in network.named_parameters():
+        assert ".bn" in name or "layer3.3" in name or torch.equal(parameter, ordinary[name])
+
+
+def test_delta_orthogonal_convolutions_keep_lengths_pixel_by_pixel() -> None:
+    network = modified("cifar-plain20", "delta-orthogonal")
+    x = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(1))
+    convolution = network.get_submodule("layer1.0.conv2")
+    torch.testing.assert_close(convolution(x).norm(dim=1), x.norm(dim=1))
+
+
+def test_dirac_weights_are_the_identity_and_a_tenth_of_normalised_filters() -> None:
+    network = modified("cifar-plain20", "dirac")
+    weight = dict(drawn("cifar-plain20").named_parameters())["layer2.0.conv1.weight"]
+    x = torch.randn(2, 16, 8, 8, generator=torch.Generator().manual_seed(1))
+    filters = 0.1 * weight / weight.flatten(1).norm(dim=1)[:, None, None, None]
+    expected = conv2d(x, nn.init.dirac_(torch.empty_like(weight)) + filters, stride=2, padding=1)
+    torch.testing.assert_close(network.get_submodule("layer2.0.conv1")(x), expected)
+
+
+def test_a_looks_linear_network_begins_linear_and_is_not_linear_any_more_after_a_step() -> None:
+    network = modified("cifar-plain56", "looks-linear")
+    assert len([module for module in network.modules() if isinstance(module, Mirrored)]) == 55
+
+    def bend() -> Tensor:
+        with torch.no_grad():
+            bias = network(torch.zeros_like(IMAGES))
+            return ((network(2 * IMAGES) - bias) / 2 - (network(-IMAGES) - bias) * -1).abs().max()
+
+    assert bend() < 1e-5
+    trainer = Trainer(network, DIGITS, "fp32")
+    trainer.learning_rate.fill_(0.01)
+    for _ in range(5):
+        trainer.step(IMAGES, torch.arange(8))
+    assert bend() > 1e-3
+
+
+def test_a_plain_network_cannot_be_modified_like_a_residual_one() -> None:
+    with pytest.raises(ValueError, match="without shortcuts"):
+        modified("cifar-plain20", "zero-gamma")
+
+
+def test_clipping_cuts_the_gradient_of_a_step_to_its_norm() -> None:
+    steps = {}
+    for clip_norm in (None, 0.01, 1e6):
+        recipe = DIGITS.with_changes({"clip_norm": clip_norm, "weight_decay": 0.0, "momentum": 0.0})
+        network = drawn("cifar-plain8")
+        before = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+        trainer = Trainer(network, recipe, "fp32")
+        trainer.learning_rate.fill_(1)
+        trainer.step(IMAGES, torch.arange(8))
+        steps[clip_norm] = nn.utils.parameters_to_vector(network.parameters()).detach() - before
+    assert torch.equal(steps[None], steps[1e6])
+    assert steps[None].norm() > 0.1
+    torch.testing.assert_close(steps[0.01].norm(), torch.tensor(0.01), rtol=1e-3, atol=0)
+    torch.testing.assert_close(steps[0.01] / 0.01, steps[None] / steps[None].norm(), rtol=1e-2, atol=1e-4)
+
+
+def test_a_modified_run_and_an_ordinary_one_are_a_pair(make_suite: Any) -> None:
+    names = ("cifar-plain8", "cifar-residual8-A")
+    experiment = Experiment(
+        title="Tiny",
+        paper="none",
+        figures=("final_errors",),
+        networks={"digits": names},
+        studies={
+            "digits": (
+                Study(),
+                Study("looks-linear", {"modification": "looks-linear"}, networks=names[:1]),
+                Study("zero-gamma", {"modification": "zero-gamma"}, networks=names[1:]),
+                Study("clipped", {"clip_norm": 1.0}, networks=names[:1]),
+            )
+        },
+        claims=(
+            Claim(
+                "Tiny",
+                contrast={
+                    "cifar-plain8": 1,
+                    "cifar-plain8@looks-linear": 1,
+                    "cifar-plain8@clipped": 1,
+                    "cifar-residual8-A@zero-gamma": -3,
+                },
+                above=0,
+            ),
+        ),
+        name="tiny",
+    )
+    suite = make_suite(*names, experiments=(experiment,))
+    runs = suite.plan()
+    assert len(runs) == 5
+    suite.train(runs, Silent())
+    (recorded,) = load_recorded_runs(suite.results)
+    checks = verify(recorded, experiment)
+    assert len(checks) == 6
+    assert [line for check in checks for line in check.differences] == []
+    parameters = {record.run.study: record.run.parameters for record in recorded.records}
+    assert parameters["looks-linear"] > 1.9 * parameters[""]
+    suite.check(runs, rerun=False)
