@@ -7,9 +7,10 @@ everywhere, in a residual network each block adds to it, and so the share of eac
 Predict: plain-56 has a variance of 0.34 after its first block. After its ninth? After its last? And ResNet-56?
 
 What to look for: plain networks stay at the theory's line, (1 - 1/pi) / 2 for a ReLU of normally distributed
-values. Residual ones climb, and would drop back at each stage if the shortcut passed BN: option A has none.
-The last panel is the variance of a block's last convolution before BN: what is left of it decides how much BN must
-divide away, and by that how the gradient grows (gradient_norms).
+values. Residual ones climb; where a stage begins, option A's channels of zeros halve the mean over channels, but
+nothing resets the sum. The last panel is the variance of a block's last convolution before BN, near 1 - 1/pi in
+plain and residual networks alike: BN has to make it 1 again, and the gradient grows by as much on its way back
+(gradient_norms). On small images the zeros around them cost a part of it.
 
     bash run_all.sh signal_propagation
 

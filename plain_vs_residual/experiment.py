@@ -39,6 +39,7 @@ class Claim:
         below: margin the number must stay under, likewise.
         primary: whether this is the experiment's one primary claim.
         undecidable: reason by setting, where a setting cannot decide the claim.
+        settings: the ones that it is about; all of the experiment's if empty.
     """
 
     statement: str
@@ -48,6 +49,7 @@ class Claim:
     below: Margin | None = None
     primary: bool = False
     undecidable: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.above is None) == (self.below is None):
@@ -150,8 +152,8 @@ class Experiment:
             for setting, networks in self.networks.items()
         }
         object.__setattr__(self, "networks", MappingProxyType(names))
-        if sum(claim.primary for claim in self.claims) > 1:
-            raise ValueError(f"experiment '{self.title}': one primary claim at the most")
+        if any(sum(claim.primary for claim in self.claims_in(setting)) > 1 for setting in names):
+            raise ValueError(f"experiment '{self.title}': one primary claim per setting at the most")
 
     def waits_to_be_named(self, setting: str) -> bool:
         """Say whether a setting trains the experiment only when it is named."""
@@ -180,7 +182,10 @@ class Experiment:
         """Return the claims whose runs this setting has."""
         runs = {(name, study.name) for name, study in self.runs_in(setting)}
         return tuple(
-            claim for claim in self.claims if all(self.member(key, setting) in runs for key in claim.contrast)
+            claim
+            for claim in self.claims
+            if setting in (claim.settings or (setting,))
+            and all(self.member(key, setting) in runs for key in claim.contrast)
         )
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from plain_vs_residual.networks import Network, on_device
-from plain_vs_residual.records.models import MeasuredRow
+from plain_vs_residual.records.models import CurveRow, MeasuredRow
+from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.seminar.subject import Measured, Subject, error_of
 
 NUM_IMAGES = 1000
@@ -35,7 +36,14 @@ def measure(subject: Subject) -> Measured:
             for mode, value in errors.items()
         ]
     # Of what was built the error before its training, of all others the error after theirs.
-    return Measured(rows, {"error_as_built": next(row.value for row in rows if row.quantity == "error_E")})
+    curve = read_table(subject.run.folder.training_curve, CurveRow)
+    return Measured(
+        rows,
+        {
+            "error_as_built": next(row.value for row in rows if row.quantity == "error_E"),
+            "worst_training_error": float(curve["running_training_error"].max()),
+        },
+    )
 
 
 def mixed(subject: Subject, share: float) -> Network:

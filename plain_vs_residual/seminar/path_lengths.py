@@ -18,7 +18,7 @@ from plain_vs_residual.seminar.lesions import blocks_of
 from plain_vs_residual.seminar.subject import Measured, Subject
 
 NUM_IMAGES = 64
-DRAWS = 4
+DRAWS = 8
 
 
 def measure(subject: Subject) -> Measured:

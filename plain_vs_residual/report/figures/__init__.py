@@ -19,7 +19,7 @@ from plain_vs_residual.report.figures.seminar import (
     shattered_gradients,
     signal_propagation,
 )
-from plain_vs_residual.report.figures.seminar_training import construction
+from plain_vs_residual.report.figures.seminar_training import construction, learning_rates
 from plain_vs_residual.report.figures.studies import (
     confusion,
     error_and_loss,
@@ -30,7 +30,15 @@ from plain_vs_residual.report.figures.style import Drawn, write_figure
 
 # Drawn as a line, the mean over seeds, in a band, their range.
 ERROR_CURVES = (depth_curves, cifar_curves, training_and_test, longer_curves, shortcut_options)
-SEMINAR = (construction, gradient_norms, shattered_gradients, lesions, signal_propagation, path_lengths)
+SEMINAR = (
+    construction,
+    learning_rates,
+    gradient_norms,
+    shattered_gradients,
+    lesions,
+    signal_propagation,
+    path_lengths,
+)
 CURVES = (*ERROR_CURVES, layer_responses, error_and_loss, *SEMINAR)
 OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations, residual_functions)
 FIGURES: dict[str, Callable[[RecordedRuns, Experiment], Drawn]] = {

@@ -119,7 +119,10 @@ def signal_propagation(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     for axes, title, value in zip(panels, titles, theory, strict=True):
         axes.axhline(value, color=GREY, linewidth=1, linestyle=":", label=f"theory, plain: {value:.2f}")
         axes.set(title=title, xlabel="block (from the input)", ylabel="mean over channels", yscale="log")
+        for formats in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            formats("{x:g}")
         axes.legend()
+    panels[2].set(yscale="linear", ylim=(0, 1))
     return figure, joined(drawn)
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.curves import TRAINING, Line, draw_curves, label_ends
+from plain_vs_residual.report.figures.curves import TRAINING, VALIDATION, Line, draw_curves, label_ends
 from plain_vs_residual.report.figures.style import BOLD, GREY, THIN, Drawn, depth_colour, joined
 
 PLAIN, RESIDUAL = Line(TRAINING, "--", THIN + 0.5), Line(TRAINING, "-", BOLD - 0.5)
@@ -69,6 +69,40 @@ def construction(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     panels[2].set(title="built plain-56 before training, mixed", xlabel="share of drawn weights in what was added")
     panels[2].set(ylabel="training error (%)", ylim=(0, 100))
     panels[2].legend(loc="lower right")
+    return figure, joined(drawn)
+
+
+def learning_rates(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Final training and validation error of each network by its learning rate."""
+    figure, panels = plt.subplots(1, 2, figsize=(18, 8), sharey=True)
+    finals = recorded.select(recorded.finals, experiment)
+    if not finals.empty:
+        rates = {study.name: study.changes["learning_rate"] for study in experiment.studies_in(recorded.setting)}
+        finals = finals.assign(learning_rate=finals["study"].map(rates))
+    drawn = []
+    for name in experiment.networks[recorded.setting]:
+        architecture = Architecture.parse(name)
+        rows = finals if finals.empty else finals[finals["network"] == name]
+        _, style, width = PLAIN if architecture.kind == "plain" else RESIDUAL
+        shown = {"color": depth_colour(architecture), "linestyle": style, "linewidth": width}
+        for axes, column in zip(panels, (TRAINING, VALIDATION), strict=True):
+            if rows.empty:
+                axes.plot([], [], label=f"{architecture.label}: not run", **shown)
+                continue
+            values = rows.groupby("learning_rate")[column].agg(["mean", "min", "max"])
+            axes.plot(values.index, values["mean"], marker="o", label=architecture.label, **shown)
+            axes.fill_between(values.index, values["min"], values["max"], alpha=0.15, color=shown["color"], lw=0)
+        drawn.append(rows)
+    for axes, part in zip(panels, ("training", recorded.validation_name(experiment)), strict=True):
+        axes.set(
+            title=f"{part} error, at the end", xlabel="learning rate (logarithmic)", xscale="log", ylim=(0, 100)
+        )
+        if not finals.empty:
+            used = sorted(finals["learning_rate"].unique())
+            axes.set_xticks(used, [f"{rate:g}" for rate in used])
+            axes.minorticks_off()
+        axes.legend()
+    panels[0].set(ylabel="error (%)")
     return figure, joined(drawn)
 
 
