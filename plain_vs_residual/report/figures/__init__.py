@@ -19,7 +19,7 @@ from plain_vs_residual.report.figures.seminar import (
     shattered_gradients,
     signal_propagation,
 )
-from plain_vs_residual.report.figures.seminar_training import construction, learning_rates
+from plain_vs_residual.report.figures.seminar_training import construction, cures, learning_rates
 from plain_vs_residual.report.figures.studies import (
     confusion,
     error_and_loss,
@@ -40,7 +40,7 @@ SEMINAR = (
     path_lengths,
 )
 CURVES = (*ERROR_CURVES, layer_responses, error_and_loss, *SEMINAR)
-OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations, residual_functions)
+OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations, residual_functions, cures)
 FIGURES: dict[str, Callable[[RecordedRuns, Experiment], Drawn]] = {
     function.__name__: function for function in (*CURVES, *OTHERS)
 }

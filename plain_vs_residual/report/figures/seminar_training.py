@@ -1,5 +1,6 @@
 """Figures of the seminar's experiments that train networks of their own: built, at other rates, with cures."""
 
+import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING, VALIDATION, Line, draw_curves, label_ends
-from plain_vs_residual.report.figures.style import BOLD, GREY, THIN, Drawn, depth_colour, joined
+from plain_vs_residual.report.figures.style import BOLD, COLOURS, GREY, THIN, Drawn, depth_colour, joined
 
 PLAIN, RESIDUAL = Line(TRAINING, "--", THIN + 0.5), Line(TRAINING, "-", BOLD - 0.5)
 MODES = {"E": "running statistics (E)", "R": "estimated anew (R)", "T": "by the batch (T)"}
@@ -104,6 +105,45 @@ def learning_rates(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         axes.legend()
     panels[0].set(ylabel="error (%)")
     return figure, joined(drawn)
+
+
+def cures(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Final training error with each change, a mark per seed, between the two networks as they are."""
+    finals = recorded.select(recorded.finals, experiment)
+    own, *studies = experiment.studies_in(recorded.setting)
+    figure, axes = plt.subplots(figsize=(15, 1.5 + 0.8 * len(studies)))
+    means = {}
+    for name in experiment.networks[recorded.setting]:
+        rows = _of(finals, name, own.name)
+        architecture = Architecture.parse(name)
+        style = "--" if architecture.kind == "plain" else "-"
+        label = architecture.label if len(rows) else f"{architecture.label}: not run"
+        if len(rows):
+            means[name] = rows[TRAINING].mean()
+            axes.axvspan(rows[TRAINING].min(), rows[TRAINING].max(), color=GREY, alpha=0.12, linewidth=0)
+        axes.axvline(means.get(name, math.nan), color=GREY, linestyle=style, linewidth=BOLD, label=label)
+    if len(means) > 1:
+        axes.axvline(sum(means.values()) / 2, color=GREY, linestyle=":", linewidth=THIN, label="half of the gap")
+    names = []
+    for place, study in enumerate(studies):
+        (network,) = study.networks
+        architecture = Architecture.parse(network)
+        rows = _of(finals, network, study.name)
+        names.append(f"{architecture.label}, {study.name}" + ("" if len(rows) else ": not run"))
+        if len(rows):
+            marker = "X" if architecture.kind == "plain" else "o"
+            colour = COLOURS[1] if architecture.kind == "plain" else COLOURS[0]
+            axes.plot(rows[TRAINING], [place] * len(rows), marker, color=colour, markersize=10, alpha=0.6)
+            axes.plot(rows[TRAINING].mean(), place, "|", color=colour, markersize=34, markeredgewidth=4)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set(xlabel="training error at the end (%)", xlim=(0, 100))
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=3)
+    return figure, finals
+
+
+def _of(finals: pd.DataFrame, network: str, study: str) -> pd.DataFrame:
+    return finals if finals.empty else finals[(finals["network"] == network) & (finals["study"] == study)]
 
 
 def _curves(

@@ -1,0 +1,94 @@
+"""What else could a shortcut be? Cures of plain-56, and what ResNet-56 can do without.
+
+If plain networks fail because their first steps are too large, a warm-up or clipping should help; if because of
+what their layers begin as, other initial weights should: layers that begin as rotations (delta-orthogonal, Xiao et
+al., 2018), as near-identities (DiracNet, Zagoruyko and Komodakis, 2017) or as a linear network (looks-linear,
+Balduzzi et al., 2017). A cure counts here if it closes half of the gap between plain-56 and ResNet-56.
+
+The ablations ask the reverse: does ResNet-56 still train if every block begins as an identity (zero gamma, Goyal
+et al., 2017), without BN (SkipInit, De and Smith, 2020), or with the ReLU out of the way (He et al., 2016)?
+
+Predict: which of the five cures closes half of the gap? Sort them.
+
+What to look for: a row per change, a mark per seed. The lines are plain-56 and ResNet-56 as they are; a cure
+should lie left of the dotted line between them. Each change is a step after building, in
+plain_vs_residual/modifications.py: read it beside blocks.py.
+
+The gradient is clipped to the median of plain-20's norm, and networks without BN have rates of their own; both
+were found on seeds from 100 on (docs/choices.md).
+
+    bash run_all.sh cures
+
+Cost: eight runs per seed, 1.5 minutes on 2 cores (`fashion`), in addition to those shared with fig6_cifar_depth.
+"""
+
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
+
+PLAIN, RESIDUAL = "cifar-plain56", "cifar-residual56-A"
+EPOCHS = {"fashion": 94, "digits": 45, "cifar10": 391, "cifar10-short": 391}  # in iterations
+# Of looks-linear and SkipInit, which have no BN.
+OWN_RATES = {
+    "fashion": (0.005, 0.1),
+    "digits": (0.005, 0.1),
+    "cifar10": (0.01, 0.1),
+    "cifar10-short": (0.01, 0.1),
+}
+CLIP_NORM = {"fashion": 3.0, "digits": 2.2, "cifar10": 3.0, "cifar10-short": 3.0}
+CURES = {
+    "warm-up": "A warm-up of one epoch",
+    "clipped": "Clipping the gradient to the norm that is usual in plain-20",
+    "delta-orthogonal": "Drawing orthogonal convolutions",
+    "dirac": "Folding an identity into the weights, as in DiracNet,",
+    "looks-linear": "Beginning as a linear network, without BN,",
+}
+ABLATIONS = {
+    "zero-gamma": "begin with F(x) = 0",
+    "pre-activation": "have BN and ReLU in front of their convolutions",
+    "skip-init": "have no BN, but a learned scalar that begins with 0",
+}
+
+
+def _studies(setting: str) -> tuple[Study, ...]:
+    looks_linear, skip_init = OWN_RATES[setting]
+    changes: dict[str, dict[str, object]] = {
+        name: {"modification": name} for name in ("delta-orthogonal", "dirac", "zero-gamma", "pre-activation")
+    }
+    changes["warm-up"] = {"warm_up_iterations": EPOCHS[setting], "warm_up_depth": 0}
+    changes["clipped"] = {"clip_norm": CLIP_NORM[setting]}
+    changes["looks-linear"] = {"modification": "looks-linear", "learning_rate": looks_linear}
+    changes["skip-init"] = {"modification": "skip-init", "learning_rate": skip_init}
+    reason = "one change of a network or of its recipe each"
+    return (
+        Study(),
+        *(Study(name, changes[name], reason, networks=(PLAIN,)) for name in CURES),
+        *(Study(name, changes[name], reason, networks=(RESIDUAL,)) for name in ABLATIONS),
+    )
+
+
+EXPERIMENT = Experiment(
+    title="Cures of plain networks, ablations of residual ones",
+    paper="Sec. 4.1; see the file for what the changes are taken from",
+    figures=("cures",),
+    networks=dict.fromkeys(EPOCHS, (PLAIN, RESIDUAL)),
+    studies={setting: _studies(setting) for setting in EPOCHS},
+    seminar=True,
+    claims=(
+        *(
+            Claim(
+                f"{words} closes half of the gap between plain-56 and ResNet-56",
+                contrast={PLAIN: 0.5, RESIDUAL: 0.5, f"{PLAIN}@{name}": -1},
+                above=0,
+                primary=name == "dirac",
+            )
+            for name, words in CURES.items()
+        ),
+        *(
+            Claim(
+                f"ResNet-56 trains as well, but for the margin, if its blocks {words}",
+                contrast={f"{RESIDUAL}@{name}": 1, RESIDUAL: -1},
+                below=MARGINS,
+            )
+            for name, words in ABLATIONS.items()
+        ),
+    ),
+)
