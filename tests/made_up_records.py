@@ -76,6 +76,7 @@ MEASURED = {
     ),
     "signal_propagation": (("variance_of_images", "squared_mean_of_images", "before_bn_of_images"), (0,)),
     "path_lengths": (("gradient", "share", "paths"), (0, 2_000)),
+    "loss_landscape": (("loss_E", "loss_R", "line_R", "plane_E"), (2_000,)),
     "residual_functions": (("ratio", "cosine"), (0, 10, 2_000)),
 }
 
@@ -239,7 +240,7 @@ def write_made_up_measurement(folder: RunFolder, experiment: Experiment) -> None
         MeasuredRow(
             iteration=iteration,
             quantity=quantity,
-            place=f"layer{place}",
+            place=f"{place}" if quantity.startswith("plane") else f"layer{place}",
             position=2**place,
             value=0.1 + place / (10 + iteration),
         )

@@ -9,6 +9,7 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.finals import final_errors, shortcut_options
 from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, forest
+from plain_vs_residual.report.figures.landscape import loss_landscape
 from plain_vs_residual.report.figures.paper import cifar_curves, depth_curves, longer_curves, training_and_test
 from plain_vs_residual.report.figures.responses import layer_responses
 from plain_vs_residual.report.figures.seminar import (
@@ -38,6 +39,7 @@ SEMINAR = (
     lesions,
     signal_propagation,
     path_lengths,
+    loss_landscape,
 )
 CURVES = (*ERROR_CURVES, layer_responses, error_and_loss, *SEMINAR)
 OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations, residual_functions, cures)

@@ -20,13 +20,13 @@ def gradient_norms(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, panels = plt.subplots(1, 3, figsize=(24, 7.5))
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
-    for architecture, rows in _networks(recorded, experiment, table, panels):
+    for architecture, rows in measured_networks(recorded, experiment, table, panels):
         weight = rows[rows["quantity"] == "weight"]
         for axes, iteration in zip(panels, (0, 10), strict=False):
-            _line(axes, weight[weight["iteration"] == iteration], "position", architecture)
+            draw_line(axes, weight[weight["iteration"] == iteration], "position", architecture)
         ends = weight.groupby(["seed", "iteration"])
         ratio = (ends["value"].nth(1).to_numpy() / ends["value"].last()).reset_index()
-        _line(panels[2], ratio, "iteration", architecture)
+        draw_line(panels[2], ratio, "iteration", architecture)
         drawn += [weight, ratio.assign(network=architecture.name, quantity="ratio", place="network")]
     titles = ("before the first step", "after 10 iterations")
     for axes, title in zip(panels, titles, strict=False):
@@ -48,10 +48,10 @@ def shattered_gradients(recorded: RecordedRuns, experiment: Experiment) -> Drawn
     figure, panels = plt.subplots(1, 2, figsize=(16, 7), sharex=True, sharey=True)
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
-    for architecture, rows in _networks(recorded, experiment, table, panels):
+    for architecture, rows in measured_networks(recorded, experiment, table, panels):
         trained = rows["iteration"] > 0
         for axes, chosen in zip(panels, (rows[~trained], rows[trained]), strict=True):
-            _line(axes, chosen, "position", architecture)
+            draw_line(axes, chosen, "position", architecture)
         drawn.append(rows)
     for axes, title in zip(panels, ("before training", "after training"), strict=True):
         axes.set(title=title, xlabel="distance of the two points (1/255 of the line between the images)")
@@ -68,7 +68,7 @@ def lesions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, grid = plt.subplots(2, 3, figsize=(24, 13), sharey=True, sharex="col")
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
-    for architecture, rows in _networks(recorded, experiment, table, grid.flat):
+    for architecture, rows in measured_networks(recorded, experiment, table, grid.flat):
         by_quantity = dict(list(rows.groupby("quantity")))
         tau = by_quantity["kendall_tau"].groupby("position")["value"].mean()
         for panels, mode in zip(grid, "ER", strict=True):
@@ -77,11 +77,11 @@ def lesions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
                 by_quantity.get(f"{what}_{mode}", rows[:0])
                 for what in ("removed", "removed_at_random", "exchanged")
             )
-            _line(panels[0], removed, "position", architecture, marker="o")
+            draw_line(panels[0], removed, "position", architecture, marker="o")
             panels[0].axhline(intact["value"].mean(), color=depth_colour(architecture), linewidth=1, linestyle=":")
-            _line(panels[1], pd.concat([intact, at_random]), "position", architecture, marker="o")
+            draw_line(panels[1], pd.concat([intact, at_random]), "position", architecture, marker="o")
             by_order = exchanged.assign(position=exchanged["position"].map(tau))
-            _line(
+            draw_line(
                 panels[2], pd.concat([intact.assign(position=1.0), by_order]), "position", architecture, marker="o"
             )
         drawn.append(rows)
@@ -109,9 +109,9 @@ def signal_propagation(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     quantities = ("variance", "squared_mean", "before_bn")
     drawn = []
-    for architecture, rows in _networks(recorded, experiment, table, panels):
+    for architecture, rows in measured_networks(recorded, experiment, table, panels):
         for axes, quantity in zip(panels, quantities, strict=True):
-            _line(axes, rows[rows["quantity"] == f"{quantity}_of_images"], "position", architecture)
+            draw_line(axes, rows[rows["quantity"] == f"{quantity}_of_images"], "position", architecture)
         drawn.append(rows)
     titles = ("variance", "mean, squared", "variance before the last BN of F")
     # Of relu(z) and relu(z) squared, for z from N(0, 1); convolutions with He's initial values double the latter.
@@ -131,14 +131,14 @@ def path_lengths(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, panels = plt.subplots(1, 3, figsize=(24, 7.5))
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
-    for architecture, rows in _networks(recorded, experiment, table, panels):
+    for architecture, rows in measured_networks(recorded, experiment, table, panels):
         trained = rows["iteration"] > 0
         for chosen, suffix, style in ((rows[~trained], ", untrained", ":"), (rows[trained], ", trained", "-")):
             label = architecture.label + suffix
             gradient = chosen[chosen["quantity"] == "gradient"]
-            _line(panels[0], gradient, "position", architecture, linestyle=style, label=label)
+            draw_line(panels[0], gradient, "position", architecture, linestyle=style, label=label)
         for axes, chosen in zip(panels[1:], (rows[~trained], rows[trained]), strict=True):
-            _line(axes, chosen[chosen["quantity"] == "share"], "position", architecture)
+            draw_line(axes, chosen[chosen["quantity"] == "share"], "position", architecture)
             paths = chosen[chosen["quantity"] == "paths"].groupby("position")["value"].mean()
             axes.plot(paths.index, paths, color=GREY, linestyle="--", linewidth=THIN)
         drawn.append(rows)
@@ -186,7 +186,7 @@ def residual_functions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     return figure, joined(drawn)
 
 
-def _networks(
+def measured_networks(
     recorded: RecordedRuns, experiment: Experiment, table: pd.DataFrame, panels: Iterable[Axes]
 ) -> Iterator[tuple[Architecture, pd.DataFrame]]:
     """Yield what was measured on each network; one that was not is named in every legend."""
@@ -201,7 +201,7 @@ def _networks(
             axes.plot([], [], label=f"{architecture.label}: not measured", **_style(architecture))
 
 
-def _line(axes: Axes, rows: pd.DataFrame, along: str, architecture: Architecture, **changes: Any) -> None:
+def draw_line(axes: Axes, rows: pd.DataFrame, along: str, architecture: Architecture, **changes: Any) -> None:
     """Draw the mean over seeds as a line, their range as a band."""
     table = rows.groupby(along)["value"].agg(["mean", "min", "max"])
     style = _style(architecture) | {"label": architecture.label} | changes

@@ -1,0 +1,67 @@
+"""The loss around trained networks, and on the straight line from the initial to the trained weights."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.figures.seminar import draw_line, measured_networks
+from plain_vs_residual.report.figures.style import Drawn, joined
+
+LEAST, MOST = 1e-3, 1e3  # nats, of the colours
+
+
+def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Above, the loss along random directions and along a line; below, on a plane, of the first seed."""
+    names = experiment.networks[recorded.setting]
+    figure = plt.figure(figsize=(24, 13))
+    grid = figure.add_gridspec(2, 1)
+    specs = grid[0].subgridspec(1, 3)
+    curves = [figure.add_subplot(specs[place]) for place in range(3)]
+    specs = grid[1].subgridspec(1, len(names))
+    maps = {name: figure.add_subplot(specs[place]) for place, name in enumerate(names)}
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    drawn = []
+    for architecture, rows in measured_networks(recorded, experiment, table, curves):
+        for axes, quantity in zip(curves, ("loss_E", "loss_R", "line_R"), strict=True):
+            along = (
+                rows[rows["quantity"] == quantity]
+                .groupby(["seed", "position"], as_index=False)[["value"]]
+                .median()
+            )
+            draw_line(axes, along, "position", architecture)
+        _map(maps[architecture.name], rows[rows["quantity"] == "plane_E"])
+        drawn.append(rows)
+    titles = (
+        "random directions: running statistics (E)",
+        "random directions: estimated anew (R)",
+        "straight line (R)",
+    )
+    for axes, title in zip(curves, titles, strict=True):
+        axes.set(
+            title=title, xlabel="step, in lengths of the filters", ylabel="training loss (nats)", yscale="log"
+        )
+        axes.legend()
+    curves[2].set(xlabel="share of the way from initial (0) to trained weights (1)")
+    for name, axes in maps.items():
+        axes.set(title=Architecture.parse(name).label, xlabel="first direction", aspect="equal")
+        axes.grid(visible=False)
+    maps[names[0]].set(ylabel="second direction")
+    colours = plt.cm.ScalarMappable(LogNorm(LEAST, MOST), "cividis")
+    figure.colorbar(colours, ax=list(maps.values()), label="training loss (nats; E)", extend="both")
+    return figure, joined(drawn)
+
+
+def _map(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the plane through the first seed's network; the trained weights are in its middle."""
+    first = rows[rows["seed"] == rows["seed"].min()]
+    plane = first.assign(place=first["place"].astype(float)).pivot_table(
+        index="place", columns="position", values="value", dropna=False
+    )
+    loss = np.clip(plane.to_numpy(dtype=float), LEAST, MOST)
+    axes.pcolormesh(plane.columns, plane.index, loss, norm=LogNorm(LEAST, MOST), cmap="cividis", shading="gouraud")
+    axes.plot(0, 0, "+", color="white", markersize=14)
