@@ -15,6 +15,7 @@ from plain_vs_residual.cli.options import (
     Names,
     PlotsFolder,
     Recorded,
+    Results,
     ResultsFolder,
     Seeds,
     SettingName,
@@ -109,6 +110,18 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
     if differing:
         print("a run is trained anew by bash run_all.sh once its folder has been moved away")
         raise SystemExit(1)
+
+
+@app.command()
+def compare(before: Results, after: Results, plots: PlotsFolder = None) -> None:
+    """Put two results side by side: what differs between them, curves, differences seed by seed, claims."""
+    from plain_vs_residual.report.comparison import compare as write
+    from plain_vs_residual.report.comparison import find_sides
+
+    for old, new in find_sides(before, after):
+        folder = (plots_folder(new.folder.parent, plots)) / f"{new.recorded.name}-comparison"
+        for path in write(old, new, chosen_experiments(None), folder):
+            print(f"comparison: {path}")
 
 
 @app.command()

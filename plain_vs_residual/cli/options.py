@@ -31,6 +31,9 @@ Recorded = Annotated[
     str | None, typer.Option("--setting", help="Only this setting; all recorded ones if left out.")
 ]
 ResultsFolder = Annotated[Path, typer.Option("--results", help="Where records are.")]
+Results = Annotated[
+    Path, typer.Argument(help="A results folder, or the folder of one setting in it.", metavar="RESULTS")
+]
 PlotsFolder = Annotated[
     Path | None,
     typer.Option("--plots", help="Where figures and reports go; plots/ beside results/ if left out."),

@@ -23,8 +23,8 @@ from plain_vs_residual.cli.options import (
     Split,
     chosen_experiments,
 )
-from plain_vs_residual.experiment import Experiment
-from plain_vs_residual.records.files import RESULTS
+from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import Refresher, headlines, publish
 from plain_vs_residual.settings import DIGITS, Setting, default_setting, find_setting
 from plain_vs_residual.suite.interrupt import interrupt
@@ -125,10 +125,28 @@ def train(
             print(f"report: {path}")
         for line in headlines(results, chosen.name, name):
             print(line)
+        for path in _compared(results / chosen.name, plots):
+            print(f"comparison with {RESULTS}: {path}")
+
+
+def _compared(folder: Path, plots: Path | None) -> list[Path]:
+    """Put results that are elsewhere beside those of the default folder, where it has some of the same runs."""
+    from plain_vs_residual.report.comparison import compare, find_sides
+
+    default = RESULTS / folder.name
+    if folder.resolve() == default.resolve() or not any(default.glob("*/final.json")):
+        return []
+    pages = []
+    for before, after in find_sides(default, folder):
+        if before.by_identity.keys() & after.by_identity.keys():
+            where = plots_folder(folder.parent, plots) / f"{after.recorded.name}-comparison"
+            pages += compare(before, after, list(load_experiments().values()), where)
+    return pages
 
 
 def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -> None:
     """Check, lock, train and measure the runs of a suite."""
+    from plain_vs_residual.records.kept_code import keep_code
     from plain_vs_residual.training.session import Stopped
 
     runs = suite.plan()
@@ -139,6 +157,7 @@ def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -
         if finished := sum(run.folder.finished for run in runs):
             print(f"{finished} of {len(runs)} runs are finished already")
         try:
+            keep_code(suite.results / suite.setting.name)
             suite.train(runs, monitor, jobs)
             suite.measure(runs, print, jobs)
         except Stopped as stop:

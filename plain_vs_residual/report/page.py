@@ -65,7 +65,7 @@ def write_report(
     draw_claims(recorded, [one for one in verdicts if one.experiment in {e.name for e in shown}], folder)
     text = _markdown(recorded, shown, verdicts)
     write_text(folder / "report.md", text)
-    write_text(folder / "report.html", _html(text, f"Plain vs residual: {recorded.name}", folder))
+    write_text(folder / "report.html", as_html(text, f"Plain vs residual: {recorded.name}", folder))
     return [folder / "report.md", folder / "report.html"]
 
 
@@ -127,7 +127,7 @@ def _figures(recorded: RecordedRuns, experiment: Experiment) -> Iterator[dict[st
         yield {"stem": figure_stem(experiment, name), "words": words}
 
 
-def _html(markdown: str, title: str, folder: Path) -> str:
+def as_html(markdown: str, title: str, folder: Path) -> str:
     """Return the page with its pictures inside it; raw HTML in the text is shown, not obeyed."""
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     body = str(renderer.render(markdown))

@@ -188,7 +188,8 @@ class Suite:
             raise Changed(
                 f"{len(changed)} recorded runs in {self.results / self.setting.name} are not what would be "
                 f"trained now ({'; '.join(reasons)}); --rerun sets them aside and trains anew, "
-                "--results DIR keeps them and writes elsewhere"
+                "--results DIR/results keeps them and writes elsewhere, and compare puts the two side by side: "
+                f"python -m plain_vs_residual compare {self.results} DIR/results"
             )
         return [run.folder.set_aside() for run in changed]
 
