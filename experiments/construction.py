@@ -49,6 +49,7 @@ EXPERIMENT = Experiment(
         for setting in WHERE
     },
     seminar=True,
+    code=("growth.py:make_identity_of_plain", "growth.py:make_identity_of_residual"),
     measurement="construction",
     claims=(
         Claim(

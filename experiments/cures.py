@@ -72,6 +72,11 @@ EXPERIMENT = Experiment(
     networks=dict.fromkeys(EPOCHS, (PLAIN, RESIDUAL)),
     studies={setting: _studies(setting) for setting in EPOCHS},
     seminar=True,
+    code=(
+        "modifications.py:zero_gamma",
+        "modifications.py:PreActivationBlock",
+        "modifications.py:DiracConvolution",
+    ),
     claims=(
         *(
             Claim(

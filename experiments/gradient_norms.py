@@ -30,6 +30,7 @@ EXPERIMENT = Experiment(
     figures=("gradient_norms",),
     networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
     seminar=True,
+    code=("seminar/gradient_norms.py:growth_per_layer",),
     measurement="gradient_norms",
     claims=(
         Claim(

@@ -27,6 +27,7 @@ EXPERIMENT = Experiment(
     figures=("lesions",),
     networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
     seminar=True,
+    code=("seminar/lesions.py:without",),
     measurement="lesions",
     claims=(
         Claim(

@@ -31,6 +31,7 @@ EXPERIMENT = Experiment(
     figures=("loss_landscape",),
     networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
     seminar=True,
+    code=("seminar/loss_landscape.py:random_direction",),
     measurement="loss_landscape",
     claims=(
         Claim(

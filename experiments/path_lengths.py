@@ -27,6 +27,7 @@ EXPERIMENT = Experiment(
     figures=("path_lengths",),
     networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
     seminar=True,
+    code=("seminar/path_lengths.py:OnePath",),
     measurement="path_lengths",
     claims=(
         Claim(

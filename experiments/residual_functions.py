@@ -28,6 +28,7 @@ EXPERIMENT = Experiment(
     networks=dict.fromkeys((*ON_CPU, "cifar10", "cifar10-short"), ("cifar-residual56-A",)),
     studies=dict.fromkeys(ON_CPU, (Study(), HIGH_RATE)),
     seminar=True,
+    code=("seminar/residual_functions.py:measure",),
     measurement="residual_functions",
     claims=(
         Claim(

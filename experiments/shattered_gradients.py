@@ -26,6 +26,7 @@ EXPERIMENT = Experiment(
     figures=("shattered_gradients",),
     networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
     seminar=True,
+    code=("seminar/shattered_gradients.py:gradient_correlations",),
     measurement="shattered_gradients",
     claims=(
         Claim(

@@ -27,6 +27,7 @@ EXPERIMENT = Experiment(
     figures=("signal_propagation",),
     networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short"), FAMILY),
     seminar=True,
+    code=("seminar/signal_propagation.py:signal",),
     measurement="signal_propagation",
     claims=(
         Claim(

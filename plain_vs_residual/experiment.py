@@ -123,6 +123,7 @@ class Experiment:
             kind together by the word ``seminar``.
         measurement: what is measured on its finished runs: a module of ``plain_vs_residual/seminar``. The numbers
             that it sums up are columns for claims.
+        code: the lines that matter, shown on the page: module and name, as ``blocks.py:ResidualBlock``.
         paper_errors: the paper's own top-1 or test error by network (percent), with its data set.
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
         published_classes: precision and recall by class that a publication gives, shown beside ours.
@@ -140,6 +141,7 @@ class Experiment:
     on_request: tuple[str, ...] = ()
     seminar: bool = False
     measurement: str = ""
+    code: tuple[str, ...] = ()
     paper_errors: Mapping[str, float] = field(default_factory=dict)
     paper_data: str = ""
     published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -72,7 +72,9 @@ def test_the_page_says_what_differs_and_by_how_much(two_results: tuple[Path, Pat
     assert claim[2] != claim[3]
     drawn = pd.read_csv(tmp_path / "page" / "comparison.csv")
     assert set(drawn["results"]) == {"before", "after"}
-    assert "data:image/png;base64" in html.read_text()
+    page = html.read_text()
+    assert "<svg" in page
+    assert "<ins>+    return f(x) + 0.5 * shortcut(x)</ins>" in page
 
 
 def test_changed_settings_and_machines_are_named(tmp_path: Path) -> None:

@@ -1,13 +1,9 @@
 """The page that says what came out: report.md, and report.html with its pictures inside it."""
 
-import base64
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markdown_it import MarkdownIt
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.pairing import summary_line, verify
@@ -15,27 +11,17 @@ from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures import FIGURES, draw, draw_claims, figure_stem
+from plain_vs_residual.report.figures import FIGURES, claims_stem, draw, draw_claims, figure_stem
+from plain_vs_residual.report.html import TEMPLATES, as_html
+from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.tables import (
     class_tables,
     error_table,
     machine_table,
     paper_is_comparable,
-    plain,
     time_table,
-    verdict_table,
 )
 from plain_vs_residual.settings import find_setting
-
-TEMPLATES = Environment(
-    loader=PackageLoader("plain_vs_residual.report"),
-    autoescape=select_autoescape(["html.j2"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-TEMPLATES.filters |= {"plain": plain, "verdict_table": verdict_table}
 
 
 def write_report(
@@ -62,6 +48,10 @@ def write_report(
         for name in experiment.figures:
             draw(recorded, experiment, name, folder)
     verdicts = judge(recorded, experiments)
+    for experiment in shown:
+        own = [one for one in verdicts if one.experiment == experiment.name]
+        if any(one.measurement.num for one in own):
+            draw_claims(recorded, own, folder, claims_stem(experiment))
     draw_claims(recorded, [one for one in verdicts if one.experiment in {e.name for e in shown}], folder)
     text = _markdown(recorded, shown, verdicts)
     write_text(folder / "report.md", text)
@@ -79,6 +69,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
     return TEMPLATES.get_template("page.md.j2").render(
         recorded=recorded,
         primary=[verdict for verdict in verdicts if verdict.claim.primary and verdict.experiment in names],
+        difference=plain_beside_residual(),
         sections=[_section(recorded, experiment, verdicts) for experiment in shown],
         departures=[*recorded.records[0].run.departures, *dict.fromkeys(studies)],
         machines=machine_table(recorded),
@@ -92,6 +83,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
 
 def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """Collect what the page says of one experiment."""
+    own = [verdict for verdict in verdicts if verdict.experiment == experiment.name]
     comparable = paper_is_comparable(recorded, experiment)
     paper = (f"{Architecture.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items())
     return {
@@ -99,11 +91,13 @@ def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[
         "notebook": _notebook(experiment),
         "reasons": _reasons(recorded, experiment),
         "figures": list(_figures(recorded, experiment)),
+        "code": [listing(reference) for reference in experiment.code],
+        "forest": claims_stem(experiment) if any(one.measurement.num for one in own) else "",
         "errors": error_table(recorded, experiment),
         "paper": "" if comparable else ", ".join(paper),
         "class_tables": list(class_tables(recorded, experiment)) if "classes" in experiment.table else [],
         "missing": recorded.missing(experiment),
-        "verdicts": [verdict for verdict in verdicts if verdict.experiment == experiment.name],
+        "verdicts": own,
         "pairing": summary_line(verify(recorded, experiment)),
     }
 
@@ -125,16 +119,3 @@ def _figures(recorded: RecordedRuns, experiment: Experiment) -> Iterator[dict[st
         first_line = (FIGURES[name].__doc__ or "").split("\n")[0]
         words = first_line.replace("validation", recorded.validation_name(experiment))
         yield {"stem": figure_stem(experiment, name), "words": words}
-
-
-def as_html(markdown: str, title: str, folder: Path) -> str:
-    """Return the page with its pictures inside it; raw HTML in the text is shown, not obeyed."""
-    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    body = str(renderer.render(markdown))
-
-    def embedded(match: "re.Match[str]") -> str:
-        picture = folder / match[1]
-        return f'src="data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"'
-
-    body = re.sub(r'src="([\w.-]+\.png)"', embedded, body)
-    return TEMPLATES.get_template("page.html.j2").render(title=title, body=body)

@@ -70,10 +70,15 @@ def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path
     return write_figure(make, _caption(recorded, experiment, name), folder, figure_stem(experiment, name))
 
 
-def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path) -> Path:
-    """Draw the forest plot of all claims as PNG, SVG and CSV; returns the PNG's path."""
+def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path, stem: str = FIGURE) -> Path:
+    """Draw the forest plot of claims as PNG, SVG and CSV; returns the PNG's path."""
     caption = f"{recorded.dataset}, setting {recorded.setting}; {LEGEND}"
-    return write_figure(partial(forest, verdicts), caption, folder, FIGURE)
+    return write_figure(partial(forest, verdicts), caption, folder, stem)
+
+
+def claims_stem(experiment: Experiment) -> str:
+    """Return the file name of the forest plot of one experiment, without its ending."""
+    return f"{experiment.name}-claims"
 
 
 def figure_stem(experiment: Experiment, name: str) -> str:

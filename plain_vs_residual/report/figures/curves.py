@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import GREY, diverged_marks
+from plain_vs_residual.report.figures.style import CURVE, GREY, diverged_marks
 
 TRAINING, VALIDATION = "running_training_error", "validation_error"
 BETWEEN_LABELS = 0.052  # of the height of a panel
@@ -53,7 +53,7 @@ def draw_curves(
     drawn = []
     for name in names:
         architecture = Architecture.parse(name)
-        colour = colour_of(architecture)
+        colour, gid = colour_of(architecture), f"{CURVE}{architecture.label}"
         if (name, wanted) in diverged:
             axes.plot([], [], color=colour, label=architecture.label + diverged[name, wanted])
         for column, style, width in lines:
@@ -61,9 +61,10 @@ def draw_curves(
             if table.empty:
                 axes.plot([], [], style, color=colour, label=f"{architecture.label}: not run")
                 break
-            axes.plot(table["iteration"], table["mean"], style, linewidth=width, color=colour)
+            axes.plot(table["iteration"], table["mean"], style, linewidth=width, color=colour, gid=gid)
             if column == TRAINING:
-                axes.fill_between(table["iteration"], table["min"], table["max"], color=colour, alpha=0.2, lw=0)
+                band = table["iteration"], table["min"], table["max"]
+                axes.fill_between(*band, color=colour, alpha=0.2, lw=0, gid=gid)
             drawn.append(table.assign(network=name, column=column))
     words = {TRAINING: "training", VALIDATION: recorded.validation_name(experiment)}
     for column, style, width in lines if len(lines) > 1 else ():
@@ -122,6 +123,7 @@ def label_ends(
             fontsize=14,
             color=colour_of(architecture),
             fontweight="bold",
+            gid=f"{CURVE}{architecture.label}",
         )
 
 
@@ -164,7 +166,8 @@ def enlarge_end(axes: Axes, drawn: Sequence[pd.DataFrame], lines: Sequence[Line]
     styles = {column: (style, width) for column, style, width in lines}
     for table, colour in zip(drawn, colours, strict=True):
         style, width = styles[table["column"].iloc[0]]
-        inset.plot(table["iteration"], table["mean"], style, linewidth=width, color=colour)
+        gid = f"{CURVE}{Architecture.parse(table['network'].iloc[0]).label}"
+        inset.plot(table["iteration"], table["mean"], style, linewidth=width, color=colour, gid=gid)
     margin = 0.1 * (late["mean"].max() - late["mean"].min())
     inset.set_ylim(max(0.0, late["mean"].min() - margin), late["mean"].max() + margin)
     inset.set_xlim(0.6 * end, end)

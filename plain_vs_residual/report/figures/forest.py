@@ -24,7 +24,7 @@ def forest(verdicts: Sequence[Verdict]) -> Drawn:
     measured = [verdict for verdict in verdicts if verdict.measurement.num]
     groups = {
         "errors (points)": [v for v in measured if v.claim.column.endswith("error")],
-        "layer responses (no unit)": [v for v in measured if not v.claim.column.endswith("error")],
+        "other quantities (each in its own unit)": [v for v in measured if not v.claim.column.endswith("error")],
     }
     shown = {words: group for words, group in groups.items() if group} or {"errors (points)": []}
     heights = [max(1, len(group)) for group in shown.values()]

@@ -15,6 +15,7 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.style import (
     BOLD,
+    CURVE,
     GREY,
     THIN,
     Drawn,
@@ -89,8 +90,10 @@ def draw_responses(panels: Sequence[Axes], architecture: Architecture, runs: pd.
 
 def _line(axes: Axes, rows: pd.DataFrame, style: dict[str, Any], label: str | None) -> None:
     table = rows.groupby("order")["value"].agg(["mean", "min", "max"])
-    axes.plot(table.index, table["mean"], label=label, **style)
-    axes.fill_between(table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0)
+    gid = f"{CURVE}{label.partition(',')[0]}" if label else None
+    axes.plot(table.index, table["mean"], label=label, gid=gid, **style)
+    band = table.index, table["min"], table["max"]
+    axes.fill_between(*band, color=style["color"], alpha=0.15, linewidth=0, gid=gid)
 
 
 def _style(architecture: Architecture) -> dict[str, Any]:

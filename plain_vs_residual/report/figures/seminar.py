@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import BOLD, GREY, THIN, Drawn, depth_colour, joined
+from plain_vs_residual.report.figures.style import BOLD, CURVE, GREY, THIN, Drawn, depth_colour, joined
 
 
 def gradient_norms(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
@@ -205,8 +205,10 @@ def draw_line(axes: Axes, rows: pd.DataFrame, along: str, architecture: Architec
     """Draw the mean over seeds as a line, their range as a band."""
     table = rows.groupby(along)["value"].agg(["mean", "min", "max"])
     style = _style(architecture) | {"label": architecture.label} | changes
-    axes.plot(table.index, table["mean"], **style)
-    axes.fill_between(table.index, table["min"], table["max"], color=style["color"], alpha=0.15, linewidth=0)
+    gid = f"{CURVE}{architecture.label}"
+    axes.plot(table.index, table["mean"], gid=gid, **style)
+    band = table.index, table["min"], table["max"]
+    axes.fill_between(*band, color=style["color"], alpha=0.15, linewidth=0, gid=gid)
 
 
 def _style(architecture: Architecture) -> dict[str, Any]:

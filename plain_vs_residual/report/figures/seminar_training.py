@@ -11,7 +11,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING, VALIDATION, Line, draw_curves, label_ends
-from plain_vs_residual.report.figures.style import BOLD, COLOURS, GREY, THIN, Drawn, depth_colour, joined
+from plain_vs_residual.report.figures.style import BOLD, COLOURS, CURVE, GREY, THIN, Drawn, depth_colour, joined
 
 PLAIN, RESIDUAL = Line(TRAINING, "--", THIN + 0.5), Line(TRAINING, "-", BOLD - 0.5)
 MODES = {"E": "running statistics (E)", "R": "estimated anew (R)", "T": "by the batch (T)"}
@@ -91,8 +91,10 @@ def learning_rates(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
                 axes.plot([], [], label=f"{architecture.label}: not run", **shown)
                 continue
             values = rows.groupby("learning_rate")[column].agg(["mean", "min", "max"])
-            axes.plot(values.index, values["mean"], marker="o", label=architecture.label, **shown)
-            axes.fill_between(values.index, values["min"], values["max"], alpha=0.15, color=shown["color"], lw=0)
+            gid = f"{CURVE}{architecture.label}"
+            axes.plot(values.index, values["mean"], marker="o", label=architecture.label, gid=gid, **shown)
+            band = values.index, values["min"], values["max"]
+            axes.fill_between(*band, alpha=0.15, color=shown["color"], lw=0, gid=gid)
         drawn.append(rows)
     for axes, part in zip(panels, ("training", recorded.validation_name(experiment)), strict=True):
         axes.set(

@@ -35,6 +35,9 @@ DEPTH_COLOURS = {
 }
 MARKERS = {None: "X", "A": "o", "B": "s", "C": "^"}
 
+# What the artists of a curve are called in a figure, before its name: a page shows and hides them by that.
+CURVE = "curve:"
+
 Drawn = tuple[Figure, pd.DataFrame]
 
 
