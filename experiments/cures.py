@@ -20,6 +20,12 @@ were found on seeds from 100 on (docs/choices.md).
     bash run_all.sh cures
 
 Cost: eight runs per seed, 1.5 minutes on 2 cores (`fashion`), in addition to those shared with fig6_cifar_depth.
+
+Exercise: zero gamma and SkipInit both begin with F(x) = 0. What is left of F in the first step in each of them?
+
+Solution: in the first step only what F(x) passes last has a gradient: scale and shift of the last BN (two
+numbers per channel), or SkipInit's scalar (one per block). With BN the layers of F are still normalised; without
+it their scale is that of their weights, and the rate that suits them is another.
 """
 
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study

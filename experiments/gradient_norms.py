@@ -18,6 +18,13 @@ each run).
 
 Cost: 20 seconds per network and seed (`fashion`, one core), in addition to the runs shared with fig6_cifar_depth:
 every run is trained once more, to look at it from outside.
+
+Exercise: the gradient at the outputs grows by about 1.20, 1.16 and 1.13 per layer in the three stages of
+plain-56, each of 18 layers. How much larger is the gradient of the second layer than that of the last one?
+
+Solution: 1.20, 1.16 and 1.13 to the power of 17 are 22, 12 and 8; their product is 2,200. Measured at the
+weights, in trials, it was 500 to 1,640: the shapes differ between stages, so that only the order of magnitude
+carries over.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

@@ -15,6 +15,12 @@ the comparison of 9 with 27 blocks.
     bash run_all.sh lesions
 
 Cost: under a minute per network and seed on one core, in addition to the runs shared with fig6_cifar_depth.
+
+Exercise: which blocks of ResNet-56 cost most when they are gone, and why these? Look at residual_functions, left
+panel, and at signal_propagation before you answer.
+
+Solution: the first ones. There x is still small, and F(x) is as large as x or larger; further on x has
+accumulated, and one more F(x) is a small part of it.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

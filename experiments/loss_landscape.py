@@ -19,6 +19,12 @@ dimensions (Li et al., Sec. 6).
 
 Cost: 40 seconds (20 layers) to 2 minutes (56) per run on one core, in addition to those shared with
 fig6_cifar_depth.
+
+Exercise: multiply all weights of the 3x3 convolutions by 10. What do the network's outputs do, and what would
+the picture show if directions were not scaled filter by filter?
+
+Solution: with statistics estimated anew the outputs stay the same, since BN divides the factor away. A step of
+fixed length would then be a tenth as large, and the same network would look ten times as flat.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

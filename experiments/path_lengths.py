@@ -15,6 +15,12 @@ ensemble of independent networks.
     bash run_all.sh path_lengths
 
 Cost: half a minute per network and seed on one core, in addition to the runs shared with fig6_cifar_depth.
+
+Exercise: the gradient along a path shrinks by a factor f per block that it passes through F. Which length has
+the path of an average bit of gradient, of 27 blocks? Compute it for f = 0.63 and f = 0.41.
+
+Solution: the share of length k is C(27, k) times f to the power of k, a binomial distribution with p = f / (1 +
+f). Its mean is 27 p: 10.4 and 7.9. Measured in trials: 10.9 untrained, 7.8 trained.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

@@ -14,6 +14,11 @@ beside it: the sign depends on the recipe, so one recipe proves nothing about re
 
 Cost: the runs at the other rate, and 20 seconds per run on one core (`fashion`) in addition to those shared with
 fig6_cifar_depth: every run is trained once more, to look at it from outside.
+
+Exercise: on the left, the ratio jumps up at the first block of each stage. By which factor, and why?
+
+Solution: by up to the root of 2. The shortcut's second half is zeros (option A), so that the RMS of x falls by
+the root of 2 while F(x) has its usual size.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study

@@ -15,6 +15,11 @@ plain and residual networks alike: BN has to make it 1 again, and the gradient g
     bash run_all.sh signal_propagation
 
 Cost: 2 seconds per network and seed, in addition to the runs shared with fig6_cifar_depth.
+
+Exercise: why does the variance of ResNet-56 drop where a stage begins, if nothing resets the sum?
+
+Solution: option A appends as many channels of zeros as there were channels. The mean over channels halves, the
+channels that were there go on as before.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment
