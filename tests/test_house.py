@@ -11,7 +11,7 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 ROOMS = (
     *("architecture", "recipe", "settings", "experiment", "randomness"),
     *("records", "blocks", "modifications", "networks", "growth", "data", "measures", "training"),
-    *("seminar", "evidence", "report", "suite", "inspection", "cli", "__main__"),
+    *("seminar", "evidence", "report", "suite", "inspection", "interactive", "cli", "__main__"),
 )
 WITHOUT_TORCH = ("architecture", "recipe", "settings", "experiment", "records", "evidence", "report")
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.read_text(encoding="utf-8").count("import "))

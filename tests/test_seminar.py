@@ -1,19 +1,25 @@
 """Measurements on finished runs: of the run itself, by this code, taken once, and columns for claims."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import chosen_experiments
 from plain_vs_residual.evidence.verdicts import num_primary
-from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.experiment import Experiment, Study, load_experiments
+from plain_vs_residual.networks import build
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import read_measurement
+from plain_vs_residual.seminar.construction import mixed
 from plain_vs_residual.seminar.gradient_norms import FIRST_ITERATIONS, gradient_norms
+from plain_vs_residual.seminar.loss_landscape import at, interpolated, random_direction
 from plain_vs_residual.seminar.shattered_gradients import LINES, pairs_of_classes
 from plain_vs_residual.seminar.subject import Subject
+from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.suite import measuring
 from plain_vs_residual.suite.suite import Suite
 from tests.conftest import Silent
@@ -168,3 +174,71 @@ def test_lines_join_images_of_different_classes() -> None:
     assert len(pairs) == LINES
     assert all(labels[first] != labels[second] for first, second in pairs)
     assert len({index for pair in pairs for index in pair}) == 2 * LINES
+
+
+@pytest.mark.parametrize("experiment", [one for one in SEMINAR if one.measurement], ids=lambda one: one.name)
+def test_every_measurement_gives_the_columns_that_its_claims_are_about(
+    make_suite: Any, experiment: Experiment
+) -> None:
+    family = {name.replace("20", "14").replace("56", "20") for name in experiment.networks["digits"]}
+    tiny_one = replace(tiny(experiment.measurement), networks={"digits": tuple(sorted(family))})
+    suite: Suite = make_suite(*family, experiments=(tiny_one,))
+    suite.train(suite.plan(), Silent())
+    assert len(measured(suite)) == len(family)
+    found = recorded(suite)
+    wanted = {claim.column for claim in experiment.claims}
+    assert wanted <= set(found.finals.columns)
+    table = found.measured(experiment.measurement)
+    assert set(table["network"]) == family
+    assert table["value"].notna().all()
+
+
+def test_mixtures_lie_between_the_construction_and_what_is_drawn(make_suite: Any) -> None:
+    grown = Experiment(
+        title="Tiny",
+        paper="none",
+        figures=("construction",),
+        networks={"digits": ("cifar-plain8", "cifar-plain14")},
+        studies={
+            "digits": (
+                Study(networks=("cifar-plain8",)),
+                Study("grown", networks=("cifar-plain14",), sources={"cifar-plain14": "cifar-plain8"}),
+            )
+        },
+        claims=(),
+        seminar=True,
+        measurement="construction",
+        name="tiny",
+    )
+    suite: Suite = make_suite("cifar-plain8", experiments=(grown,))
+    suite.train(suite.plan(), Silent())
+    source, run = suite.plan()
+    subject = Subject(run, suite.dataset_of(run))
+    built, half, drawn = (dict(mixed(subject, share).named_parameters()) for share in (0.0, 0.5, 1.0))
+    kept = torch.load(source.folder.weights, weights_only=True)
+    initial = dict(run.drawn(suite.dataset_of(run)).named_parameters())
+    added = "layer1.1.conv1.weight"
+    assert torch.equal(built[added], torch.nn.init.dirac_(torch.empty_like(built[added])))
+    assert torch.equal(drawn[added], initial[added])
+    torch.testing.assert_close(half[added], (built[added] + drawn[added]) / 2)
+    assert all(torch.equal(drawn[name], value) for name, value in kept.items() if name in drawn)
+    measured(suite)
+    final = recorded(suite).finals.set_index("study")
+    assert final.loc["grown", "error_as_built"] == final.loc["", "error_as_built"]
+
+
+def test_directions_are_as_long_as_the_filters_and_leave_bn_alone() -> None:
+    network = build(Architecture.parse("cifar-plain8"), DIGITS, channels=1, num_classes=10, seed=100)
+    direction = random_direction(network, torch.Generator().manual_seed(0))
+    assert set(direction) == {name for name, value in network.named_parameters() if value.dim() > 1}
+    for name, moved in at(network, [(0.5, direction)]).named_parameters():
+        before = network.get_parameter(name)
+        if name not in direction:
+            assert torch.equal(moved, before)
+            continue
+        lengths = [one.detach().flatten(start_dim=1).norm(dim=1) for one in (moved - before, before)]
+        torch.testing.assert_close(lengths[0], lengths[1] / 2)
+    other = build(Architecture.parse("cifar-plain8"), DIGITS, channels=1, num_classes=10, seed=101)
+    quarter = interpolated(network, other, 0.25).get_parameter("fc.weight")
+    expected = 0.75 * network.get_parameter("fc.weight") + 0.25 * other.get_parameter("fc.weight")
+    torch.testing.assert_close(quarter, expected)
