@@ -88,6 +88,10 @@ def figure_stem(experiment: Experiment, name: str) -> str:
 
 def _caption(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
     finals = recorded.select(recorded.finals, experiment)
+    if experiment.measurement and not finals.empty:
+        table = recorded.measured(experiment.measurement)
+        identities = ["network", "study", "seed"]
+        finals = finals.merge(table[identities].drop_duplicates()) if not table.empty else finals[:0]
     counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
     seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     plural = "s" if counts != {1} else ""

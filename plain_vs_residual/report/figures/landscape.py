@@ -12,7 +12,7 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.seminar import draw_line, measured_networks
 from plain_vs_residual.report.figures.style import Drawn, joined
 
-LEAST, MOST = 1e-3, 1e3  # nats, of the colours
+LEAST, MOST = 1e-3, 1e2  # nats, of the colours
 
 
 def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
@@ -25,6 +25,9 @@ def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     specs = grid[1].subgridspec(1, len(names))
     maps = {name: figure.add_subplot(specs[place]) for place, name in enumerate(names)}
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    planes = table if table.empty else table[table["quantity"] == "plane_E"]
+    least = LEAST if planes.empty else max(LEAST, float(planes["value"].min()))
+    norm = LogNorm(least, MOST)
     drawn = []
     for architecture, rows in measured_networks(recorded, experiment, table, curves):
         for axes, quantity in zip(curves, ("loss_E", "loss_R", "line_R"), strict=True):
@@ -34,7 +37,7 @@ def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
                 .median()
             )
             draw_line(axes, along, "position", architecture)
-        _map(maps[architecture.name], rows[rows["quantity"] == "plane_E"])
+        _map(maps[architecture.name], rows[rows["quantity"] == "plane_E"], norm)
         drawn.append(rows)
     titles = (
         "random directions: running statistics (E)",
@@ -51,17 +54,19 @@ def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         axes.set(title=Architecture.parse(name).label, xlabel="first direction", aspect="equal")
         axes.grid(visible=False)
     maps[names[0]].set(ylabel="second direction")
-    colours = plt.cm.ScalarMappable(LogNorm(LEAST, MOST), "cividis")
+    colours = plt.cm.ScalarMappable(norm, "cividis")
     figure.colorbar(colours, ax=list(maps.values()), label="training loss (nats; E)", extend="both")
     return figure, joined(drawn)
 
 
-def _map(axes: Axes, rows: pd.DataFrame) -> None:
+def _map(axes: Axes, rows: pd.DataFrame, norm: LogNorm) -> None:
     """Draw the plane through the first seed's network; the trained weights are in its middle."""
     first = rows[rows["seed"] == rows["seed"].min()]
     plane = first.assign(place=first["place"].astype(float)).pivot_table(
         index="place", columns="position", values="value", dropna=False
     )
-    loss = np.clip(plane.to_numpy(dtype=float), LEAST, MOST)
-    axes.pcolormesh(plane.columns, plane.index, loss, norm=LogNorm(LEAST, MOST), cmap="cividis", shading="gouraud")
+    loss = np.clip(plane.to_numpy(dtype=float), norm.vmin, norm.vmax)
+    ends = (plane.columns[0], plane.columns[-1], plane.index[0], plane.index[-1])
+    axes.imshow(loss, norm=norm, cmap="cividis", origin="lower", extent=ends, interpolation="bilinear")
+    axes.contour(plane.columns, plane.index, np.log10(loss), levels=8, colors="white", linewidths=0.8)
     axes.plot(0, 0, "+", color="white", markersize=14)
