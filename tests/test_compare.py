@@ -30,7 +30,7 @@ def worse_residual(architecture: Architecture, seed: int) -> tuple[float, float]
 def with_code(results: Path, text: str) -> None:
     """Pretend that the runs of ``digits`` were trained with another blocks.py, and keep it beside them."""
     value = hash_of(code(text))
-    kept = results / "digits" / "code" / f"{value}.py"
+    kept = results / "digits" / ".code" / f"{value}.py"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(text)
     for folder in run_folders(results / "digits"):
@@ -106,7 +106,7 @@ def test_the_code_of_a_run_is_kept_beside_it_and_found_by_its_hash(two_results: 
     before, _ = two_results
     run = read_run(run_folders(before / "digits")[0])
     keep_code(before / "digits")
-    kept = {path.stem for path in (before / "digits" / "code").iterdir()}
+    kept = {path.stem for path in (before / "digits" / ".code").iterdir()}
     assert set(source_hashes().values()) < kept
     now = run.model_copy(update={"sources": {BLOCKS: source_hashes()[BLOCKS]}})
     (diff,) = diff_of_code((before / "digits", run), (before / "elsewhere", now))

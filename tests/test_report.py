@@ -318,8 +318,7 @@ assert "torch" not in sys.modules
 def test_every_experiment_of_the_suite_has_its_section_in_every_setting(tmp_path: Path) -> None:
     experiments = [one for one in load_experiments().values() if "digits" in one.networks]
     recorded = write_results(tmp_path / "results", experiments, "digits", seeds=range(1))
-    write_report(recorded, experiments, tmp_path / "plots")
-    markdown = (tmp_path / "plots" / "report.md").read_text(encoding="utf-8")
+    markdown, _ = report_on(recorded, *experiments, folder=tmp_path / "plots")
     sections = dict(zip((e.title for e in experiments), re.split(r"\n## ", markdown)[3:], strict=False))
     for experiment in experiments:
         text = sections[experiment.title]
