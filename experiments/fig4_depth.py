@@ -11,6 +11,14 @@ raises the training error of the plain network than that of the residual one.
     bash run_all.sh fig4_depth          (this experiment alone)
 
 Cost: about 1 minute per seed on 2 cores (`fashion`).
+
+Exercise: in blocks.py, let ResidualBlock add 0.5 * self.shortcut(x). What do you expect of ResNet-18, of
+ResNet-34, of the plain networks?
+
+Solution: on `digits` (seeds 0 to 2), the plain networks give the same bytes, ResNet-18 errs 0.2 points more
+(interval -1.2 to +1.7), ResNet-34 1.7 points more (+0.8 to +2.6): training error, 95 %. What comes from n blocks
+back is multiplied by 0.5 to the power of n, and so is its gradient: through 16 blocks hardly anything passes by
+the shortcuts alone.
 """
 
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment

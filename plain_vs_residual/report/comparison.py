@@ -183,12 +183,15 @@ def _differences(before: Side, after: Side, common: Sequence[tuple[str, str, int
             )
             name = Architecture.parse(network).label + (f", {study}" if study else "")
             images = before.by_identity[network, study, seeds[0]].run.configuration.num_validation
+            paired = {seed: new[seed] - old[seed] for seed in seeds}
+            # What one image is worth, unless the runs are the same.
+            floor = 100 / images if any(paired.values()) else 0.0
             yield Difference(
                 name,
                 column,
                 sum(old.values()) / len(seeds),
                 sum(new.values()) / len(seeds),
-                Measurement({seed: new[seed] - old[seed] for seed in seeds}, LEVEL, 100 / images),
+                Measurement(paired, LEVEL, floor),
             )
 
 

@@ -13,7 +13,7 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING
 from plain_vs_residual.report.figures.style import BOLD, GREY, THIN, Drawn, depth_colour, joined
 
-COLUMNS = 4
+COLUMNS = 3
 
 
 class Difference(Protocol):
@@ -36,7 +36,7 @@ def comparison_figure(
     """Training error of each network before (dotted) and after (bold); last, after minus before for every seed."""
     networks = list(dict.fromkeys(identity[:2] for identity in common))
     rows = math.ceil((len(networks) + 1) / COLUMNS)
-    figure, grid = plt.subplots(rows, COLUMNS, figsize=(6 * COLUMNS, 5.5 * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, COLUMNS, figsize=(7 * COLUMNS, 5.5 * rows), squeeze=False)
     panels = list(grid.flat)
     drawn = []
     for axes, (network, study) in zip(panels, networks, strict=False):
