@@ -93,8 +93,8 @@ def finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Cla
     finals = recorded.select(recorded.finals, experiment)
     if finals.empty:
         return pd.DataFrame(columns=["seed", "diverged", "weight", claim.column], dtype=float)
-    if claim.column not in finals and experiment.measurement:
-        finals = finals.assign(**{claim.column: np.nan})  # measured by earlier code, which did not look for it
+    if claim.column not in finals and experiment.measurement:  # a column of the seminar's
+        finals = finals.assign(**{claim.column: np.nan})  # not measured yet, or by code that did not look for it
     if claim.column not in finals:
         accepted = ", ".join(finals.select_dtypes("number").columns)
         raise ValueError(
