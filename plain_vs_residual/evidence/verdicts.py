@@ -1,19 +1,21 @@
 """How a claim gets its verdict: measure, compare with the margin, mind the exceptions (``judge_claim`` below).
 
 1. Measure: one number per seed, a weighted sum of the final errors of the runs that the claim compares; and the t
-   interval of its mean (``measurement.py``). A primary claim decides, the others describe: an interval of theirs
-   has a level of 95 %, that of one among n primary claims 1 - 5 % / n (``level_of``).
+   interval of its mean (``measurement.py``). A primary claim decides, the others describe. An interval of theirs
+   has a level of 95 %, that of a primary claim 1 - 5 % / n, where n counts the primary claims of all experiments
+   that a setting trains by default (``level_of``).
 2. Compare (``decide``): the whole interval beyond the margin, on the claim's side, means reproduced. The whole
    interval on the other side of the margin means not reproduced, even if the effect has the direction claimed.
    Else, or with fewer than three seeds, the claim is undecided.
-3. Exceptions (``exceptions.py``): three reasons to leave a claim undecided although its interval would decide it;
-   and two runs with one seed that differ in their data or in the initial weights they have in common: nothing can
-   be concluded from them (``pairing.py``).
+3. Exceptions (``exceptions.py``): a claim is undecided, whatever its interval, if the setting was declared unable
+   to decide it, if a run that diverged has no value, or if it holds only thanks to seeds with a diverged run, which
+   counts as guessing. If two runs with one seed differ in their data or in the initial weights they have in common
+   (``pairing.py``), the claim is not comparable, whatever came before.
 
 An example: the claim of Fig. 4 is that depth costs plain networks over 2 points more than residual ones. Seed 10
 ends with errors of 24 (plain-34), 19 (plain-18), 15 (ResNet-34) and 14 (ResNet-18), so its number is
 (24 - 19) - (15 - 14) = 4. Five seeds give 4, 3, 3.5, 4.5 and 5: a mean of 4 and a standard deviation of 0.79. At
-98.75 % (one of four primary claims), the interval reaches 4.31 * 0.79 / sqrt(5) = 1.53 to either side: 2.47 to
+98.75 % (four primary claims), the interval reaches 4.31 * 0.79 / sqrt(5) = 1.53 to either side: 2.47 to
 5.53. All of it is above 2: reproduced. Had one seed given 1 instead of 3, the interval would hold 2: undecided.
 """
 
