@@ -8,8 +8,8 @@
    interval on the other side of the margin means not reproduced, even if the effect has the direction claimed.
    Else, or with fewer than three seeds, the claim is undecided.
 3. Exceptions (``exceptions.py``): a claim is undecided, whatever its interval, if the setting was declared unable
-   to decide it, if a run that diverged has no value, or if it holds only thanks to seeds with a diverged run, which
-   counts as guessing. If two runs with one seed differ in their data or in the initial weights they have in common
+   to decide it, if a run that diverged has no value, or if it holds only thanks to seeds in which a run diverged (it
+   counts as guessing). If two runs with one seed differ in their data or in the initial weights they have in common
    (``pairing.py``), the claim is not comparable, whatever came before.
 
 An example: the claim of Fig. 4 is that depth costs plain networks over 2 points more than residual ones. Seed 10
@@ -21,6 +21,8 @@ ends with errors of 24 (plain-34), 19 (plain-18), 15 (ResNet-34) and 14 (ResNet-
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import pandas as pd
 
 from plain_vs_residual.evidence.exceptions import (
     declared_undecidable,
@@ -95,16 +97,17 @@ def judge_claim(
     outcome, reason = decide(measurement, claim, margin)
 
     runs = finals_of_members(recorded, experiment, claim)
-    exception = declared_undecidable(claim, recorded.setting) or runs_without_value(runs, claim)
-    helped = seeds_that_divergence_helped(runs, claim, measurement)
-    outcome_without, _ = decide(measurement.without(helped), claim, margin)
-    if not exception and outcome == REPRODUCED and outcome_without != REPRODUCED:
-        exception = f"does not hold without the seeds in which a run diverged ({len(helped)})"
+    exception = (
+        declared_undecidable(claim, recorded.setting)
+        or runs_without_value(runs, claim)
+        or owed_to_divergence(runs, claim, measurement, margin)
+    )
+    difference = failed_check(recorded, experiment, claim, checks)
     if exception:
         outcome, reason = UNDECIDED, exception
     if not claim.primary:
         outcome = DESCRIPTIVE[outcome]
-    if difference := failed_check(recorded, experiment, claim, checks):
+    if difference:
         outcome, reason = NOT_COMPARABLE, difference
     return Verdict(
         experiment=experiment.name,
@@ -117,6 +120,16 @@ def judge_claim(
         diverged=int(runs[runs["seed"].isin(list(measurement.values))]["diverged"].astype(bool).sum()),
         doubtful=bool(exception or difference),
     )
+
+
+def owed_to_divergence(runs: pd.DataFrame, claim: Claim, measurement: Measurement, margin: float) -> str:
+    """Say how many seeds a claim would not be reproduced without, because a run diverged in them; empty if none."""
+    helped = seeds_that_divergence_helped(runs, claim, measurement)
+    with_them, _ = decide(measurement, claim, margin)
+    without_them, _ = decide(measurement.without(helped), claim, margin)
+    if with_them == REPRODUCED and without_them != REPRODUCED:
+        return f"does not hold without the seeds in which a run diverged ({len(helped)})"
+    return ""
 
 
 def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Verdict]:
