@@ -211,6 +211,17 @@ def test_a_plots_folder_that_cannot_be_written_is_named(
     assert str(file) in mistake(name, "fig4_depth", "--results", tmp_path / "results", "--plots", file)
 
 
+def test_a_report_on_the_seminar_shows_its_experiments_and_no_others(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    write_results(tmp_path / "results", [EXPERIMENTS[name] for name in ("fig4_depth", "gradient_norms")], "digits")
+    code, _, err = command("report", "seminar", "--results", tmp_path / "results")
+    assert code == 0, err
+    text = (tmp_path / "plots/digits/report.md").read_text()
+    assert EXPERIMENTS["gradient_norms"].title in text
+    assert EXPERIMENTS["fig4_depth"].title not in text
+
+
 @pytest.mark.parametrize("name", ["plot", "report", "verify"])
 def test_without_records_the_way_to_get_some_is_named(
     mistake: Callable[..., str], tmp_path: Path, name: str

@@ -175,7 +175,7 @@ def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
             write_run(tmp_path, "digits", network, seed, outcome=outcome)
     write_run(tmp_path, "digits", "residual34-A", 2, finished=False)
     markdown, _ = report_on(read_runs(tmp_path, "digits"), FIG4, folder=tmp_path / "plots")
-    assert "**Not finished:** residual34-A-s0, residual34-A-s1, residual34-A-s2." in markdown
+    assert "**Not finished:** residual34-A (seeds 0, 1, 2)." in markdown
     assert "| ResNet-34 A | not run | not run | not run | 0 |" in markdown
     (row,) = re.findall(r"\| plain-34 \|.*", markdown)
     assert "3 (1 diverged, counted as chance)" in row

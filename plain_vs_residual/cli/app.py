@@ -83,9 +83,10 @@ def report(
     """Draw the figures and write report.md and report.html."""
     from plain_vs_residual.report.page import write_report
 
-    for recorded in find_recorded_runs(results, _recorded(setting), chosen_experiments(names)):
+    chosen = chosen_experiments(names)
+    for recorded in find_recorded_runs(results, _recorded(setting), chosen):
         folder = plots_folder(results, plots) / recorded.name
-        for path in write_report(recorded, chosen_experiments(None), folder, names=names):
+        for path in write_report(recorded, chosen_experiments(None), folder, shown=chosen):
             print(f"report: {path}")
 
 

@@ -9,8 +9,8 @@
    Else, or with fewer than three seeds, the claim is undecided.
 3. Exceptions (``exceptions.py``): a claim is undecided, whatever its interval, if the setting was declared unable
    to decide it, if a run that diverged has no value, or if it holds only thanks to seeds in which a run diverged
-   (it counts as guessing). If two runs with one seed differ in their data or in the initial weights they have in
-   common (``pairing.py``), the claim is not comparable, whatever came before.
+   (such a run gets the error of guessing). If two runs with one seed differ in their data or in the initial
+   weights they have in common (``pairing.py``), the claim is not comparable, whatever came before.
 
 An example: the claim of Fig. 4 is that depth costs plain networks over 2 points more than residual ones. Seed 10
 ends with errors of 24 (plain-34), 19 (plain-18), 15 (ResNet-34) and 14 (ResNet-18), so its number is
@@ -39,7 +39,7 @@ ERROR_RATE = 0.05
 MIN_SEEDS = 3
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 NOT_COMPARABLE = "not comparable"
-# A primary claim decides, all others describe; they are never said in the same words.
+# A primary claim decides, all others describe: these are the words for them.
 DESCRIPTIVE = {REPRODUCED: "agrees", NOT_REPRODUCED: "disagrees", UNDECIDED: "open"}
 
 

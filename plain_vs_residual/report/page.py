@@ -1,7 +1,7 @@
 """The page that says what came out: report.md, and report.html with its pictures inside it."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def write_report(
     experiments: Sequence[Experiment],
     folder: Path,
     *,
-    names: Collection[str] | None = None,
+    shown: Sequence[Experiment] | None = None,
 ) -> list[Path]:
     """Draw the figures and write ``report.md`` and ``report.html`` beside them.
 
@@ -37,13 +37,13 @@ def write_report(
         recorded: the runs.
         experiments: all there are: the level of an interval depends on how many primary claims they declare.
         folder: where everything goes.
-        names: experiments to be shown; all of which there are runs if left out.
+        shown: those that the report is about, all if left out; one without runs is left out.
 
     Returns:
         The two paths, HTML last.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [one for one in experiments if recorded.shows(one) and (not names or one.name in names)]
+    shown = [one for one in (experiments if shown is None else shown) if recorded.shows(one)]
     for experiment in shown:
         for name in experiment.figures:
             draw(recorded, experiment, name, folder)
@@ -96,10 +96,22 @@ def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[
         "errors": error_table(recorded, experiment),
         "paper": "" if comparable else ", ".join(paper),
         "class_tables": list(class_tables(recorded, experiment)) if "classes" in experiment.table else [],
-        "missing": recorded.missing(experiment),
+        "missing": _by_seed(recorded.missing(experiment)),
         "verdicts": own,
         "pairing": summary_line(verify(recorded, experiment)),
     }
+
+
+def _by_seed(runs: Sequence[str]) -> list[str]:
+    """Shorten a list of runs by naming the seeds of each network once.
+
+    >>> _by_seed(["plain18-s0", "plain34-s0", "plain18-s1"])
+    ['plain18 (seeds 0, 1)', 'plain34 (seed 0)']
+    """
+    seeds: dict[str, list[str]] = {}
+    for name, _, seed in (run.rpartition("-s") for run in runs):
+        seeds.setdefault(name, []).append(seed)
+    return [f"{name} (seed{'s' if len(own) > 1 else ''} {', '.join(own)})" for name, own in seeds.items()]
 
 
 def _notebook(experiment: Experiment) -> str:

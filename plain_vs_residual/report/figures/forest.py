@@ -46,9 +46,9 @@ def _panel(axes: Axes, verdicts: Sequence[Verdict], words: str) -> None:
     if not verdicts:
         box = {"facecolor": "white", "edgecolor": "none"}
         axes.text(0, 0, "no seed has all the runs that a claim compares", ha="center", fontsize=15, bbox=box)
-    axes.set_yticks(range(len(verdicts)), [_statement(verdict) for verdict in verdicts], fontsize=11)
-    for label, verdict in zip(axes.get_yticklabels(), verdicts, strict=True):
-        label.set_fontweight("bold" if verdict.claim.primary else "normal")
+    axes.set_yticks(range(len(verdicts)), [""] * len(verdicts))
+    for place, verdict in enumerate(verdicts):
+        _state(axes, place, verdict)
     axes.set(xlabel=f"number of the claim: {words}", title=words)
     axes.grid(visible=False, axis="y")
 
@@ -81,8 +81,25 @@ def _draw_rows(axes: Axes, verdicts: Sequence[Verdict]) -> bool:
     return farthest > 10
 
 
-def _statement(verdict: Verdict) -> str:
-    return "\n".join(textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 62)[:3])
+def _state(axes: Axes, place: int, verdict: Verdict) -> None:
+    """Write the claim's sentence to the left of its row.
+
+    Line by line: a browser has other fonts than matplotlib, which would set a label of several lines by its own
+    font's widths, one line further in than the other.
+    """
+    lines = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 62)[:3]
+    for number, line in enumerate(lines):
+        axes.annotate(
+            line,
+            (0, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(-8, 14 * ((len(lines) - 1) / 2 - number)),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=11,
+            fontweight="bold" if verdict.claim.primary else "normal",
+        )
 
 
 def _table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
