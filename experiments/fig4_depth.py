@@ -3,6 +3,8 @@
 The paper finds that the deeper plain network has the *higher training error* throughout training, although it
 could represent the shallower one. With identity shortcuts (option A, no extra parameters) the order is reversed.
 
+Predict: four training curves. Which is the lowest, which the highest, and do the two plain ones cross?
+
 What to look for: on the left (plain), the training curve of 34 layers runs above that of 18; on the right
 (residual), it does not. The headline is one number per seed: how much more, in percentage points, depth
 raises the training error of the plain network than that of the residual one.

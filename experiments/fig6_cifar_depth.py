@@ -4,6 +4,9 @@ The paper finds that plain networks of 20 to 56 layers get worse with depth, eve
 plain-110 fails altogether (error above 60 %). Residual networks of the same depths, with exactly the same number
 of parameters (option A), get better up to 110 layers.
 
+Predict: how does the training error of a plain network change from 20 to 32, 44 and 56 layers? That of a
+residual one?
+
 What to look for: on the left (plain), the dashed training curves of deeper networks end higher; on the right
 (residual), they do not. On `fashion` the family ends at 56 layers, and on `digits` only the two depths of Fig. 1
 are trained, 20 and 56.
@@ -11,6 +14,14 @@ are trained, 20 and 56.
     bash run_all.sh fig6_cifar_depth
 
 Cost: about 2 minutes per seed on 2 cores (`fashion`).
+
+Exercise: with python -m plain_vs_residual describe NETWORK, compare the parameters of plain-56, of ResNet-56
+with option A, and with option B (cifar-plain56, cifar-residual56-A, cifar-residual56-B). Why does the paper use
+A here?
+
+Solution: for CIFAR-10, plain-56 and ResNet-56 A have 853,018 parameters each, option B has 2,752 more: two 1x1
+convolutions, with their BN. With A a pair differs in nothing but the additions, so that nobody can say that the
+residual network was better because it was larger.
 """
 
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment

@@ -4,6 +4,8 @@ The paper looks at the outputs of the 3x3 layers, after BN and before ReLU or ad
 are generally smaller in residual networks than in plain ones, and smaller still in deeper residual networks. This
 suggests that residual functions are closer to zero than other functions: a block changes its input only a little.
 
+Predict: with three times as many blocks, does each of them change its input more or less?
+
 What to look for: the top panel shows the layers in order, and the one below shows the same values sorted; the thin
 dotted line is the same network before training, where BN puts every layer near 1. Filled marks are the last layer
 of a block, the one that gives F(x); hollow ones are the layers inside.
@@ -20,6 +22,14 @@ training may come out against the paper here, and the page says so where it does
     bash run_all.sh fig7_layer_responses
 
 Cost: nothing beside fig6_cifar_depth, which has the same runs.
+
+Exercise: before training, the ratio in the first block of ResNet-56 is 1.41, in the second 0.95. Where does 1.41
+come from, and why does it fall?
+
+Solution: BN gives F(x) a mean square of 1. The x of the first block has been through BN and ReLU, which leaves
+half of it: the ratio is the square root of 1 / 0.5. Each addition makes the mean square of x larger by something
+between a half and one, so after n blocks the ratio is about 1 / sqrt(n): small, before anything has been
+learned.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

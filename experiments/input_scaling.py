@@ -7,12 +7,21 @@ The expectation: BN after the first convolution cancels the scale of the input i
 backward pass, the gradient reaching conv1's output shrinks as the input grows, which cancels the scale there too.
 Only the learning rate is left to make the difference.
 
+Predict: which of the four makes the difference between training and guessing?
+
 What to look for: the final error of each combination and, in the first iterations, the scale of conv1's output
 (which follows the input), of BN's output (which should not), and of the gradients.
 
     bash run_all.sh input_scaling
 
 Cost: about 2 minutes per seed on 2 cores (`digits`, 3 epochs). Trained only when this experiment is named.
+
+Exercise: multiply the input by 255. What happens to the output of conv1, to that of its BN, to the gradient of
+conv1's weights, and to the step that SGD makes relative to the size of these weights?
+
+Solution: conv1's output grows 255-fold, BN's stays as it is. The gradient that reaches conv1's output shrinks
+255-fold and is multiplied by an input that is 255 times larger: the gradient of the weights stays as it is, and
+so does the step. Only the learning rate, common to all layers, is left.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study

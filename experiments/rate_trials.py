@@ -8,6 +8,11 @@ What to look for: in the table, for each rate, the training error of plain-34 an
     bash run_all.sh rate_trials --setting fashion --first-seed 100 --seeds 2 --results results/trials
 
 Cost: about 5 minutes per seed on 2 cores. Trained only when it is named.
+
+Exercise: why are these trials not made on the seeds of the report, which would save their time?
+
+Solution: of several rates, the one that looks best on certain seeds owes part of that to luck on those seeds. A
+claim that is judged by the same seeds is judged by numbers that were chosen.
 """
 
 from plain_vs_residual.experiment import Experiment, Study

@@ -8,12 +8,20 @@ accuracy on the test set is 0.89 after 7 h 09 min on a T4.
 A schedule that reacts to its own run would treat the members of a pair differently. Here the residual network
 leads: its schedule reacts to its validation loss, and the plain network replays exactly the same learning rates.
 
+Predict: the plain network replays the learning rates of the residual one. Is that to its advantage?
+
 What to look for: the error and loss of both networks, and which classes are confused (cats and dogs).
 
     bash run_all.sh resnet50_study --setting cifar10     (needs a GPU)
     bash run_all.sh resnet50_study --setting digits      (small: 16 px enlarged to 64, 8 epochs)
 
 Cost: about a minute per seed on 2 cores (`digits`). Trained only when this experiment is named.
+
+Exercise: what would be wrong with two schedules, each of which reacts to its own validation loss?
+
+Solution: the network that stalls first would get the smaller rate first. Whatever is found afterwards could be
+the schedule's doing: cause and effect are no longer apart. With replayed rates the comparison is fair in the
+recipe, though not necessarily kind: a rate that suits the leader need not suit the follower.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment, Study

@@ -5,12 +5,21 @@ better with depth. The 50-layer network costs about as much as the 34-layer one 
 152-layer network costs less than VGG-19. The paper trains no plain networks of these depths; here they are trained
 for comparison.
 
+Predict: which is larger, ResNet-34 or ResNet-50? Which needs more multiply-adds?
+
 What to look for: from 34 layers on, the residual line falls, or at least does not rise; the plain line rises.
 
     bash run_all.sh table3_depth
 
 Cost: about 90 s per seed on 2 cores (`digits`: 34 and 50 layers). Except on `imagenet`, trained only when this
 experiment is named.
+
+Exercise: compute the weights of a block of two 3x3 convolutions with 64 channels, and of a bottleneck of 256
+channels with 64 inside. Why would option C be costly in a bottleneck?
+
+Solution: 2 * 9 * 64 * 64 = 73,728 against 256 * 64 + 9 * 64 * 64 + 64 * 256 = 69,632: a third layer and four
+times the channels for about the same. A projection from 256 to 256 channels has 65,536 weights and would double
+that, which is why the paper keeps the shortcuts of bottlenecks free of parameters.
 """
 
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment
