@@ -70,6 +70,12 @@ class Recipe(BaseModel):
         ge=1, description="Channels of stage 1 of the ImageNet family; each later stage has twice as many."
     )
     batch_size: int = Field(ge=1, description="Images per step.")
+    norm_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Images over which BN normalises in training, equal parts of the batch; the whole batch where "
+        "it is not given. Running statistics are those of the first part.",
+    )
     learning_rate: float = Field(ge=0, allow_inf_nan=False, description="Learning rate at the start.")
     schedule: Literal["step", "linear", "plateau", "replay"] = Field(
         description="step: divided by 10 at each of the drops; linear: falls to 0 at the end; plateau: divided by "
@@ -123,6 +129,15 @@ class Recipe(BaseModel):
     def _fits_together(self) -> Self:
         if self.iterations is None and self.epochs is None:
             raise ValueError("iterations and epochs cannot both be None; one of them is the budget")
+        if self.norm_batch and self.batch_size % self.norm_batch:
+            raise ValueError(
+                f"norm_batch cannot be {self.norm_batch} with batch_size {self.batch_size}; BN normalises over "
+                "equal parts of the batch"
+            )
+        if self.norm_batch and self.probe_iterations:
+            raise ValueError(
+                "probe_iterations and norm_batch cannot both be given; a probe looks at whole batches"
+            )
         if list(self.drops) != sorted(self.drops):
             raise ValueError(f"drops cannot be {self.drops}; they are fractions of the budget in rising order")
         if self.drops and self.schedule != "step":
@@ -133,6 +148,11 @@ class Recipe(BaseModel):
                 "only step and linear can be warmed up"
             )
         return self
+
+    @property
+    def num_parts(self) -> int:
+        """Number of parts of a batch over each of which BN normalises."""
+        return self.batch_size // (self.norm_batch or self.batch_size)
 
     @property
     def input_size(self) -> int:

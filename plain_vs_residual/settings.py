@@ -147,6 +147,7 @@ IMAGENET = Setting(
     stem="7x7",
     stem_width=64,
     batch_size=256,
+    norm_batch=32,
     epochs=90,
     learning_rate=0.1,
     schedule="step",
@@ -160,7 +161,8 @@ IMAGENET = Setting(
         "The learning rate drops at 30 and 60 of 90 epochs, fixed beforehand, not when the error plateaus.",
         "Validation by one centre crop at 256 (as in Fig. 4); Tables 2 and 3 of the paper use ten crops.",
         "The mean and standard deviation of each channel take the place of the per-pixel mean.",
-        BATCH_NORM,
+        "BN normalises over 32 images, whatever the number of GPUs, as in torchvision's recipe and Goyal et al. "
+        "(2017) with 256 images over eight GPUs; the paper does not say.",
     ),
 )
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from plain_vs_residual.data.digest import ConsumptionDigest
+from plain_vs_residual.group import ALONE, Group
 
 Part = Literal["training", "validation", "test"]
 Batch = tuple[Tensor, Tensor]
@@ -17,7 +18,7 @@ class Feed(Protocol):
     """What the training loop asks for.
 
     ``batch(*inputs)`` of the inputs of an iteration runs on the device alone and in place, so that it can be
-    recorded together with the step that follows it.
+    recorded together with the step that follows it. In a group, N is a process's part of the batch.
 
     Attributes:
         num_training: images in the training set.
@@ -40,7 +41,8 @@ class Feed(Protocol):
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         """Yield a single centred view of all images of a part, or of ``limit`` evenly spaced ones, in order.
 
-        The digest notes what was yielded.
+        The digest notes what was yielded. In a group, each process gets its batches of a whole part, and every
+        process all of ``limit`` images.
         """
         ...
 
@@ -52,6 +54,11 @@ def evaluation_name(part: Part, limit: int | None) -> str:
     ('evaluated_validation', 'measured_training')
     """
     return f"measured_{part}" if limit else f"evaluated_{part}"
+
+
+def evaluating_group(group: Group, limit: int | None) -> Group:
+    """Return the processes that share an evaluation: few images are worth no sharing."""
+    return ALONE if limit else group
 
 
 def evenly_spaced(num: int, limit: int | None) -> Tensor:

@@ -8,25 +8,44 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from plain_vs_residual.data.augmentation import crop_and_flip
-from plain_vs_residual.data.batches import Batch, Feed, Inputs, Part, evaluation_name, evenly_spaced
+from plain_vs_residual.data.batches import (
+    Batch,
+    Feed,
+    Inputs,
+    Part,
+    evaluating_group,
+    evaluation_name,
+    evenly_spaced,
+)
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.loader import LoaderFeed
 from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.recipe import Recipe
 
 
-def make_feed(dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> Feed:
-    """Make the feed of a data set: resident where the images are in memory, else a loader."""
+def make_feed(dataset: Dataset, recipe: Recipe, seed: int, device: torch.device, group: Group = ALONE) -> Feed:
+    """Make the feed of a data set: resident where the images are in memory, else a loader.
+
+    Args:
+        dataset: the images.
+        recipe: gives the batch, and how images are augmented.
+        seed: of order and augmentation.
+        device: where batches are needed.
+        group: the processes that share each batch.
+    """
     if isinstance(dataset.training, Images):
-        return ResidentFeed(dataset, recipe, seed, device)
-    return LoaderFeed(dataset, recipe, seed, device)
+        return ResidentFeed(dataset, recipe, seed, device, group)
+    return LoaderFeed(dataset, recipe, seed, device, group)
 
 
 class ResidentFeed:
     """Images as uint8 tensors on the device; a batch is one gather."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device, group: Group = ALONE
+    ) -> None:
         assert isinstance(dataset.training, Images)
         assert isinstance(dataset.validation, Images)
         self.image_size = recipe.image_size
@@ -37,7 +56,8 @@ class ResidentFeed:
         self.device = device
         self.num_training = len(dataset.training)
         self.stream = DataStream(self.num_training, recipe.batch_size, seed, draws_of(recipe))
-        self.digest = ConsumptionDigest(device)
+        self.group = group
+        self.digest = ConsumptionDigest(device, group)
         self.waited_seconds = 0.0
         border = (0, 0, self.padding, self.padding, self.padding, self.padding)
         # In float64 and on the CPU: the mean is equal wherever the run takes place.
@@ -53,7 +73,8 @@ class ResidentFeed:
 
     def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
         drawn = self.stream.segment(start, stop)
-        on_device = [drawn[name].to(self.device) for name in ("indices", "crops", "flips")]
+        names = ("indices", "crops", "flips")
+        on_device = [self.group.share(drawn[name], dim=1).to(self.device) for name in names]
         for step in range(stop - start):
             self.digest.add_draws({name: values[step] for name, values in drawn.items()})
             yield tuple(values[step] for values in on_device)
@@ -68,11 +89,12 @@ class ResidentFeed:
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         inner = slice(self.padding, self.padding + self.image_size)
         wanted = evenly_spaced(len(self.labels[part]), limit).to(self.device)
+        group, chosen = evaluating_group(self.group, limit), torch.split(wanted, self.evaluation_batch)
         batches = (
-            (self.pixels[part][chosen, inner, inner], self.labels[part][chosen])
-            for chosen in torch.split(wanted, self.evaluation_batch)
+            (self.pixels[part][one, inner, inner], self.labels[part][one])
+            for one in chosen[group.rank :: group.size]
         )
-        for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches):
+        for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches, len(chosen), group):
             yield self._prepare(pixels, self.mean[inner, inner]), labels
 
     def _prepare(self, pixels: Tensor, mean: Tensor) -> Tensor:

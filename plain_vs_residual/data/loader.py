@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from plain_vs_residual.data.batches import Batch, Inputs, Part, evaluation_name, evenly_spaced
+from plain_vs_residual.data.batches import Batch, Inputs, Part, evaluating_group, evaluation_name, evenly_spaced
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.image_folder import decode_image
 from plain_vs_residual.data.images import Dataset, ImageFiles
 from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.recipe import Recipe
 
 # torchvision's, of the ImageNet training set; eigenvalues and -vectors from Krizhevsky et al. (2012).
@@ -28,13 +29,16 @@ EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836
 class LoaderFeed:
     """Images decoded by worker processes, normalised on the device (the ``imagenet`` recipe, Sec. 3.4)."""
 
-    def __init__(self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, dataset: Dataset, recipe: Recipe, seed: int, device: torch.device, group: Group = ALONE
+    ) -> None:
         self.recipe = recipe
         self.device = device
         self.files: dict[Part, Any] = {"training": dataset.training, "validation": dataset.validation}
         self.num_training = len(dataset.training)
         self.stream = DataStream(self.num_training, recipe.batch_size, seed, draws_of(recipe))
-        self.digest = ConsumptionDigest(device)
+        self.group = group
+        self.digest = ConsumptionDigest(device, group)
         self.waited_seconds = 0.0
         # As many as the run has cores: each of several processes at work has its share.
         self.num_workers = torch.get_num_threads() if self.num_training >= 1000 else 0
@@ -46,11 +50,12 @@ class LoaderFeed:
 
     def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
         drawn = self.stream.segment(start, stop)
+        own = {name: self.group.share(values, dim=1) for name, values in drawn.items()}
         # Plain numbers, one batch at a time: tensors would travel to the workers through shared memory.
         keys = (
             [
-                dict(zip(drawn, row, strict=True))
-                for row in zip(*(v[step].tolist() for v in drawn.values()), strict=True)
+                dict(zip(own, row, strict=True))
+                for row in zip(*(v[step].tolist() for v in own.values()), strict=True)
             ]
             for step in range(stop - start)
         )
@@ -69,11 +74,12 @@ class LoaderFeed:
         return self._normalise(pixels, (colours @ self.components.T)[:, None, None, :]), labels
 
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
-        chosen = evenly_spaced(len(self.files[part]), limit)
-        keys = (batch.tolist() for batch in torch.split(chosen, self.recipe.batch_size))
+        group = evaluating_group(self.group, limit)
+        chosen = torch.split(evenly_spaced(len(self.files[part]), limit), self.recipe.batch_size)
+        keys = (batch.tolist() for batch in chosen[group.rank :: group.size])
         loader = self._loader(CentredFiles(self.files[part], self.recipe.image_size), keys)
         batches = ((pixels, labels) for pixels, labels in map(self._sent, loader))
-        for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches):
+        for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches, len(chosen), group):
             yield self._normalise(pixels), labels
 
     def _sent(self, batch: Inputs) -> Inputs:

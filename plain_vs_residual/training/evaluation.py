@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.recipe import Precision
 from plain_vs_residual.records.models import Confusion
 from plain_vs_residual.training.arithmetic import autocast
@@ -61,15 +62,17 @@ class Totals:
     Args:
         device: where they are kept.
         num_classes: if predictions are to be counted class by class.
+        group: the processes whose images are counted together; each keeps the sums over its own.
 
     Attributes:
         sums: loss, errors, top-5 errors and number of images, (4,); in double precision where the device has
             it, so that the order of adding hardly counts.
-        last_loss: mean loss of the last batch (nats), a scalar.
+        last_loss: mean loss of the images that were added last (nats), a scalar.
         predictions: number of images by class and prediction, (num_classes, num_classes).
     """
 
-    def __init__(self, device: torch.device, num_classes: int = 0) -> None:
+    def __init__(self, device: torch.device, num_classes: int = 0, group: Group = ALONE) -> None:
+        self.group = group
         self.sums = torch.zeros(4, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
         self.last_loss = torch.full((), math.nan, device=device)
         self.predictions = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
@@ -88,14 +91,25 @@ class Totals:
             self.predictions.index_put_((labels, predicted), torch.ones_like(labels), accumulate=True)
 
     def counts(self) -> Counts:
-        """Read the sums."""
-        return Counts(*self.sums.tolist())
+        """Read the sums over all processes."""
+        return Counts(*self.state().tolist())
 
     def read(self) -> Errors:
         """Read what was counted as mean loss and errors in percent."""
-        counts = self.counts()
+        counts, predictions = self.counts(), self.predictions.clone()
+        self.group.sum([predictions])
         top5_error = 100 * counts.top5_errors / max(counts.images, 1)
-        return Errors(counts.mean_loss, counts.error, top5_error, self.predictions.tolist())
+        return Errors(counts.mean_loss, counts.error, top5_error, predictions.tolist())
+
+    def state(self) -> Tensor:
+        """Return the sums over all processes, as a checkpoint keeps them, (4,)."""
+        total = self.sums.clone()
+        self.group.sum([total])
+        return total
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from an earlier :meth:`state`, whatever the number of processes then."""
+        self.sums.copy_(state if self.group.leads else torch.zeros_like(state))
 
 
 @contextmanager
@@ -111,7 +125,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def evaluate(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: Precision, num_classes: int = 0
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    precision: Precision,
+    num_classes: int = 0,
+    group: Group = ALONE,
 ) -> Errors:
     """Take the errors of a network in evaluation mode.
 
@@ -120,9 +138,10 @@ def evaluate(
         batches: images float (N, C, H, W) and labels int64 (N).
         precision: in which it computes.
         num_classes: if predictions are to be counted class by class.
+        group: the processes that take the batches in turn; the errors are those of all.
     """
     device = next(network.parameters()).device
-    totals = Totals(device, num_classes)
+    totals = Totals(device, num_classes, group)
     with evaluating(network):
         for images, labels in batches:
             with autocast(device, precision):

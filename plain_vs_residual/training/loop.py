@@ -45,6 +45,7 @@ def train(
         description: the part of ``run.json`` that is known before the network is built.
         monitor: is told about progress.
         should_stop: says whether to stop; asked after every iteration but the last, unless the run diverged there.
+            In a group it is enough if one process says so.
 
     Raises:
         Stopped: if ``should_stop`` said so; the checkpoint holds everything done so far.
@@ -55,14 +56,16 @@ def train(
             session.take_step(inputs)
             monitor.advanced(session.iteration, session.num_iterations)
             if session.iteration < point:  # at the point itself, evaluate_and_save() saves
-                if should_stop():
+                stopping, due = run.group.any(should_stop(), session.is_old())
+                if stopping:
                     session.leave()  # saves, and raises Stopped
-                session.save_if_old()
+                if due:
+                    session.save_between_evaluations()
         row = session.evaluate_and_save()
         monitor.evaluated(row, session.num_iterations)
         if session.diverged:
             break
         # After the last iteration the run is recorded instead.
-        if session.iteration < session.num_iterations and should_stop():
+        if session.iteration < session.num_iterations and any(run.group.any(should_stop())):
             session.leave()
     record_outcome(session)

@@ -10,22 +10,24 @@ from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import write_final, write_rows
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.checkpoint import remove_checkpoints, save_weights
-from plain_vs_residual.training.evaluation import evaluate
 from plain_vs_residual.training.session import Session
 
 
 def record_outcome(session: Session) -> None:
-    """Write responses, weights and, last, ``final.json``; the checkpoints go."""
+    """Write responses, weights and, last, ``final.json``; the checkpoints go. In a group, one process writes."""
     run, feed, folder, last = session.run, session.feed, session.run.folder, session.rows[-1]
     with autocast(run.device, run.precision):
         responses = layer_responses(session.network, feed.evaluation_batches("training", NUM_IMAGES))
-    write_rows(folder.responses, [*session.initial_responses, *responses])
-    if session.stepper.probed:
-        write_rows(folder.first_iterations, session.stepper.probed)
     held_out = session.dataset.test is not None
     looked_at: Literal["test", "validation"] = "test" if held_out else "validation"
     num_classes = len(session.dataset.classes)
-    errors = evaluate(session.network, feed.evaluation_batches(looked_at), run.precision, num_classes)
+    errors = session.errors_on(looked_at, num_classes)
+    consumed = feed.digest.state()
+    if not run.group.leads:
+        return
+    write_rows(folder.responses, [*session.initial_responses, *responses])
+    if session.stepper.probed:
+        write_rows(folder.first_iterations, session.stepper.probed)
     save_weights(folder.weights, {name: value.cpu() for name, value in session.network.state_dict().items()})
     images = f"{min(NUM_IMAGES, feed.num_training):,} training images"
     final = FinalRecord(
@@ -52,7 +54,7 @@ def record_outcome(session: Session) -> None:
         waited_for_data_seconds=round(feed.waited_seconds, 3),
         images_per_second=round(session.iteration * run.setting.batch_size / session.training_seconds, 1),
         peak_memory_mib=_peak_memory_mib(run.device),
-        consumed=feed.digest.state(),
+        consumed=consumed,
         learning_rates=session.stepper.learning_rates,
     )
     write_final(folder, final)

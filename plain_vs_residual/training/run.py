@@ -7,6 +7,7 @@ import torch
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.growth import grow
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.recipe import Execution, Precision
@@ -34,6 +35,7 @@ class Run:
         experiments: names of the experiments that need the run.
         leader: the run whose learning rates this one replays.
         source: the run whose trained network this one's is grown from, and its architecture.
+        group: this process's place among those that train the run together.
     """
 
     architecture: Architecture
@@ -49,6 +51,7 @@ class Run:
     experiments: tuple[str, ...] = ()
     leader: RunFolder | None = None
     source: tuple[Architecture, RunFolder] | None = None
+    group: Group = ALONE
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from plain_vs_residual.data.batches import Inputs
+from plain_vs_residual.data.batches import Inputs, Part
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.networks import on_device
@@ -69,8 +69,10 @@ class Session:
         if run.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(run.device)
         self.network = on_device(run.network(dataset), run.device)
-        self.feed = make_feed(dataset, setting, run.seed, run.device)
-        self.trainer = Trainer(self.network, setting, run.precision, compiled=run.execution.compiled)
+        self.feed = make_feed(dataset, setting, run.seed, run.device, run.group)
+        self.trainer = Trainer(
+            self.network, setting, run.precision, compiled=run.execution.compiled, group=run.group
+        )
         self.num_iterations = num_iterations(setting, len(dataset.training))
         self.plateau = Plateau(setting.learning_rate) if setting.schedule == "plateau" else None
         rates = run.leader_rates()
@@ -95,15 +97,17 @@ class Session:
         """
         session = cls(run, dataset)
         run.folder.path.mkdir(parents=True, exist_ok=True)
-        checkpoint, damaged = load_checkpoint(run.folder)
+        checkpoint, damaged = run.group.as_first(load_checkpoint(run.folder) if run.group.leads else (None, []))
         outcome = "goes on from the checkpoint before it" if checkpoint else "starts again"
-        for line in damaged:
+        for line in damaged if run.group.leads else ():
             print(f"note: {line}; the run {outcome}")
         if checkpoint:
-            record_resumption(run, description, checkpoint["iteration"])
+            if run.group.leads:
+                record_resumption(run, description, checkpoint["iteration"])
             session._restore(checkpoint)
         else:
-            record_beginning(run, dataset, session.network, description)
+            if run.group.leads:
+                record_beginning(run, dataset, session.network, description)
             session.initial_responses = initial_responses(run, session.network, session.feed)
         return session
 
@@ -125,10 +129,9 @@ class Session:
         self.iteration += 1
         self.training_curve.read(self.iteration, self.trainer.totals)
 
-    def save_if_old(self) -> None:
-        """Save a checkpoint between two evaluations if the last one is old."""
-        if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
-            self._save_between_evaluations()
+    def is_old(self) -> bool:
+        """Say whether the last checkpoint was saved so long ago that another one is due."""
+        return time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS
 
     def leave(self) -> NoReturn:
         """Save a checkpoint, unless the last one is of this iteration, and stop.
@@ -137,7 +140,7 @@ class Session:
             Stopped: says where the run was left.
         """
         if not self.rows or self.rows[-1].iteration < self.iteration:
-            self._save_between_evaluations()
+            self.save_between_evaluations()
         raise Stopped(f"{self.run.name} is saved at iteration {self.iteration:,} of {self.num_iterations:,}")
 
     def evaluate_and_save(self) -> MetricsRow:
@@ -145,13 +148,14 @@ class Session:
         self._end_lap()
         before = self.rows[-1].iteration if self.rows else 0
         running = self.training_curve.between(before, self.iteration)
-        began_at, precision = time.perf_counter(), self.run.precision
-        training = evaluate(self.network, self.feed.evaluation_batches("training"), precision)
-        validation = evaluate(self.network, self.feed.evaluation_batches("validation"), precision)
+        began_at, group = time.perf_counter(), self.run.group
+        group.copy_first(self.network.buffers())  # each process has running statistics of its own images
+        training, validation = self.errors_on("training"), self.errors_on("validation")
         self.evaluation_seconds += time.perf_counter() - began_at
         self.rows.append(self._metrics_row(running, training, validation))
-        write_rows(self.run.folder.metrics, self.rows)
-        write_rows(self.run.folder.training_curve, self.training_curve.rows(self._epoch))
+        if group.leads:
+            write_rows(self.run.folder.metrics, self.rows)
+            write_rows(self.run.folder.training_curve, self.training_curve.rows(self._epoch))
         # The validation loss does not count: divergence is a matter of training.
         self.diverged = not (math.isfinite(running.mean_loss) and math.isfinite(training.loss))
         if not self.diverged:
@@ -159,6 +163,11 @@ class Session:
                 self.plateau.watch(validation.loss)
             self._save()
         return self.rows[-1]
+
+    def errors_on(self, part: Part, num_classes: int = 0) -> Errors:
+        """Take the errors on all images of a part, by class and prediction if there are classes to be counted."""
+        batches = self.feed.evaluation_batches(part)
+        return evaluate(self.network, batches, self.run.precision, num_classes, self.run.group)
 
     def _epoch(self, iteration: int) -> float:
         return round(iteration * self.run.setting.batch_size / self.feed.num_training, 4)
@@ -185,14 +194,17 @@ class Session:
 
     # ---- what a checkpoint keeps -------------------------------------------------------------------------
 
-    def _save_between_evaluations(self) -> None:
+    def save_between_evaluations(self) -> None:
+        """Save a checkpoint; the time that it takes does not count as training."""
         self._end_lap()
         self._save()
         self._lap_began_at = self._saved_at = time.perf_counter()
 
     def _save(self) -> None:
         """Save everything that a resumed run needs to go on as if nothing had happened."""
-        save_checkpoint(self.run.folder, self._state())
+        state = self._state()  # of which the processes of a group have their parts
+        if self.run.group.leads:
+            save_checkpoint(self.run.folder, state)
 
     def _state(self) -> Checkpoint:
         return {

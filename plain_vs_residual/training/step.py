@@ -1,6 +1,7 @@
 """One iteration: rate, batch, forward and backward pass, SGD; waits for the device only where it is probed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.data.batches import Feed, Inputs
+from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.measures.first_iterations import FirstIterations
 from plain_vs_residual.recipe import Execution, Precision, Recipe
 from plain_vs_residual.records.models import FirstIterationRow
@@ -28,6 +30,7 @@ class Trainer:
         recipe: gives momentum, weight decay, and whether gradients are clipped.
         precision: in which the network computes; weights, optimizer and BN statistics stay fp32.
         compiled: whether training passes go through ``torch.compile``; evaluation never does.
+        group: the processes that share each batch.
 
     Attributes:
         learning_rate: of the next step, a scalar on the device.
@@ -36,16 +39,24 @@ class Trainer:
     """
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, precision: Precision, *, compiled: bool = False
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        precision: Precision,
+        *,
+        compiled: bool = False,
+        group: Group = ALONE,
     ) -> None:
         self.network = network
+        self.group = group
+        self.num_parts = recipe.num_parts
         self.training_pass: Callable[[Tensor], Tensor] = (
             torch.compile(network) if compiled else TrainingPass(network, precision)
         )
         self.device = next(network.parameters()).device
         self.precision = precision
         self.clip_norm = recipe.clip_norm
-        self.totals = Totals(self.device)
+        self.totals = Totals(self.device, group=group)
         self.learning_rate = torch.zeros((), device=self.device)
         self.optimizer = torch.optim.SGD(
             network.parameters(),
@@ -59,19 +70,44 @@ class Trainer:
         self.skipped_steps = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
-        """Take a step at ``learning_rate`` and add its loss and errors to ``totals``."""
+        """Take a step at ``learning_rate`` and add its loss and errors to ``totals``.
+
+        The gradient is that of the mean loss of the whole batch. Its parts, over each of which BN normalises, have
+        a forward and a backward pass of their own, here or in the other processes of the group.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.precision):
-            logits = self.training_pass(images).float()
-        loss = cross_entropy(logits, labels)
-        # The scaler passes everything through unless the precision is fp16.
-        self.scaler.scale(loss).backward()
+        own_parts = self.num_parts // self.group.size
+        first, *others = zip(images.tensor_split(own_parts), labels.tensor_split(own_parts), strict=True)
+        self._pass(*first)
+        if others:
+            with without_running_statistics(self.network):
+                for part in others:
+                    self._pass(*part)
+        self._sum_gradients()
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.scaler.step(self.optimizer)  # the SGD update, left out if fp16 overflowed
         self._update_scale()
+
+    def _pass(self, images: Tensor, labels: Tensor) -> None:
+        """Add the gradient of some of a batch's images to that of the others, and count their errors."""
+        with autocast(self.device, self.precision):
+            logits = self.training_pass(images).float()
+        loss = cross_entropy(logits, labels)
+        # The scaler passes everything through unless the precision is fp16.
+        self.scaler.scale(loss / self.num_parts).backward()
         self.totals.add(logits.detach(), labels, loss.detach())
+
+    def _sum_gradients(self) -> None:
+        """Add up the gradients of all processes, in one message."""
+        if self.group.size == 1:
+            return
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        joined = torch.cat([gradient.flatten() for gradient in gradients])
+        self.group.sum([joined])
+        for gradient, summed in zip(gradients, joined.split([one.numel() for one in gradients]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
 
     def _update_scale(self) -> None:
         """Let the scaler choose its next scale; it becomes smaller where the step was skipped."""
@@ -88,7 +124,7 @@ class Trainer:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "totals": self.totals.sums,
+            "totals": self.totals.state(),
             "skipped_steps": self.skipped_steps,
         }
 
@@ -99,8 +135,21 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate  # loading put a copy in its place
         self.scaler.load_state_dict(state["scaler"])
-        self.totals.sums.copy_(state["totals"])
+        self.totals.restore(state["totals"])
         self.skipped_steps.copy_(state["skipped_steps"])
+
+
+@contextmanager
+def without_running_statistics(network: nn.Module) -> Iterator[None]:
+    """Let BN layers normalise as in training, but leave their running statistics as they are."""
+    normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for module in normalisations:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in normalisations:
+            module.track_running_stats = True
 
 
 class Stepper:

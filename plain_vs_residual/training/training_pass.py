@@ -36,12 +36,11 @@ class TrainingPass:
             for parameter_name, parameter in module.named_parameters(recurse=False)
         }
         self.normalisations = [module for _, module in modules if isinstance(module, nn.BatchNorm2d)]
-        self.counters = [module.get_buffer("num_batches_tracked") for module in self.normalisations]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits; the caller's context is autocast's."""
         rounded = _rounded(self.dtype, *self.weights.values()) if self.weights else ()
-        with _counted_at_once(self.normalisations, self.counters):
+        with _counted_at_once([one for one in self.normalisations if one.track_running_stats]):
             logits: Tensor = functional_call(self.network, dict(zip(self.weights, rounded, strict=True)), images)
         return logits
 
@@ -68,8 +67,9 @@ def _converted(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, .
 
 
 @contextmanager
-def _counted_at_once(normalisations: Sequence[nn.BatchNorm2d], counters: list[Tensor]) -> Iterator[None]:
+def _counted_at_once(normalisations: Sequence[nn.BatchNorm2d]) -> Iterator[None]:
     """Keep BN layers from counting their batches one by one in this context, and count for all at its end."""
+    counters = [module.get_buffer("num_batches_tracked") for module in normalisations]
     for module in normalisations:
         module.num_batches_tracked = None
     try:

@@ -53,7 +53,7 @@ def item_in_an_evaluation() -> AbstractContextManager[Any]:
 
 def totals_on_the_cpu() -> AbstractContextManager[Any]:
     """Keep the totals of training on the CPU."""
-    return patch.object(step, "Totals", lambda _: Totals(torch.device("cpu")))
+    return patch.object(step, "Totals", lambda _, **shared: Totals(torch.device("cpu"), **shared))
 
 
 @contextmanager
