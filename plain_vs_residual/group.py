@@ -7,7 +7,7 @@ draws the same batches, so that their number changes neither the order of the im
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -94,10 +94,17 @@ def join(device_type: str, rank: int, size: int, meeting_place: str) -> Group:
     return Group(rank, size)
 
 
-def launched() -> tuple[int, int, int]:
-    """Return rank, local rank and size as torchrun says them; 0, 0, 1 where it started nothing."""
+class Launched(NamedTuple):
+    """This process's place among those that torchrun started, here and on other machines."""
+
+    rank: int = 0
+    local_rank: int = 0
+    size: int = 1
+
+
+def launched() -> Launched:
+    """Return what torchrun says; that of a process which it did not start is 0 of 1."""
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
-    if not all(name in os.environ for name in names):
-        return 0, 0, 1
-    rank, local_rank, size = (int(os.environ[name]) for name in names)
-    return rank, local_rank, size
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Launched()
+    return Launched(*(int(os.environ[name]) for name in names))

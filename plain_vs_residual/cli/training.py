@@ -1,15 +1,16 @@
 """The command that trains: from options to a suite, and what is said on the way."""
 
-import os
+import io
 import signal
 import sys
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.cli.checks import accept, check_fields, check_writable, only_networks, possible
 from plain_vs_residual.cli.options import (
     Data,
     Device,
@@ -23,10 +24,10 @@ from plain_vs_residual.cli.options import (
     Split,
     chosen_experiments,
 )
-from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import Refresher, headlines, publish
-from plain_vs_residual.settings import DIGITS, Setting, default_setting, find_setting
+from plain_vs_residual.settings import Setting, default_setting, find_setting
 from plain_vs_residual.suite.interrupt import interrupt
 
 if TYPE_CHECKING:
@@ -69,35 +70,42 @@ def train(
             help="Runs at once; if left out, one per core (at most 4), one per GPU, measured on a single GPU."
         ),
     ] = None,
+    devices_per_run: Annotated[
+        int, typer.Option(help="Devices that share each run's batches: where there are fewer runs than devices.")
+    ] = 1,
     rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
     report: Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")] = True,
 ) -> None:
     """Train what is not finished yet and keep the report up to date; everything by default."""
-    _accept("--first-seed", first_seed, 0, 2**31)
-    _accept("--jobs", jobs, 1, 256)
+    accept("--first-seed", first_seed, 0, 2**31)
+    accept("--jobs", jobs, 1, 256)
+    accept("--devices-per-run", devices_per_run, 1, 4096)
     fields = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
     given = {name: value for name, value in fields.items() if value is not None}
-    _check_fields(given)
+    check_fields(given)
     if setting:
         find_setting(setting)  # before torch is imported, which takes seconds
     experiments = chosen_experiments(names)
     for name in network or ():
         Architecture.parse(name)
-    _writable(results)
+    check_writable(results)
 
     from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.suite.execution_choice import choose_for
-    from plain_vs_residual.suite.jobs_choice import jobs_for
-    from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision, share_cores
+    from plain_vs_residual.group import launched
+    from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision
+    from plain_vs_residual.suite.placement import place
     from plain_vs_residual.suite.progress import SuiteProgress
+    from plain_vs_residual.suite.ranks import under_torchrun
     from plain_vs_residual.suite.suite import Suite
 
+    if launched().rank > 0:
+        sys.stdout = io.StringIO()  # the first process speaks for all
     chosen_device = choose_device(device)
     chosen = _choose_setting(setting, chosen_device).with_changes(given)
-    experiments = _possible(experiments, chosen.name, named=bool(names))
+    experiments = possible(experiments, chosen.name, named=bool(names))
     chosen_precision = choose_precision(precision, chosen_device)
     wanted = None if execution == "auto" else choose_execution(execution, chosen_device, chosen_precision)
-    only = _only(network or [], experiments, chosen.name)
+    only = only_networks(network or [], experiments, chosen.name)
     suite = Suite(
         experiments=tuple(experiments),
         setting=chosen,
@@ -110,16 +118,16 @@ def train(
         only=only,
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
-    suite = choose_for(suite, wanted)
-    if jobs is None and chosen_device.type == "cuda":
-        jobs = jobs_for(suite)
-    at_once = share_cores(jobs, chosen_device)
+    suite, at_once = place(suite, wanted, jobs, devices_per_run)
     seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
     name = "-".join(filter(None, (chosen.name, suite.variant)))
     refresher = Refresher(results, plots, chosen.name, name, seeds_runs) if report else None
     monitor = SuiteProgress(refresher, bars=at_once == 1)
     _announce(suite)
-    _train(suite, monitor, at_once, rerun=rerun)
+    with under_torchrun(suite.device, suite.dataset_of, suite.work) as work:
+        if work is None:
+            return
+        _train(replace(suite, work=work), monitor, at_once, rerun=rerun)
     if report:
         for path in publish(results, plots, chosen.name):
             print(f"report: {path}")
@@ -165,43 +173,6 @@ def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -
             raise SystemExit(130) from None
 
 
-def _accept(option: str, number: int | None, least: int, most: int) -> None:
-    if number is not None and not least <= number <= most:
-        raise ValueError(f"{option} {number}: a whole number from {least} to {most} is needed")
-
-
-def _check_fields(given: Mapping[str, object]) -> None:
-    """Check options that are fields of a setting, before anything is imported or read for them."""
-    for name, value in given.items():
-        try:
-            DIGITS.with_changes({name: value})
-        except ValueError as error:
-            raise ValueError(f"--{name} {value}: {str(error).rpartition(': ')[2]}") from None
-
-
-def _possible(experiments: list[Experiment], setting: str, *, named: bool) -> list[Experiment]:
-    """Choose the experiments that the setting has networks for, without those that want to be named."""
-    found = [
-        one for one in experiments if setting in one.networks and (named or not one.waits_to_be_named(setting))
-    ]
-    if not found:
-        names = ", ".join(experiment.name for experiment in experiments)
-        able = sorted({name for experiment in experiments for name in experiment.networks})
-        raise ValueError(f"{names}: not for setting {setting}; accepted are {', '.join(able)}")
-    return found
-
-
-def _only(names: list[str], experiments: list[Experiment], setting: str) -> frozenset[str]:
-    compared = {name for experiment in experiments for name in experiment.networks[setting]}
-    only = {Architecture.parse(name).name for name in names}
-    for name in sorted(only - compared):
-        raise ValueError(
-            f"--network {name}: none of the chosen experiments compares it in setting {setting}; "
-            f"they compare {', '.join(sorted(compared))}; a file in experiments/ can name others"
-        )
-    return frozenset(only)
-
-
 def _choose_setting(name: str | None, device: "torch.device") -> Setting:
     from plain_vs_residual.suite.machine import unused_gpu
 
@@ -229,15 +200,3 @@ def _announce(suite: "Suite") -> None:
         print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
     for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):
         print(f"note: {caveat}")
-
-
-def _writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"--results {folder}: cannot be written ({error.strerror}); name another folder"
-        ) from error

@@ -64,6 +64,8 @@ class Suite:
         only: some networks of the experiments, if any are named.
         trial: fields of the setting that count for more than setting and studies: a budget (``iterations``), a
             number of ``evaluations``.
+        devices_per_run: how many devices train one run together.
+        work: how a run is trained.
     """
 
     experiments: tuple[Experiment, ...]
@@ -77,6 +79,8 @@ class Suite:
     deterministic: bool = False
     only: frozenset[str] = frozenset()
     trial: Mapping[str, Any] = field(default_factory=dict)
+    devices_per_run: int = 1
+    work: Work = train_run
 
     @property
     def variant(self) -> str:
@@ -216,7 +220,7 @@ class Suite:
             estimate.begins(run.name)
             return monitor.begins(run, pending.index(run) + 1, len(pending), seconds_left)
 
-        with self._work_on(pending, train_run, begins, jobs) as trained:
+        with self._work_on(pending, self.work, begins, jobs) as trained:
             for run in trained:
                 estimate.ended(run.name)
                 monitor.ended(run, read_final(run.folder))
@@ -247,5 +251,6 @@ class Suite:
         if jobs == 1:
             return closing(one_by_one(pending, self.dataset_of, work, begins))
         datasets = {run.setting.split: self.dataset_of(run) for run in pending}
-        workers = Workers(min(jobs, len(pending)) or 1, datasets, all_devices(self.device), work)
+        devices = all_devices(self.device)[:: self.devices_per_run]
+        workers = Workers(min(jobs, len(pending)) or 1, datasets, devices, work)
         return closing(in_processes(pending, workers, begins, jobs))

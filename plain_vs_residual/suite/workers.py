@@ -24,6 +24,7 @@ import torch
 
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.recipe import Split
+from plain_vs_residual.records.models import RunDescription
 from plain_vs_residual.suite.description import describe
 from plain_vs_residual.suite.progress import Unwatched
 from plain_vs_residual.training.loop import Monitor, train
@@ -50,8 +51,21 @@ class WorkerDied(ValueError):
     """A process was killed from outside."""
 
 
-def train_run(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+def train_run(
+    run: Run,
+    dataset: Dataset,
+    monitor: Monitor,
+    stops: Callable[[], bool],
+    description: RunDescription | None = None,
+) -> None:
     """Train a run in this process.
+
+    Args:
+        run: what to train.
+        dataset: its images.
+        monitor: is told about progress.
+        stops: says whether to stop.
+        description: what is known of the run beforehand, if somebody else has written it down.
 
     Raises:
         OutOfMemory: says the batch, the peak and what to try; a smaller batch would be another recipe.
@@ -61,7 +75,7 @@ def train_run(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], 
     if run.execution.compiled:
         torch.compiler.reset()  # else torch compiles eight networks per process and trains the others eagerly
     try:
-        train(run, dataset, describe(run, dataset), monitor, stops)
+        train(run, dataset, description or describe(run, dataset), monitor, stops)
         if run.device.type == "cuda":
             gc.collect()  # else a graph and its memory stay until chance collects them
             torch.cuda.empty_cache()

@@ -1,0 +1,64 @@
+"""What is checked of the options of a command before anything expensive is done for them.
+
+Each function raises a ValueError that says what was given, what is accepted and what to do.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.settings import DIGITS
+
+
+def accept(option: str, number: int | None, least: int, most: int) -> None:
+    """Refuse a number out of range."""
+    if number is not None and not least <= number <= most:
+        raise ValueError(f"{option} {number}: a whole number from {least} to {most} is needed")
+
+
+def check_fields(given: Mapping[str, object]) -> None:
+    """Check options that are fields of a setting, before anything is imported or read for them."""
+    for name, value in given.items():
+        try:
+            DIGITS.with_changes({name: value})
+        except ValueError as error:
+            raise ValueError(f"--{name} {value}: {str(error).rpartition(': ')[2]}") from None
+
+
+def possible(experiments: list[Experiment], setting: str, *, named: bool) -> list[Experiment]:
+    """Choose the experiments that the setting has networks for, without those that want to be named."""
+    found = [
+        one for one in experiments if setting in one.networks and (named or not one.waits_to_be_named(setting))
+    ]
+    if not found:
+        names = ", ".join(experiment.name for experiment in experiments)
+        able = sorted({name for experiment in experiments for name in experiment.networks})
+        raise ValueError(f"{names}: not for setting {setting}; accepted are {', '.join(able)}")
+    return found
+
+
+def only_networks(names: list[str], experiments: list[Experiment], setting: str) -> frozenset[str]:
+    """Return the chosen networks by their full names; refuse one that no chosen experiment compares."""
+    compared = {name for experiment in experiments for name in experiment.networks[setting]}
+    only = {Architecture.parse(name).name for name in names}
+    for name in sorted(only - compared):
+        raise ValueError(
+            f"--network {name}: none of the chosen experiments compares it in setting {setting}; "
+            f"they compare {', '.join(sorted(compared))}; a file in experiments/ can name others"
+        )
+    return frozenset(only)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"--results {folder}: cannot be written ({error.strerror}); name another folder"
+        ) from error

@@ -1,0 +1,247 @@
+"""Trains one run by several processes, each with a device of its own, that share every batch (torch.distributed).
+
+On one machine the suite starts the processes for each run (``ByDevices``). Under torchrun, which starts the same
+command on several machines, the first process is the suite, and the others follow it (``Leading``, ``follow``).
+"""
+
+import os
+import pickle
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
+
+from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.group import Group, join, launched
+from plain_vs_residual.records.models import MetricsRow, RunDescription
+from plain_vs_residual.suite.description import describe
+from plain_vs_residual.suite.interrupt import StopRequest
+from plain_vs_residual.suite.progress import Unwatched
+from plain_vs_residual.suite.workers import Work, WorkerDied, train_run
+from plain_vs_residual.training.loop import Monitor
+from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.session import Stopped
+
+# Processes that wait for a dead one are ended after this long, and killed after as long again.
+GRACE_SECONDS = 15.0
+
+
+def check_shares(run: Run, num_devices: int) -> None:
+    """Refuse a number of devices by which the batch cannot be shared out without changing the recipe.
+
+    Raises:
+        ValueError: names the numbers that are accepted.
+    """
+    recipe = run.setting
+    if recipe.num_parts % num_devices == 0:
+        return
+    accepted = ", ".join(str(n) for n in range(1, recipe.num_parts + 1) if recipe.num_parts % n == 0)
+    over = f"groups of {recipe.norm_batch}" if recipe.norm_batch else "the whole batch"
+    raise ValueError(
+        f"--devices-per-run {num_devices}: in setting {recipe.name}, BN normalises over {over} of "
+        f"{recipe.batch_size} images, which no number of devices may change; accepted are {accepted}"
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every process of a run is told."""
+
+    run: Run
+    dataset: Dataset
+    description: RunDescription
+    threads: int
+    parent: int
+
+
+@dataclass(frozen=True)
+class ByDevices:
+    """Trains a run in ``size`` processes of its own, from the run's device on."""
+
+    size: int
+
+    def __call__(self, run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+        """Train a run.
+
+        Raises:
+            Stopped: if ``stops`` said so.
+            WorkerDied: if a process was killed; all have ended then.
+            ValueError: what a process said in one line.
+        """
+        # Each process would count the threads of its share; the run has those of all.
+        description = describe(run, dataset)
+        threads = max(1, torch.get_num_threads() // self.size)
+        heard, told = mp.Pipe(duplex=False)
+        stopping = mp.get_context("spawn").Event()
+        with tempfile.TemporaryDirectory(prefix="plain_vs_residual-") as name:
+            folder = Path(name)
+            task = Task(run, dataset, description, threads, os.getpid())
+            (folder / "task").write_bytes(pickle.dumps(task))  # tensors that are handed over use shared memory
+            arguments = (self.size, folder, told, stopping)
+            ranks: Any = start_processes(_train_rank, arguments, self.size, join=False, start_method="spawn")
+            told.close()
+            try:
+                while not ranks.join(0.1, GRACE_SECONDS):
+                    _forward(heard, monitor)
+                    if stops():
+                        stopping.set()
+                _forward(heard, monitor)
+            except (ProcessExitedException, ProcessRaisedException) as error:
+                self._explain(run, folder, ranks.processes, error)
+            finally:
+                for process in ranks.processes:
+                    process.kill()
+            if (folder / "stopped").exists():
+                raise Stopped((folder / "stopped").read_text())
+
+    def _explain(self, run: Run, folder: Path, processes: list[Any], error: Exception) -> None:
+        """Say in one line why the processes ended, unless the run is finished all the same."""
+        if run.folder.finished:
+            return  # some versions of torch abort now and then when the processes part
+        if (folder / "failed").exists():
+            raise pickle.loads((folder / "failed").read_bytes()) from error
+        dead = [rank for rank, process in enumerate(processes) if process.exitcode == -signal.SIGKILL]
+        if not dead and isinstance(error, ProcessExitedException):
+            dead = [error.error_index]
+        if not dead:
+            raise error
+        raise WorkerDied(
+            f"{run.name}: process {dead[0]} of {self.size} was killed, and the others have ended with it; what "
+            "was saved is kept: the same command goes on from the last checkpoint"
+        ) from error
+
+
+def _forward(heard: Connection, monitor: Monitor) -> None:
+    """Tell the monitor what the first process said since."""
+    with suppress(EOFError, OSError):
+        while heard.poll():
+            said, arguments = heard.recv()
+            getattr(monitor, said)(*arguments)
+
+
+class _Messenger:
+    """Tells the suite's process how far the run is; not of every iteration."""
+
+    SECONDS = 0.2
+
+    def __init__(self, told: Connection) -> None:
+        self.told = told
+        self.last = 0.0
+
+    def advanced(self, iteration: int, num_iterations: int) -> None:
+        if time.monotonic() - self.last > self.SECONDS:
+            self.last = time.monotonic()
+            self._say("advanced", iteration, num_iterations)
+
+    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
+        self._say("evaluated", row, num_iterations)
+
+    def _say(self, said: str, *arguments: object) -> None:
+        with suppress(OSError):  # the suite's process is gone; the loop stops for that
+            self.told.send((said, arguments))
+
+
+def _train_rank(rank: int, size: int, folder: Path, told: Connection, stopping: threading.Event) -> None:
+    """Train a part of every batch: what each process of a run does."""
+    # Ctrl-C reaches every process of a terminal; the suite's process passes it on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    task: Task = pickle.loads((folder / "task").read_bytes())
+    torch.set_num_threads(task.threads)
+    with _joined(task.run, rank, size, f"file://{folder}/meeting") as run:
+        monitor = _Messenger(told) if run.group.leads else Unwatched()
+        try:
+            train_run(
+                run,
+                task.dataset,
+                monitor,
+                lambda: stopping.is_set() or os.getppid() != task.parent,
+                task.description,
+            )
+        except Stopped as stop:
+            if run.group.leads:
+                (folder / "stopped").write_text(str(stop))
+        except ValueError as error:
+            (folder / "failed").write_bytes(pickle.dumps(error))
+            raise
+
+
+@contextmanager
+def _joined(run: Run, rank: int, size: int, meeting_place: str) -> Iterator[Run]:
+    """Join the processes of a run for as long as the context lasts, and give the run its place and device."""
+    device = run.device
+    if device.type == "cuda":
+        device = torch.device("cuda", (device.index or 0) + rank)
+        torch.cuda.set_device(device)
+    group = join(device.type, rank, size, meeting_place)
+    yield replace(run, device=device, group=group)
+    # Not after an error, which the others may never reach: the processes end together then.
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+# ---- under torchrun ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Leading:
+    """Trains a run together with the processes that follow this one."""
+
+    group: Group
+
+    def __call__(self, run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+        """Tell the others which run it is, and train it with them."""
+        description = describe(run, dataset)
+        self.group.as_first((run, description))
+        train_run(_placed(run, self.group), dataset, monitor, stops, description)
+
+
+@contextmanager
+def under_torchrun(
+    device: torch.device, dataset_of: Callable[[Run], Dataset], otherwise: Work
+) -> Iterator[Work | None]:
+    """Join the processes that torchrun started: give the first its way to train a run, and None to the others.
+
+    The others train with the first until it leaves the context, before they enter theirs.
+
+    Args:
+        device: of the suite.
+        dataset_of: gives the images of a run.
+        otherwise: given where torchrun started nothing.
+    """
+    if launched().size == 1:
+        yield otherwise
+        return
+    group = join(device.type, launched().rank, launched().size, "env://")
+    try:
+        if group.leads:
+            yield Leading(group)
+        else:
+            _follow(group, dataset_of)
+            yield None
+    finally:
+        if group.leads:
+            group.as_first(None)
+    dist.destroy_process_group()
+
+
+def _follow(group: Group, dataset_of: Callable[[Run], Dataset]) -> None:
+    while task := group.as_first(None):
+        run, description = task
+        with StopRequest() as stops, suppress(Stopped):
+            train_run(_placed(run, group), dataset_of(run), Unwatched(), stops, description)
+
+
+def _placed(run: Run, group: Group) -> Run:
+    device = torch.device("cuda", launched().local_rank) if run.device.type == "cuda" else run.device
+    return replace(run, device=device, group=group)
