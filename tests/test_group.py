@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.group import ALONE, Group, join
+from plain_vs_residual.group import ALONE
 from plain_vs_residual.records.models import MetricsRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import read_final, read_run
@@ -24,61 +23,11 @@ from plain_vs_residual.settings import IMAGENET, Setting
 from plain_vs_residual.suite.ranks import ByDevices, check_shares
 from plain_vs_residual.suite.workers import WorkerDied, train_run
 from plain_vs_residual.training.checkpoint import load_checkpoint
-from plain_vs_residual.training.evaluation import evaluate
 from plain_vs_residual.training.run import Run
 from plain_vs_residual.training.session import Stopped
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import Silent, network_of
-
-CPU = torch.device("cpu")
-ITERATIONS = 20
-
-
-def parts_of(setting: Setting, norm_batch: int) -> Setting:
-    return setting.with_changes({"norm_batch": norm_batch})
-
-
-def trained(
-    group: Group, dataset: Dataset, setting: Setting, dtype: torch.dtype, iterations: int = ITERATIONS
-) -> dict[str, Any]:
-    """Take some steps and evaluate; what comes out must not depend on the number of processes."""
-    network = network_of("cifar-residual8-A", channels=1, num_classes=3).to(dtype)
-    feed = make_feed(dataset, setting, 0, CPU, group)
-    trainer = Trainer(network, setting, "fp32", group=group)
-    trainer.learning_rate.fill_(0.05)
-    for inputs in feed.inputs(0, iterations):
-        images, labels = feed.batch(*inputs)
-        trainer.step(images.to(dtype), labels)
-    group.copy_first(network.buffers())
-    batches = ((images.to(dtype), labels) for images, labels in feed.evaluation_batches("training"))
-    return {
-        "weights": network.state_dict(),
-        "counts": tuple(trainer.totals.counts()),
-        "errors": evaluate(network, batches, "fp32", 3, group),
-        "digest": feed.digest.state(),
-    }
-
-
-def work_in_group(rank: int, size: int, folder: Path, dataset: Dataset, setting: Setting, files: Dataset) -> None:
-    torch.set_num_threads(1)
-    group = join("cpu", rank, size, f"file://{folder}/meeting") if size > 1 else ALONE
-    small = IMAGENET.with_changes({"image_size": 16, "batch_size": 8, "norm_batch": 2})
-    feed = make_feed(files, small, 0, CPU, group)
-    for inputs in feed.inputs(0, 3):
-        feed.batch(*inputs)
-    for _ in feed.evaluation_batches("validation"):
-        pass
-    result = {
-        "fp64": trained(group, dataset, parts_of(setting, 2), torch.float64),
-        "fp32": trained(group, dataset, parts_of(setting, 4), torch.float32) if size < 4 else None,
-        "loader": feed.digest.state(),
-        "flags": group.any(rank == size - 1, False),
-        "first": group.as_first(f"said by {rank}"),
-    }
-    torch.save(result, folder / f"{rank}.pt")
-    if size > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+from tests.in_group import CPU, parts_of, work_in_group
 
 
 @pytest.fixture(scope="module")
