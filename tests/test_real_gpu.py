@@ -12,7 +12,8 @@ from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.networks import on_device
 from plain_vs_residual.recipe import Execution
 from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.suite.workers import OutOfMemory, train_run
+from plain_vs_residual.suite.memory import OutOfMemory
+from plain_vs_residual.suite.workers import train_run
 from plain_vs_residual.training.arithmetic import prepare_arithmetic
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import Silent, network_of

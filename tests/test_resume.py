@@ -17,8 +17,9 @@ from plain_vs_residual.records.store import damage, read_records
 from plain_vs_residual.suite import workers
 from plain_vs_residual.suite.description import describe
 from plain_vs_residual.suite.interrupt import StopRequest
+from plain_vs_residual.suite.memory import OutOfMemory
 from plain_vs_residual.suite.suite import Changed, Suite
-from plain_vs_residual.suite.workers import OutOfMemory, train_run
+from plain_vs_residual.suite.workers import train_run
 from plain_vs_residual.training import session
 from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
 from plain_vs_residual.training.loop import train

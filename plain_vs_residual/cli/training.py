@@ -73,6 +73,10 @@ def train(
     devices_per_run: Annotated[
         int, typer.Option(help="Devices that share each run's batches: where there are fewer runs than devices.")
     ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster that trains the runs, or local to start one on this machine."),
+    ] = None,
     rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
     report: Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")] = True,
 ) -> None:
@@ -93,7 +97,7 @@ def train(
     from plain_vs_residual.data.datasets import load_dataset
     from plain_vs_residual.group import launched
     from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision
-    from plain_vs_residual.suite.placement import place
+    from plain_vs_residual.suite.placement import on_cluster, place
     from plain_vs_residual.suite.progress import SuiteProgress
     from plain_vs_residual.suite.ranks import under_torchrun
     from plain_vs_residual.suite.suite import Suite
@@ -119,6 +123,8 @@ def train(
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
     suite, at_once = place(suite, wanted, jobs, devices_per_run)
+    if cluster:
+        suite = replace(suite, cluster=on_cluster(suite, cluster, data, jobs))
     seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
     name = "-".join(filter(None, (chosen.name, suite.variant)))
     refresher = Refresher(results, plots, chosen.name, name, seeds_runs) if report else None

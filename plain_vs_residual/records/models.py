@@ -39,6 +39,7 @@ class Environment(Model):
     cuda: str | None
     cudnn: int | None
     threads: int
+    devices: int = Field(1, description="That shared the batches of the run.")
     git_commit: str | None
     git_changes: bool
 

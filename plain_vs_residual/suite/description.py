@@ -36,7 +36,7 @@ def describe(run: Run, dataset: Dataset) -> RunDescription:
         departures=list(setting.departures),
         configuration=configuration(run, dataset),
         sources=source_hashes(),
-        environment=environment(run.device),
+        environment=environment(run.device).model_copy(update={"devices": run.group.size}),
         started=time.strftime("%Y-%m-%d %H:%M:%S"),
     )
 

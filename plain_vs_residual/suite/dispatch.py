@@ -3,6 +3,8 @@
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
+import torch
+
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.suite.interrupt import StopRequest
 from plain_vs_residual.suite.workers import Work, Workers
@@ -10,10 +12,36 @@ from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.run import Run
 
 Begins = Callable[[Run], Monitor]
+DatasetOf = Callable[[Run], Dataset]
+
+
+def hand_out(
+    runs: Sequence[Run],
+    dataset_of: DatasetOf,
+    work: Work,
+    begins: Begins,
+    devices: Sequence[torch.device],
+    jobs: int,
+) -> Generator[Run, None, None]:
+    """Do the work with each run, ``jobs`` of them at once, and yield it afterwards.
+
+    Args:
+        runs: those that others need come before them.
+        dataset_of: gives the images of a run.
+        work: what is done with a run.
+        begins: hears that a run begins, and returns what watches it.
+        devices: shared out among the processes where there are several.
+        jobs: how many runs at once; 1 needs no other process.
+    """
+    if jobs == 1:
+        return one_by_one(runs, dataset_of, work, begins)
+    datasets = {run.setting.split: dataset_of(run) for run in runs}
+    workers = Workers(min(jobs, len(runs)) or 1, datasets, devices, work)
+    return in_processes(runs, workers, begins, jobs)
 
 
 def one_by_one(
-    runs: Sequence[Run], dataset_of: Callable[[Run], Dataset], work: Work, begins: Begins
+    runs: Sequence[Run], dataset_of: DatasetOf, work: Work, begins: Begins
 ) -> Generator[Run, None, None]:
     """Do the work with one run after the other, in this process, and yield each afterwards."""
     for run in runs:

@@ -1,12 +1,14 @@
 """Where the runs of a suite are trained: how many at once, on how many devices each, and how these compute."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from plain_vs_residual.group import launched
 from plain_vs_residual.recipe import Execution
+from plain_vs_residual.suite.cluster import Cluster
 from plain_vs_residual.suite.execution_choice import choose_for
 from plain_vs_residual.suite.jobs_choice import jobs_for
-from plain_vs_residual.suite.machine import all_devices, share_cores
+from plain_vs_residual.suite.machine import all_devices, num_cores, share_cores
 from plain_vs_residual.suite.ranks import ByDevices, check_shares
 from plain_vs_residual.suite.suite import Suite
 
@@ -51,3 +53,19 @@ def _shared(suite: Suite, wanted: Execution | None, num_devices: int) -> Suite:
         )
     suite = choose_for(suite, wanted or Execution.EAGER)
     return replace(suite, devices_per_run=num_devices, work=ByDevices(num_devices))
+
+
+def on_cluster(suite: Suite, address: str, data: Path | None, jobs: int | None) -> Cluster:
+    """Say how much of a cluster each run gets: its devices, or its share of one.
+
+    Args:
+        suite: what is to be trained.
+        address: of the cluster.
+        data: where the images are, if not where the setting has them.
+        jobs: how many runs share a GPU, or the cores of this machine; one, or one per core, if not asked for.
+    """
+    on_gpus = suite.device.type == "cuda"
+    gpus = suite.devices_per_run / (jobs or 1) if on_gpus else 0
+    at_once = len(all_devices(suite.device)) * (jobs or 1) if on_gpus else jobs or num_cores()
+    cores = max(1, num_cores() // at_once) * suite.devices_per_run
+    return Cluster(address, data.resolve() if data else None, cores, gpus)

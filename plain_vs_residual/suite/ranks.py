@@ -80,7 +80,7 @@ class ByDevices:
             ValueError: what a process said in one line.
         """
         # Each process would count the threads of its share; the run has those of all.
-        description = describe(run, dataset)
+        description = describe(replace(run, group=Group(0, self.size)), dataset)
         threads = max(1, torch.get_num_threads() // self.size)
         heard, told = mp.Pipe(duplex=False)
         stopping = mp.get_context("spawn").Event()
@@ -201,9 +201,10 @@ class Leading:
 
     def __call__(self, run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
         """Tell the others which run it is, and train it with them."""
-        description = describe(run, dataset)
+        placed = _placed(run, self.group)
+        description = describe(placed, dataset)
         self.group.as_first((run, description))
-        train_run(_placed(run, self.group), dataset, monitor, stops, description)
+        train_run(placed, dataset, monitor, stops, description)
 
 
 @contextmanager

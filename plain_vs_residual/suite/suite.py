@@ -1,6 +1,6 @@
 """Which runs the experiments need: the finished are skipped, the changed refused, the rest trained."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,14 +19,15 @@ from plain_vs_residual.records.fingerprint import differences
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import damage, read_final, read_run
 from plain_vs_residual.settings import Setting, find_setting
+from plain_vs_residual.suite.cluster import Cluster
 from plain_vs_residual.suite.description import describe
-from plain_vs_residual.suite.dispatch import in_processes, one_by_one
+from plain_vs_residual.suite.dispatch import hand_out
 from plain_vs_residual.suite.estimate import Estimate, relative_work
 from plain_vs_residual.suite.locks import RunLocks
 from plain_vs_residual.suite.machine import all_devices
 from plain_vs_residual.suite.measuring import Measuring
 from plain_vs_residual.suite.progress import Unwatched
-from plain_vs_residual.suite.workers import Work, Workers, train_run
+from plain_vs_residual.suite.workers import Work, train_run
 from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.run import Run
 
@@ -66,6 +67,7 @@ class Suite:
             number of ``evaluations``.
         devices_per_run: how many devices train one run together.
         work: how a run is trained.
+        cluster: where runs are trained instead of on this machine.
     """
 
     experiments: tuple[Experiment, ...]
@@ -81,6 +83,7 @@ class Suite:
     trial: Mapping[str, Any] = field(default_factory=dict)
     devices_per_run: int = 1
     work: Work = train_run
+    cluster: Cluster | None = None
 
     @property
     def variant(self) -> str:
@@ -220,7 +223,9 @@ class Suite:
             estimate.begins(run.name)
             return monitor.begins(run, pending.index(run) + 1, len(pending), seconds_left)
 
-        with self._work_on(pending, self.work, begins, jobs) as trained:
+        devices = all_devices(self.device)[:: self.devices_per_run]
+        given = (pending, self.dataset_of, self.work, begins)
+        with closing(self.cluster.train(*given) if self.cluster else hand_out(*given, devices, jobs)) as trained:
             for run in trained:
                 estimate.ended(run.name)
                 monitor.ended(run, read_final(run.folder))
@@ -240,17 +245,7 @@ class Suite:
             announce(f"measuring {pending.index(run) + 1}/{len(pending)} {run.name}: {names}")
             return Unwatched()
 
-        with self._work_on(pending, measuring, begins, jobs) as measured:
+        devices = all_devices(self.device)
+        with closing(hand_out(pending, self.dataset_of, measuring, begins, devices, jobs)) as measured:
             for _ in measured:
                 pass
-
-    def _work_on(
-        self, pending: list[Run], work: Work, begins: Callable[[Run], Monitor], jobs: int
-    ) -> "closing[Generator[Run, None, None]]":
-        """Do the work with each run, several at once in processes if ``jobs`` says so, and yield it afterwards."""
-        if jobs == 1:
-            return closing(one_by_one(pending, self.dataset_of, work, begins))
-        datasets = {run.setting.split: self.dataset_of(run) for run in pending}
-        devices = all_devices(self.device)[:: self.devices_per_run]
-        workers = Workers(min(jobs, len(pending)) or 1, datasets, devices, work)
-        return closing(in_processes(pending, workers, begins, jobs))

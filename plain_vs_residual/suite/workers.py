@@ -4,12 +4,11 @@ import gc
 import multiprocessing
 import os
 import pickle
-import re
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -26,6 +25,7 @@ from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.recipe import Split
 from plain_vs_residual.records.models import RunDescription
 from plain_vs_residual.suite.description import describe
+from plain_vs_residual.suite.memory import OutOfMemory, is_out_of_memory, what_to_try
 from plain_vs_residual.suite.progress import Unwatched
 from plain_vs_residual.training.loop import Monitor, train
 from plain_vs_residual.training.run import Run
@@ -34,17 +34,7 @@ from plain_vs_residual.training.session import Stopped
 # An evaluation on ImageNet takes minutes, and only after it can a run be saved.
 STOP_SECONDS = 900.0
 
-# oneDNN says no more than "a primitive"; "a primitive descriptor" is what it has no code for.
-WORDS_OF_MEMORY = re.compile(
-    "can't allocate memory|not enough memory|out of memory|_STATUS_ALLOC_FAILED"
-    "|could not create a (primitive|memory object)$|bad_alloc"
-)
-
 Work = Callable[[Run, Dataset, Monitor, Callable[[], bool]], None]
-
-
-class OutOfMemory(ValueError):
-    """A run does not fit into memory."""
 
 
 class WorkerDied(ValueError):
@@ -83,27 +73,9 @@ def train_run(
         if "does not have a deterministic implementation" in str(error):
             line = str(error).split(". ")[0]
             raise ValueError(f"--deterministic: {line}; leave it out for this network") from error
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        raise OutOfMemory(_out_of_memory(run)) from error
-
-
-def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Say whether an error is one of memory, or was raised while one was handled, as when a recording fails."""
-    if error is None:
-        return False
-    found = isinstance(error, MemoryError | torch.OutOfMemoryError) or WORDS_OF_MEMORY.search(str(error))
-    return bool(found) or _is_out_of_memory(error.__cause__ or error.__context__)
-
-
-def _out_of_memory(run: Run) -> str:
-    setting, device = run.setting, run.device
-    peak = f", peak {torch.cuda.max_memory_allocated(device) / 2**20:,.0f} MiB" if device.type == "cuda" else ""
-    return (
-        f"{run.name}: out of memory on {device} with batches of {setting.batch_size} images of "
-        f"{setting.input_size} px{peak}; the batch belongs to the recipe and stays as it is; try fewer runs at "
-        "once (--jobs 1), --precision bf16, or a device with more memory. What was finished or saved is kept"
-    )
+        raise OutOfMemory(what_to_try(run)) from error
 
 
 class Workers:
@@ -117,7 +89,7 @@ class Workers:
     """
 
     def __init__(
-        self, jobs: int, datasets: dict[Split, Dataset], devices: list[torch.device], work: Work = train_run
+        self, jobs: int, datasets: dict[Split, Dataset], devices: Sequence[torch.device], work: Work = train_run
     ) -> None:
         self.work = work
         context = multiprocessing.get_context("spawn")

@@ -1,0 +1,141 @@
+"""Runs on a Ray cluster: six of them on two nodes, one of which is lost; equal to those of a suite without Ray."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plain_vs_residual.data.datasets import load_dataset
+from plain_vs_residual.evidence.pairing import verify
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.recorded_runs import load_recorded_runs
+from plain_vs_residual.records.store import read_run
+from plain_vs_residual.settings import DIGITS
+from plain_vs_residual.suite.cluster import Cluster
+from plain_vs_residual.suite.locks import RunLocks
+from plain_vs_residual.suite.suite import Suite
+from plain_vs_residual.training.run import Run
+from tests.conftest import Silent
+
+ray = pytest.importorskip("ray", reason="Ray is not installed")
+EXPERIMENT = Experiment(
+    title="Trial",
+    paper="none",
+    figures=("final_errors",),
+    networks={"digits": ("cifar-plain8", "cifar-residual8-A")},
+    studies={
+        "digits": (
+            Study(),
+            Study("led", {"schedule": "plateau"}, "one leads, the other follows", leader="cifar-residual8-A"),
+        )
+    },
+    claims=(),
+    name="trial",
+)
+
+
+def test_one_line_says_how_to_install_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    suite = suite_in(tmp_path)
+    cluster = Cluster("local", None, 1, 0)
+    with pytest.raises(ValueError, match=r"--cluster: Ray is not installed; .*pip install '\.\[cluster\]'"):
+        list(cluster.train(suite.plan(), suite.dataset_of, suite.work, lambda run: Silent()))
+
+
+def suite_in(folder: Path, **changes: Any) -> Suite:
+    setting = DIGITS.with_changes({"image_size": 8, "epochs": None, "iterations": 300, "evaluations": 20})
+    values: dict[str, Any] = {
+        "experiments": (EXPERIMENT,),
+        "setting": setting,
+        "dataset": load_dataset(setting),
+        "results": folder / "results",
+        "seeds": range(2),
+        "precision": "fp32",
+        "device": torch.device("cpu"),
+    }
+    return Suite(**(values | changes))
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Any]:
+    """Return a cluster of two pretended machines of a core each, to which this process is connected."""
+    from ray.cluster_utils import Cluster as Nodes
+
+    repository = Path(__file__).parent.parent
+    quick = {
+        "health_check_initial_delay_ms": 0,
+        "health_check_period_ms": 500,
+        "health_check_failure_threshold": 4,
+    }
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": quick}  # a lost node is missed sooner
+    nodes = Nodes(initialize_head=True, head_node_args=head)
+    nodes.second = nodes.add_node(num_cpus=1)
+    environment = {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    ray.init(address=nodes.address, logging_level="error", runtime_env={"env_vars": environment})
+    try:
+        yield nodes
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+
+
+class LosesANode(Silent):
+    """A monitor that takes away the second node once a run has ended and two are under way, one on each node."""
+
+    def __init__(self, nodes: Any, suite: Suite) -> None:
+        self.nodes = nodes
+        self.suite = suite
+        self.lost = False
+
+    def ended(self, *_: Any) -> None:
+        if self.lost:
+            return
+        folders = [run.folder for run in self.suite.plan()]
+        deadline = time.monotonic() + 60
+        while sum(folder.checkpoint.exists() for folder in folders) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self.nodes.remove_node(self.nodes.second, allow_graceful=False)
+        self.lost = True
+
+
+def test_runs_on_two_nodes_of_which_one_is_lost_are_those_of_a_suite_here(tmp_path: Path, two_nodes: Any) -> None:
+    here = suite_in(tmp_path / "here")
+    here.train(here.plan(), Silent())
+    suite = suite_in(tmp_path / "cluster", cluster=Cluster("local", None, 1, 0))
+    runs = suite.plan()
+    assert len(runs) == 8
+    monitor = LosesANode(two_nodes, suite)
+    with suite.locked(runs):
+        suite.train(runs, monitor)
+    assert monitor.lost
+    for ours, theirs in zip(here.plan(), runs, strict=True):
+        for name in ("weights.pt", "responses.csv", "training_curve.csv"):
+            assert (ours.folder.path / name).read_bytes() == (theirs.folder.path / name).read_bytes(), theirs.name
+        first, second = (read_run(run.folder) for run in (ours, theirs))
+        assert first.configuration == second.configuration
+    assert any(read_run(run.folder).resumed for run in runs), "no run was cut off and went on"
+    for one in load_recorded_runs(tmp_path / "cluster/results", "digits"):
+        for check in verify(one, EXPERIMENT):
+            assert check.differences == [], check
+
+
+def test_a_process_waits_for_the_one_that_still_writes(tmp_path: Path, two_nodes: Any) -> None:
+    suite = suite_in(tmp_path, seeds=range(1), cluster=Cluster("local", None, 1, 0))
+    run: Run = suite.plan()[0]
+    writer = RunLocks([run.folder.path.with_name(f"{run.folder.name}.writer")])
+    trained = Cluster("local", None, 1, 0).train([run], suite.dataset_of, suite.work, lambda run: Silent())
+    ended: list[Run] = []
+    thread = threading.Thread(target=lambda: ended.extend(trained))
+    with writer:
+        thread.start()
+        time.sleep(8)
+        assert not run.folder.run.exists()
+    thread.join(60)
+    assert ended == [run]
+    assert run.folder.finished
