@@ -1,5 +1,6 @@
 """Runs on a Ray cluster: six of them on two nodes, one of which is lost; equal to those of a suite without Ray."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.store import read_run
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.suite.cluster import Cluster
-from plain_vs_residual.suite.locks import RunLocks
+from plain_vs_residual.suite.cluster import Cluster, writer_of
+from plain_vs_residual.suite.locks import RunLocks, lock_path
 from plain_vs_residual.suite.suite import Suite
 from plain_vs_residual.training.run import Run
 from tests.conftest import Silent
@@ -49,7 +50,7 @@ def test_one_line_says_how_to_install_ray(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def suite_in(folder: Path, **changes: Any) -> Suite:
-    setting = DIGITS.with_changes({"image_size": 8, "epochs": None, "iterations": 300, "evaluations": 20})
+    setting = DIGITS.with_changes({"image_size": 8, "epochs": None, "iterations": 120, "evaluations": 12})
     values: dict[str, Any] = {
         "experiments": (EXPERIMENT,),
         "setting": setting,
@@ -85,23 +86,24 @@ def two_nodes() -> Iterator[Any]:
         nodes.shutdown()
 
 
-class LosesANode(Silent):
-    """A monitor that takes away the second node once a run has ended and two are under way, one on each node."""
+def is_on(node: Any, run: Run) -> bool:
+    """Say whether a run is under way, has a checkpoint, and is trained by a process of this node."""
+    writer = lock_path(writer_of(run))
+    if not (run.folder.checkpoint.exists() and writer.exists() and writer.read_text()):
+        return False
+    process, raylet = json.loads(writer.read_text())["pid"], node.all_processes["raylet"][0].process.pid
+    stat = Path(f"/proc/{process}/stat")
+    return stat.exists() and int(stat.read_text().rpartition(")")[2].split()[1]) == raylet
 
-    def __init__(self, nodes: Any, suite: Suite) -> None:
-        self.nodes = nodes
-        self.suite = suite
-        self.lost = False
 
-    def ended(self, *_: Any) -> None:
-        if self.lost:
+def lose(nodes: Any, runs: list[Run]) -> None:
+    """Take away the second node as soon as it has a run under way."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if any(is_on(nodes.second, run) for run in runs):
+            nodes.remove_node(nodes.second, allow_graceful=False)
             return
-        folders = [run.folder for run in self.suite.plan()]
-        deadline = time.monotonic() + 60
-        while sum(folder.checkpoint.exists() for folder in folders) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        self.nodes.remove_node(self.nodes.second, allow_graceful=False)
-        self.lost = True
+        time.sleep(0.02)
 
 
 def test_runs_on_two_nodes_of_which_one_is_lost_are_those_of_a_suite_here(tmp_path: Path, two_nodes: Any) -> None:
@@ -110,10 +112,11 @@ def test_runs_on_two_nodes_of_which_one_is_lost_are_those_of_a_suite_here(tmp_pa
     suite = suite_in(tmp_path / "cluster", cluster=Cluster("local", None, 1, 0))
     runs = suite.plan()
     assert len(runs) == 8
-    monitor = LosesANode(two_nodes, suite)
+    losing = threading.Thread(target=lose, args=(two_nodes, runs))
+    losing.start()
     with suite.locked(runs):
-        suite.train(runs, monitor)
-    assert monitor.lost
+        suite.train(runs, Silent())
+    losing.join()
     for ours, theirs in zip(here.plan(), runs, strict=True):
         for name in ("weights.pt", "responses.csv", "training_curve.csv"):
             assert (ours.folder.path / name).read_bytes() == (theirs.folder.path / name).read_bytes(), theirs.name
@@ -128,7 +131,7 @@ def test_runs_on_two_nodes_of_which_one_is_lost_are_those_of_a_suite_here(tmp_pa
 def test_a_process_waits_for_the_one_that_still_writes(tmp_path: Path, two_nodes: Any) -> None:
     suite = suite_in(tmp_path, seeds=range(1), cluster=Cluster("local", None, 1, 0))
     run: Run = suite.plan()[0]
-    writer = RunLocks([run.folder.path.with_name(f"{run.folder.name}.writer")])
+    writer = RunLocks([writer_of(run)])
     trained = Cluster("local", None, 1, 0).train([run], suite.dataset_of, suite.work, lambda run: Silent())
     ended: list[Run] = []
     thread = threading.Thread(target=lambda: ended.extend(trained))

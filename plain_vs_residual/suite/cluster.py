@@ -197,13 +197,17 @@ def _only_writer(run: Run, stops: Callable[[], bool]) -> Iterator[None]:
     The suite's lock says that the run is taken. This one says which process trains it: one that a cluster takes
     for dead may only have been cut off, and goes on writing.
     """
-    folder = run.folder.path
     while True:
         try:
-            with RunLocks([folder.with_name(f"{folder.name}.writer")]):
+            with RunLocks([writer_of(run)]):
                 yield
                 return
         except Locked:
             if stops():
                 raise
             time.sleep(1)
+
+
+def writer_of(run: Run) -> Path:
+    """Return under which name the writer of a run's records is locked."""
+    return run.folder.path.with_name(f"{run.folder.name}.writer")
