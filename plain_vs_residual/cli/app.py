@@ -9,23 +9,28 @@ import typer
 
 from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
+from plain_vs_residual.cli.checks import only_networks, possible
 from plain_vs_residual.cli.options import (
     Data,
     Device,
+    FirstSeed,
+    Iterations,
     Names,
+    Networks,
     PlotsFolder,
     Recorded,
     Results,
     ResultsFolder,
     Seeds,
     SettingName,
+    Split,
     chosen_experiments,
 )
 from plain_vs_residual.cli.training import train
 from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import find_recorded_runs
-from plain_vs_residual.settings import SETTINGS, find_setting
+from plain_vs_residual.settings import SETTINGS, default_setting, find_setting
 
 app = typer.Typer(
     help="Plain and residual networks trained in pairs (He et al., 2015).",
@@ -58,6 +63,46 @@ def list_() -> None:
 
 
 app.command()(train)
+
+
+@app.command()
+def runs(
+    names: Names = None,
+    setting: SettingName = None,
+    data: Data = None,
+    seeds: Seeds = None,
+    first_seed: FirstSeed = 0,
+    split: Split = "test",
+    iterations: Iterations = None,
+    network: Networks = None,
+) -> None:
+    """Print every run that train would plan: a line each, then the runs that must be finished before it, if any.
+
+    For a scheduler: train --run NAME trains one of them.
+    """
+    import torch
+
+    from plain_vs_residual.data.datasets import load_dataset
+    from plain_vs_residual.suite.suite import Suite
+
+    given = {"seeds": seeds, "split": split, "iterations": iterations}
+    chosen = find_setting(setting or default_setting("cpu")).with_changes(
+        {name: value for name, value in given.items() if value is not None}
+    )
+    experiments = possible(chosen_experiments(names), chosen.name, named=bool(names))
+    suite = Suite(
+        experiments=tuple(experiments),
+        setting=chosen,
+        dataset=load_dataset(chosen, data),
+        results=RESULTS,
+        seeds=range(first_seed, first_seed + chosen.seeds),
+        precision="fp32",
+        device=torch.device("cpu"),
+        only=only_networks(network or [], experiments, chosen.name),
+        trial={"iterations": iterations} if iterations else {},
+    )
+    for run in suite.plan():
+        print(" ".join([run.name, *(folder.name for folder in run.needs)]))
 
 
 @app.command()

@@ -48,6 +48,11 @@ Seeds = Annotated[int | None, setting_option("seeds")]
 Iterations = Annotated[int | None, setting_option("iterations", "For a trial: sets its runs apart as a variant.")]
 Evaluations = Annotated[int | None, setting_option("evaluations", "For a trial on a slow machine.")]
 Split = Annotated[str, setting_option("split", remark="")]
+FirstSeed = Annotated[int, typer.Option(help="The first of them.")]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option("--network", help="Only this network of the experiments; can be given again."),
+]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
 
 

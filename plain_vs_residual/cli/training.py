@@ -15,8 +15,10 @@ from plain_vs_residual.cli.options import (
     Data,
     Device,
     Evaluations,
+    FirstSeed,
     Iterations,
     Names,
+    Networks,
     PlotsFolder,
     ResultsFolder,
     Seeds,
@@ -41,7 +43,7 @@ def train(
     setting: SettingName = None,
     data: Data = None,
     seeds: Seeds = None,
-    first_seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    first_seed: FirstSeed = 0,
     device: Device = None,
     precision: Annotated[
         str | None,
@@ -59,8 +61,9 @@ def train(
     split: Split = "test",
     iterations: Iterations = None,
     evaluations: Evaluations = None,
-    network: Annotated[
-        list[str] | None, typer.Option(help="Only this network of the experiments; can be given again.")
+    network: Networks = None,
+    run: Annotated[
+        list[str] | None, typer.Option(help="Only this run, by its name (runs lists them); can be given again.")
     ] = None,
     results: ResultsFolder = RESULTS,
     plots: PlotsFolder = None,
@@ -120,6 +123,7 @@ def train(
         device=chosen_device,
         deterministic=deterministic,
         only=only,
+        named=frozenset(run or ()),
         trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
     )
     suite, at_once = place(suite, wanted, jobs, devices_per_run)

@@ -63,6 +63,7 @@ class Suite:
         execution: how operations reach the device.
         deterministic: whether only algorithms that give equal bytes may be used.
         only: some networks of the experiments, if any are named.
+        named: some runs, if any are named.
         trial: fields of the setting that count for more than setting and studies: a budget (``iterations``), a
             number of ``evaluations``.
         devices_per_run: how many devices train one run together.
@@ -80,6 +81,7 @@ class Suite:
     execution: Execution = Execution.EAGER
     deterministic: bool = False
     only: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
     trial: Mapping[str, Any] = field(default_factory=dict)
     devices_per_run: int = 1
     work: Work = train_run
@@ -98,7 +100,7 @@ class Suite:
         """List every run once, in order of work: all experiments with the first seed, then the next seed.
 
         Raises:
-            ValueError: if two experiments mean different runs by one name.
+            ValueError: if two experiments mean different runs by one name, or no run has a name that is given.
         """
         planned: dict[str, Run] = {}
         for seed in self.seeds:
@@ -116,7 +118,9 @@ class Suite:
                             )
                         run = replace(run, experiments=(*earlier.experiments, experiment.name))
                     planned[run.name] = run
-        return list(planned.values())
+        for name in sorted(self.named - planned.keys()):
+            raise ValueError(f"--run {name}: no such run is planned; python -m plain_vs_residual runs lists them")
+        return [run for run in planned.values() if not self.named or run.name in self.named]
 
     def _planned(self, architecture: Architecture, seed: int, study: Study, experiment: str) -> Run:
         setting = self.setting.with_changes({**study.changes, **self.trial})

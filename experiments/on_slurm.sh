@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Trains a suite on a Slurm cluster, a job per run: bash experiments/on_slurm.sh [EXPERIMENT ...] [OPTION ...]
+#
+# For example:
+#   bash experiments/on_slurm.sh table3_depth --setting imagenet --data /data/imagenet
+#
+# The options are those of `python -m plain_vs_residual runs`. Runs that need no other go into one array of jobs; those
+# that replay another's learning rates, or begin with its weights, into a second one that waits for the first. A job
+# that is cut off saves its run and goes back into the queue; the next one goes on from there. Finished runs are
+# skipped, so the same command again submits what is left. results/ must be on a file system that all nodes share.
+#
+#   SBATCH="--gpus=1 --cpus-per-task=16 --time=24:00:00"   further options for sbatch
+#   FOLDER=results/slurm                                   where lists of runs and output go
+#   TRAIN=""                                               further options for train, e.g. "--results DIR"
+set -euo pipefail
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repository"
+FOLDER=${FOLDER:-results/slurm}
+
+if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then # inside a job: RUNS and OPTIONS come from the submission
+    name=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$RUNS")
+    mapfile -t options <"$OPTIONS"
+    read -r -a train <<<"${TRAIN:-}"
+    # Slurm tells the batch script that time is nearly up, not what it has started.
+    "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" "${train[@]}" --run "$name" --jobs 1 --no-report &
+    trap 'kill -TERM $!' TERM
+    code=0
+    wait $! || code=$?
+    while kill -0 $! 2>/dev/null; do code=0 && wait $! || code=$?; done
+    if ((code == 130)); then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi
+    exit "$code"
+fi
+
+if ! command -v sbatch >/dev/null; then
+    echo "on_slurm.sh: sbatch is not here; call this on a login node of a Slurm cluster" >&2
+    exit 2
+fi
+# shellcheck source=../environment.sh
+source "$repository/environment.sh" runtime # sets $python
+mkdir -p "$FOLDER"
+folder=$(mktemp -d "$(cd "$FOLDER" && pwd)/XXXXXX")
+: >"$folder/options"
+if (($#)); then printf '%s\n' "$@" >"$folder/options"; fi
+"$python" -m plain_vs_residual runs "$@" >"$folder/runs"
+awk 'NF == 1 {print $1}' "$folder/runs" >"$folder/first"
+awk 'NF > 1 {print $1}' "$folder/runs" >"$folder/second"
+read -r -a extra <<<"${SBATCH:-}"
+
+submit() { # LIST [OPTION ...]: prints the number of the array
+    local list=$folder/$1
+    shift
+    sbatch --parsable --requeue --signal=B:TERM@120 --array="1-$(wc -l <"$list")" --job-name=plain_vs_residual \
+        --output="$folder/%A_%a.out" --export="ALL,RUNS=$list,OPTIONS=$folder/options,PYTHON=$python" \
+        "${extra[@]}" "$@" "$repository/experiments/on_slurm.sh"
+}
+
+first=$(submit first)
+echo "on_slurm.sh: $(wc -l <"$folder/first") runs submitted as array $first; output in $folder"
+if [[ -s $folder/second ]]; then
+    second=$(submit second --dependency="afterok:${first%%;*}")
+    echo "on_slurm.sh: $(wc -l <"$folder/second") runs that need others wait for it as array $second"
+fi
+echo "on_slurm.sh: when all have ended, draw the report: $python -m plain_vs_residual report"

@@ -1,0 +1,69 @@
+"""The script for Slurm, with a pretended ``sbatch`` that notes what it is told and runs the first job of all."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plain_vs_residual.records.files import RunFolder
+
+REPOSITORY = Path(__file__).parent.parent
+SCRIPT = REPOSITORY / "experiments" / "on_slurm.sh"
+SBATCH = """#!/usr/bin/env bash
+number=$(($(wc -l <"$NOTES") + 70))
+echo "$@" >>"$NOTES"
+for argument in "$@"; do
+    case $argument in
+        --export=ALL,*) IFS=, read -r -a variables <<<"${argument#--export=ALL,}" ;;
+    esac
+    script=$argument
+done
+((number > 70)) || env "${variables[@]}" SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_JOB_ID=$number bash "$script" >"$NOTES.$number" 2>&1
+echo "$number"
+"""
+
+
+@pytest.fixture
+def pretended(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which ``sbatch`` is the pretended one."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sbatch").write_text(SBATCH)
+    (programs / "sbatch").chmod(0o755)
+    (tmp_path / "notes").touch()
+    return {
+        **os.environ,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "NOTES": str(tmp_path / "notes"),
+        "FOLDER": str(tmp_path / "slurm"),
+        "PYTHON": sys.executable,
+        "SBATCH": "--gpus=1",
+        "TRAIN": f"--results {tmp_path / 'results'} --device cpu --evaluations 1",
+    }
+
+
+def test_a_job_per_run_and_those_that_need_others_wait(pretended: dict[str, str], tmp_path: Path) -> None:
+    chosen = ["construction", "--setting", "digits", "--seeds", "1", "--iterations", "2"]
+    chosen += ["--network", "cifar-plain20"]
+    done = subprocess.run(
+        ["bash", SCRIPT, *chosen], env=pretended, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (tmp_path / "notes").read_text().splitlines()
+    assert "--array=1-1 " in first
+    assert "--requeue --signal=B:TERM@120" in first
+    assert "--gpus=1" in first
+    assert "--dependency" not in first
+    assert "--array=1-2 " in second
+    assert "--dependency=afterok:70 " in second
+    folder = tmp_path / "results" / "digits"
+    assert RunFolder(folder / "cifar-plain20-2-iterations-s0").finished, (tmp_path / "notes.70").read_text()
+
+
+def test_without_slurm_one_line_says_where_to_call_it() -> None:
+    environment = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["bash", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "on_slurm.sh: sbatch is not here; call this on a login node of a Slurm cluster\n"
