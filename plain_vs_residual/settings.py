@@ -159,7 +159,8 @@ IMAGENET = Setting(
     expected="days on one GPU",
     departures=(
         "The learning rate drops at 30 and 60 of 90 epochs, fixed beforehand, not when the error plateaus.",
-        "Validation by one centre crop at 256 (as in Fig. 4); Tables 2 and 3 of the paper use ten crops.",
+        "Validation by one centre crop at 256 (as in Fig. 4), and at the end also by ten crops (as in Tables 2 "
+        "and 3): corners and centre of the whole picture, where the paper may have cut it square before.",
         "The mean and standard deviation of each channel take the place of the per-pixel mean.",
         "BN normalises over 32 images, whatever the number of GPUs, as in torchvision's recipe and Goyal et al. "
         "(2017) with 256 images over eight GPUs; the paper does not say.",

@@ -1,6 +1,7 @@
 """Data sets: fixed splits, folders of images, and clear messages when something is wrong."""
 
 import hashlib
+import pickle
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 from plain_vs_residual.data import cifar10
 from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
 from plain_vs_residual.data.datasets import load_dataset, split
-from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.data.images import Dataset, Images, PackedPaths
 from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET
 
 
@@ -170,3 +171,13 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path, monkeypatch:
     with pytest.raises(FileNotFoundError, match="outside"):
         load_dataset(CIFAR10, folder)
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_million_paths_take_no_more_than_their_names(tmp_path: Path) -> None:
+    names = [f"n{number % 1000:08}/n{number % 1000:08}_{number:07}.JPEG" for number in range(100_000)]
+    paths = PackedPaths(tmp_path, names)
+    assert len(pickle.dumps(paths)) < 40 * len(names)
+    assert paths[7] == tmp_path / names[7]
+    assert paths[-2:] == [tmp_path / name for name in names[-2:]]
+    assert len(paths) == len(names)
+    assert PackedPaths(tmp_path, ["é/ü.jpg"])[0] == tmp_path / "é/ü.jpg"

@@ -148,3 +148,14 @@ def test_a_gpu_that_cannot_be_asked_is_a_problem_and_no_traceback(monkeypatch: p
     finding = doctor._memory(find_setting("digits"), torch.device("cuda"))
     assert finding.found == "unknown: CUDA error: out of memory"
     assert finding.fix == "stop what else uses the GPU"
+
+
+def test_image_files_are_counted_and_some_are_decoded(tmp_path: Path, image_folder: Path) -> None:
+    (finding,) = found(tmp_path / "results", "imagenet", data=image_folder)["data"]
+    assert finding.fix == ""
+    assert "24 training and 9 validation images, 3 classes; 33 sampled files decoded by" in finding.found
+    (image_folder / "val" / "bee" / "1.png").write_bytes(b"\x89PNG and no more")
+    (finding,) = found(tmp_path / "results", "imagenet", data=image_folder)["data"]
+    assert "1 of 33 sampled files cannot be decoded: unreadable image" in finding.found
+    assert "bee/1.png" in finding.found
+    assert finding.fix == "a run would stop there; replace or delete such files"

@@ -6,15 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
+from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.augmentation import crop_and_flip
 from plain_vs_residual.data.batches import Batch, Feed, evenly_spaced
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
-from plain_vs_residual.data.loader import LoaderFeed
+from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, LoaderFeed
+from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.store import read_final
 from plain_vs_residual.settings import IMAGENET, Setting
+from plain_vs_residual.suite.workers import train_run
+from plain_vs_residual.training.evaluation import evaluate_ten_crops
+from plain_vs_residual.training.run import Run
+from tests.conftest import Silent, network_of
 
 CPU = torch.device("cpu")
 
@@ -125,7 +135,8 @@ def test_crop_and_flip_mirrors_left_to_right() -> None:
 @pytest.fixture
 def small_imagenet() -> Setting:
     return IMAGENET.with_changes(
-        {"image_size": 28, "batch_size": 4, "iterations": 4, "epochs": None, "stem_width": 4, "evaluations": 2}
+        {"image_size": 28, "batch_size": 4, "norm_batch": None, "iterations": 4, "epochs": None}
+        | {"stem_width": 4, "evaluations": 2}
     )
 
 
@@ -147,3 +158,58 @@ def test_the_loader_evaluates_every_image_once(small_imagenet: Setting, image_fo
     feed = LoaderFeed(load_dataset(small_imagenet, image_folder), small_imagenet, 0, CPU)
     labels = torch.cat([labels for _, labels in feed.evaluation_batches("training")])
     assert labels.bincount().tolist() == [8, 8, 8]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Return a folder with parts of two photographs, one per class, high and wide ones."""
+    for part in ("train", "val"):
+        for name in ("china", "flower"):
+            folder = tmp_path / "photographs" / part / name
+            folder.mkdir(parents=True)
+            photograph = Image.fromarray(load_sample_image(f"{name}.jpg"))
+            for number, box in enumerate(((0, 0, 640, 427), (100, 20, 350, 420), (300, 100, 550, 360))):
+                photograph.crop(box).save(folder / f"{number}.jpg", quality=90)
+    return tmp_path / "photographs"
+
+
+def test_ten_crops_are_torchvisions_and_their_predictions_are_averaged(photographs: Path) -> None:
+    setting = IMAGENET.with_changes({"image_size": 64, "batch_size": 40, "norm_batch": None, "stem_width": 8})
+    dataset = load_dataset(setting, photographs)
+    feed = LoaderFeed(dataset, setting, 0, CPU)
+    network = network_of("residual18-A", channels=3, num_classes=2, stem="7x7", stem_width=8).eval()
+    transforms = torchvision.transforms.v2
+    ten = transforms.Compose([transforms.Resize(73), transforms.TenCrop(64), transforms.ToImage()])
+    scale = transforms.Compose(
+        [transforms.ToDtype(torch.float32, scale=True), transforms.Normalize(CHANNEL_MEAN, CHANNEL_STD)]
+    )
+    counted, loss = [0, 0], 0.0
+    paths = iter(dataset.validation.paths)
+    sizes = []
+    for images, labels in feed.ten_crop_batches("validation"):
+        sizes.append(len(labels))
+        for views, label in zip(images.unflatten(0, (len(labels), 10)), labels, strict=True):
+            expected = torch.stack([scale(view) for view in ten(Image.open(next(paths)).convert("RGB"))])
+            assert torch.allclose(views, expected, atol=1e-6)
+            with torch.no_grad():
+                mean = network(expected).softmax(dim=1).mean(dim=0)
+            counted = [counted[0] + 1, counted[1] + int(mean.argmax() != label)]
+            loss -= float(mean[label].log())
+    assert sizes == [4, 2]
+    errors = evaluate_ten_crops(network, feed.ten_crop_batches("validation"), "fp32")
+    assert errors.error == pytest.approx(100 * counted[1] / counted[0])
+    assert errors.loss == pytest.approx(loss / 6, abs=1e-5)
+
+
+def test_a_run_on_files_records_its_ten_crop_error(
+    small_imagenet: Setting, image_folder: Path, tmp_path: Path
+) -> None:
+    dataset = load_dataset(small_imagenet, image_folder)
+    folder = RunFolder(tmp_path / "results" / "imagenet" / "plain18-s0")
+    run = Run(Architecture.parse("plain18"), small_imagenet, 0, "fp32", CPU, folder)
+    train_run(run, dataset, Silent(), lambda: False)
+    final = read_final(folder)
+    assert final.ten_crop_error is not None
+    assert 0 <= final.ten_crop_error <= 100
+    assert final.ten_crop_top5_error == 0  # of three classes
+    assert "ten_crops_validation" in final.consumed

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from plain_vs_residual.cli import app as cli
-from plain_vs_residual.data.image_folder import decode_image
+from plain_vs_residual.data.decoding import decode_image
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import load_experiments

@@ -12,7 +12,8 @@ import pytest
 
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.records.atomic import write_json
-from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
+from plain_vs_residual.records.store import write_final
 from plain_vs_residual.report.figures import claims_stem, figure_stem
 from plain_vs_residual.report.page import write_report
 from plain_vs_residual.report.tables import formula, plain
@@ -234,6 +235,20 @@ def test_the_numbers_of_the_paper_stand_beside_ours_on_cifar_10_alone(tmp_path: 
     (row,) = re.findall(r"\| ResNet-110 A \|.*", markdown)
     assert row.endswith("| 6.43 |")
     assert "For orientation only" not in markdown
+
+
+def test_the_papers_ten_crop_errors_stand_beside_ours_on_imagenet(tmp_path: Path) -> None:
+    recorded = write_results(tmp_path / "results", [FIG4], "imagenet", seeds=[0])
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
+    assert "| paper (ImageNet, top-1, 10-crop, error %) |" not in markdown  # there are none of ours
+    for record in recorded.records:
+        assert record.final
+        write_final(record.folder, record.final.model_copy(update={"ten_crop_error": 25.5}))
+    (recorded,) = load_recorded_runs(tmp_path / "results", "imagenet")
+    markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
+    assert "| 10-crop error (%) | 10-crop top-5 (%) | paper (ImageNet, top-1, 10-crop, error %) |" in markdown
+    (row,) = re.findall(r"\| ResNet-34 A \|.*25\.50.*", markdown)
+    assert row.endswith("| 25.50 |  | 25.03 |")
 
 
 @pytest.mark.parametrize(

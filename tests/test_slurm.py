@@ -20,7 +20,10 @@ for argument in "$@"; do
     esac
     script=$argument
 done
-((number > 70)) || env "${variables[@]}" SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_JOB_ID=$number bash "$script" >"$NOTES.$number" 2>&1
+if ((number == 70)); then
+    export SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_JOB_ID=$number
+    env "${variables[@]}" bash "$script" >"$NOTES.$number" 2>&1
+fi
 echo "$number"
 """
 

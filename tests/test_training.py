@@ -155,7 +155,8 @@ def test_totals_read_as_mean_loss_and_percent() -> None:
 
 def test_imagenet_runs_end_to_end_on_a_generated_folder(make_suite: Any, image_folder: Path) -> None:
     setting = IMAGENET.with_changes(
-        {"image_size": 28, "batch_size": 8, "iterations": 9, "epochs": None, "evaluations": 3, "stem_width": 4}
+        {"image_size": 28, "batch_size": 8, "norm_batch": 4, "iterations": 9, "epochs": None}
+        | {"evaluations": 3, "stem_width": 4}
     )
     dataset = load_dataset(setting, image_folder)
     suite = make_suite("residual18-A", "plain18", setting=setting, dataset=dataset)

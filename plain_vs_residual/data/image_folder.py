@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
-from plain_vs_residual.data.images import Dataset, ImageFiles, Images
+from plain_vs_residual.data.decoding import decode_image
+from plain_vs_residual.data.images import Dataset, ImageFiles, Images, PackedPaths
 from plain_vs_residual.recipe import Recipe
 
 PARTS = ("training", "validation")
@@ -64,18 +65,23 @@ def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Col
     )
 
 
-def decode_image(path: Path) -> Image.Image:
-    """Decode the image at ``path`` in RGB.
+def sample_files(files: ImageFiles, most: int) -> tuple[int, list[str]]:
+    """Decode evenly spaced files for a trial, several at once.
 
-    Raises:
-        ValueError: if it cannot be read; names it.
+    Returns:
+        How many were decoded or tried, and what is wrong with those that cannot be.
     """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"unreadable image {path}: {reason}; replace or delete it") from error
+    num = min(most, len(files))
+
+    def fault(number: int) -> str:
+        try:
+            decode_image(files.paths[len(files) * number // num])
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return num, list(filter(None, pool.map(fault, range(num))))
 
 
 def _decode(files: ImageFiles, image_size: int) -> Images:
@@ -94,15 +100,15 @@ def _image_files(folder: Path) -> tuple[ImageFiles, tuple[str, ...]]:
     classes = tuple(sorted(child.name for child in folder.iterdir() if child.is_dir()))
     if len(classes) < 2:
         raise ValueError(f"--data: {folder} holds {len(classes)} class folders; at least 2 are needed")
-    paths: list[Path] = []
+    names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not found:
             raise ValueError(f"--data: {folder / name} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        paths += found
+        names += [str(path.relative_to(folder)) for path in found]
         labels += [label] * len(found)
-    return ImageFiles(tuple(paths), torch.tensor(labels)), classes
+    return ImageFiles(PackedPaths(folder, names), torch.tensor(labels)), classes
 
 
 def _slug(name: str) -> str:

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from plain_vs_residual.data.batches import Batch, Inputs, Part, evaluating_group, evaluation_name, evenly_spaced
+from plain_vs_residual.data.decoding import decode_image
 from plain_vs_residual.data.digest import ConsumptionDigest
-from plain_vs_residual.data.image_folder import decode_image
 from plain_vs_residual.data.images import Dataset, ImageFiles
 from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.group import ALONE, Group
@@ -82,6 +82,21 @@ class LoaderFeed:
         for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches, len(chosen), group):
             yield self._normalise(pixels), labels
 
+    def ten_crop_batches(self, part: Part) -> Iterator[Batch]:
+        """Yield ten views of all images of a part, those of an image in a row: (10 * N, C, H, W) and labels (N).
+
+        The corners and the centre, and their mirror images (Krizhevsky et al., 2012). In a group, each process
+        gets its batches. The digest notes what was yielded.
+        """
+        # A tenth of the images, so that a batch is no larger than in training.
+        batch = max(1, self.recipe.batch_size // self.group.size // 10)
+        chosen = torch.split(torch.arange(len(self.files[part])), batch)
+        keys = (numbers.tolist() for numbers in chosen[self.group.rank :: self.group.size])
+        loader = self._loader(TenCropFiles(self.files[part], self.recipe.image_size), keys)
+        batches = ((views.flatten(0, 1), labels) for views, labels in map(self._sent, loader))
+        for pixels, labels in self.digest.evaluated(f"ten_crops_{part}", batches, len(chosen), self.group):
+            yield self._normalise(pixels), labels
+
     def _sent(self, batch: Inputs) -> Inputs:
         """Send a batch, which lies in page-locked memory, to the device without waiting for it."""
         return tuple(values.to(self.device, non_blocking=True) for values in batch)
@@ -126,10 +141,21 @@ class CentredFiles(TorchDataset[Inputs]):
         self.image_size = image_size
 
     def __getitem__(self, index: int) -> Inputs:
-        v2 = transforms()
-        image = v2.resize(decode_image(self.files.paths[index]), [round(self.image_size * 256 / 224)])
-        image = v2.center_crop(image, [self.image_size, self.image_size])
+        image = transforms().center_crop(self.scaled(index), [self.image_size, self.image_size])
         return _height_width_channels(image), self.files.labels[index]
+
+    def scaled(self, index: int) -> Any:
+        """Decode an image and scale its shorter side."""
+        image = decode_image(self.files.paths[index])
+        return transforms().resize(image, [round(self.image_size * 256 / 224)])
+
+
+class TenCropFiles(CentredFiles):
+    """Images by index: shorter side scaled to 256 (for 224), ten crops; uint8 (10, H, W, C)."""
+
+    def __getitem__(self, index: int) -> Inputs:
+        views = transforms().ten_crop(self.scaled(index), [self.image_size, self.image_size])
+        return torch.stack([_height_width_channels(view) for view in views]), self.files.labels[index]
 
 
 def _height_width_channels(image: Any) -> Tensor:

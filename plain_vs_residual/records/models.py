@@ -40,6 +40,7 @@ class Environment(Model):
     cudnn: int | None
     threads: int
     devices: int = Field(1, description="That shared the batches of the run.")
+    decoder: str | None = Field(None, description="Of JPEG files.")
     git_commit: str | None
     git_changes: bool
 
@@ -116,6 +117,10 @@ class FinalRecord(Model):
     training_loss: float
     validation_loss: float
     test_error: float | None = Field(None, description="Where validation images are held out of the training set.")
+    ten_crop_error: float | None = Field(
+        None, description="Of validation images, predictions averaged over ten crops; where images are files."
+    )
+    ten_crop_top5_error: float | None = None
     confusion: Confusion = Field(description="Images by class (row) and prediction (column).")
     confusion_on: Literal["validation", "test"]
     mean_response: float | None

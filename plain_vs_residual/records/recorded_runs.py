@@ -116,8 +116,9 @@ class RecordedRuns:
             if final is None:
                 continue
             row = {name: value for name, value in final.model_dump().items() if not isinstance(value, dict | list)}
-            if final.test_error is None:
-                del row["test_error"]
+            for name in ("test_error", "ten_crop_error", "ten_crop_top5_error"):
+                if row[name] is None:
+                    del row[name]
             for name in ("network", "label", "study", "seed", "parameters", "multiply_adds"):
                 row[name] = getattr(run, name)
             trained, untrained = final.mean_ratio, final.initial_mean_ratio
@@ -126,9 +127,13 @@ class RecordedRuns:
             if row["diverged"]:
                 num_classes = len(run.dataset.classes)
                 chance = 100 * (1 - 1 / num_classes)
-                errors = {"running_training_error", "training_error", "validation_error", "test_error"}
+                errors = {
+                    *("running_training_error", "training_error", "validation_error"),
+                    *("test_error", "ten_crop_error"),
+                }
+                top5_errors = {"validation_top5_error", "ten_crop_top5_error"}
                 row |= dict.fromkeys(errors & row.keys(), chance)
-                row["validation_top5_error"] = max(0.0, 100 * (1 - 5 / num_classes))
+                row |= dict.fromkeys(top5_errors & row.keys(), max(0.0, 100 * (1 - 5 / num_classes)))
                 # No value stands for failure here; what was measured on a ruined network means nothing.
                 row |= dict.fromkeys(("mean_response", "mean_ratio", "ratio_change", "mean_cosine"), math.nan)
             for measurement in record.folder.measurements():

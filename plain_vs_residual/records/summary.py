@@ -36,11 +36,15 @@ def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
             "training_error",
             "validation_error",
             "validation_top5_error",
+            "ten_crop_error",
+            "ten_crop_top5_error",
             "mean_response",
             "mean_ratio",
             "initial_mean_ratio",
             "mean_cosine",
         ):
+            if column not in runs:
+                continue
             values = pd.to_numeric(runs[column])
             row |= {f"{column}_mean": values.mean(), f"{column}_sd": values.std()}
         rows.append(row)

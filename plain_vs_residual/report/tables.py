@@ -18,6 +18,7 @@ from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.summary import summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
+from plain_vs_residual.report.paper_numbers import paper_is_comparable
 
 Row = Any  # of a pandas table
 NOT_RUN, SEEDS = "not run", "seeds"
@@ -49,11 +50,14 @@ def _columns(
         for column in ERRORS
     }
     columns[SEEDS] = _seeds
-    if paper_is_comparable(recorded, experiment):
-        paper = {network: f"{error:.2f}" for network, error in experiment.paper_errors.items()}
-        columns[f"paper ({experiment.paper_data}, test error %)"] = lambda row: paper.get(row["network"], "")
     if recorded.setting == "imagenet":
         columns["validation top-5 (%)"] = lambda row: _spread(row, "validation_top5_error")
+        columns["10-crop error (%)"] = lambda row: _spread(row, "ten_crop_error")
+        columns["10-crop top-5 (%)"] = lambda row: _spread(row, "ten_crop_top5_error")
+    if paper_is_comparable(recorded, experiment):
+        paper = {network: f"{error:.2f}" for network, error in experiment.paper_errors.items()}
+        words = "error" if recorded.setting == "imagenet" else "test error"
+        columns[f"paper ({experiment.paper_data}, {words} %)"] = lambda row: paper.get(row["network"], "")
     if "responses" in experiment.table:
         columns["mean response"] = lambda row: _spread(row, "mean_response", 3)
         columns["mean F(x) / x"] = lambda row: _spread(row, "mean_ratio", 3)
@@ -99,13 +103,6 @@ def _label(key: str) -> str:
     """Return the paper's name of a network, with the study behind it in ``network@study``."""
     network, _, study = key.partition("@")
     return Architecture.parse(network).label + (f" ({study})" if study else "")
-
-
-def paper_is_comparable(recorded: RecordedRuns, experiment: Experiment) -> bool:
-    """Say whether the paper's numbers stand beside ours: only for the same data, split and budget."""
-    return (
-        bool(experiment.paper_errors) and recorded.name == "cifar10" and recorded.dataset == experiment.paper_data
-    )
 
 
 def class_tables(recorded: RecordedRuns, experiment: Experiment) -> Iterator[str]:
@@ -192,7 +189,7 @@ def column_words(column: str, validation_name: str) -> str:
 
 
 def _spread(row: Row, column: str, digits: int = 2) -> str:
-    mean, sd = row[f"{column}_mean"], row[f"{column}_sd"]
+    mean, sd = row.get(f"{column}_mean"), row.get(f"{column}_sd")
     if pd.isna(mean):
         return ""
     return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")

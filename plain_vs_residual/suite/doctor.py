@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 GIB = 2**30
+SAMPLED = 500  # files of each part that are decoded for a trial
 
 
 @dataclass(frozen=True)
@@ -145,13 +146,29 @@ def _free_memory() -> int:
 
 def _data(setting: Setting, data: Path | None) -> Finding:
     from plain_vs_residual.data.datasets import load_dataset
+    from plain_vs_residual.data.decoding import decoder
+    from plain_vs_residual.data.image_folder import sample_files
+    from plain_vs_residual.data.images import ImageFiles
 
     try:
         dataset = load_dataset(setting, data)
     except (ValueError, OSError) as error:
         return Finding("data", str(error), "see the README, CIFAR-10 without a download")
     counts = f"{len(dataset.training):,} training and {len(dataset.validation):,} validation images"
-    return Finding("data", f"{dataset.name}: {counts}, {len(dataset.classes)} classes")
+    found = f"{dataset.name}: {counts}, {len(dataset.classes):,} classes"
+    looked_at, faults = 0, list[str]()
+    for part in (dataset.training, dataset.validation):
+        if isinstance(part, ImageFiles):  # images in memory have been decoded, all of them
+            sampled, unreadable = sample_files(part, SAMPLED)
+            looked_at += sampled
+            faults += unreadable
+    if faults:
+        return Finding(
+            "data",
+            f"{found}; {len(faults)} of {looked_at:,} sampled files cannot be decoded: {faults[0]}",
+            "a run would stop there; replace or delete such files",
+        )
+    return Finding("data", f"{found}; {looked_at:,} sampled files decoded by {decoder()}" if looked_at else found)
 
 
 def _shared_memory(setting: Setting) -> Finding:

@@ -11,6 +11,7 @@ from typing import NamedTuple, get_args
 
 import torch
 
+from plain_vs_residual.data.decoding import decoder
 from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.records.fingerprint import source_hashes
@@ -171,6 +172,7 @@ def environment(device: torch.device) -> Environment:
         cuda=torch.version.cuda if cuda else None,
         cudnn=torch.backends.cudnn.version() if cuda else None,
         threads=torch.get_num_threads(),
+        decoder=decoder(),
         git_commit=_git("rev-parse", "--short=12", "HEAD"),
         git_changes=bool(_git("status", "--porcelain", "--", *source_hashes())),
     )

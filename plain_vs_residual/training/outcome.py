@@ -5,11 +5,13 @@ from typing import Literal
 
 import torch
 
+from plain_vs_residual.data.loader import LoaderFeed
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, mean_of
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import write_final, write_rows
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.checkpoint import remove_checkpoints, save_weights
+from plain_vs_residual.training.evaluation import evaluate_ten_crops
 from plain_vs_residual.training.session import Session
 
 
@@ -22,6 +24,10 @@ def record_outcome(session: Session) -> None:
     looked_at: Literal["test", "validation"] = "test" if held_out else "validation"
     num_classes = len(session.dataset.classes)
     errors = session.errors_on(looked_at, num_classes)
+    ten_crops = None
+    if isinstance(feed, LoaderFeed):
+        batches = feed.ten_crop_batches("validation")
+        ten_crops = evaluate_ten_crops(session.network, batches, run.precision, run.group)
     consumed = feed.digest.state()
     if not run.group.leads:
         return
@@ -40,6 +46,8 @@ def record_outcome(session: Session) -> None:
         training_loss=last.training_loss,
         validation_loss=last.validation_loss,
         test_error=errors.error if held_out else None,
+        ten_crop_error=ten_crops.error if ten_crops else None,
+        ten_crop_top5_error=ten_crops.top5_error if ten_crops else None,
         confusion=errors.confusion,
         confusion_on=looked_at,
         mean_response=mean_of(responses, "response_std"),

@@ -134,7 +134,14 @@ def tiny_imagenet(folder: Path) -> tuple[Setting, Dataset]:
             for number in range(num):
                 pixels = random.integers(0, 256, (40 + number, 50, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / part / name / f"{number}.png")
-    changes = {"image_size": 28, "batch_size": 4, "iterations": 6, "epochs": None, "stem_width": 4}
+    changes = {
+        "image_size": 28,
+        "batch_size": 4,
+        "norm_batch": 2,
+        "iterations": 6,
+        "epochs": None,
+        "stem_width": 4,
+    }
     setting = IMAGENET.with_changes({**changes, "evaluations": 2})
     return setting, load_dataset(setting, folder)
 
