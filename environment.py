@@ -61,11 +61,17 @@ def lacking(purpose: str) -> list[str]:
     missing = [name for name, lowest in wanted.items() if numbers(installed(name)) < numbers(lowest)]
     if not missing:
         return []
-    pins = dict(line.split("==") for line in pinned(purpose).splitlines() if "==" in line)
+    found = pins(purpose)
     if "torch" not in missing:
         # Each torchvision belongs to one torch: beside another torch than the pinned one, pip must choose.
-        pins["torchvision"] = ""
-    return [f"{name}=={pins[name]}" if pins.get(name) else f"{name}>={wanted[name]}" for name in missing]
+        found["torchvision"] = ""
+    return [f"{name}=={found[name]}" if found.get(name) else f"{name}>={wanted[name]}" for name in missing]
+
+
+def pins(purpose: str) -> dict[str, str]:
+    """Return name -> pinned version; what follows a semicolon says where there is such a package at all."""
+    lines = (line.partition(";")[0].strip() for line in pinned(purpose).splitlines())
+    return dict(line.split("==") for line in lines if "==" in line)
 
 
 def pinned(purpose: str) -> str:

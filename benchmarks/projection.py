@@ -49,7 +49,8 @@ def makespan(runs: list[tuple[int, int]], gpus: int) -> float:
 def shortest(depths: list[int], gpus: int) -> tuple[float, int]:
     """Return the hours of the best plan, and the most devices that a run has in it.
 
-    Plans are found by doubling the devices of whatever run is the longest. A run has at most as many devices as its batch has parts.
+    Plans are found by doubling the devices of whatever run is the longest, at most until each has one part of the
+    batch.
     """
     runs = [(depth, 1) for depth in depths]
     best = (makespan(runs, gpus), 1)

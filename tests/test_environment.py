@@ -36,7 +36,7 @@ sleep 0.2
 while [[ $# -gt 0 ]]; do
     if [[ $1 == --python ]]; then site=$(echo "$(dirname "$2")"/../lib/python3*/site-packages); fi
     if [[ $1 == -r ]]; then
-        sed -n 's/==/ /p' "$2" | while read -r name version; do
+        sed -n 's/==/ /p' "$2" | while read -r name version _; do
             information=$site/${{name//-/_}}-$version.dist-info
             mkdir -p "$information"
             printf 'Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n' "$name" "$version" >"$information/METADATA"
@@ -87,7 +87,8 @@ class Copy:
             encoding="utf-8",
         )
         for name, pins in (("requirements.txt", runtime), ("requirements-tests.txt", tests)):
-            lines = [f"{package}=={version}\n" for package, version in pins.items()]
+            marker = ' ; sys_platform != "darwin" or platform_machine == "arm64"'
+            lines = [f"{package}=={version}{marker}\n" for package, version in pins.items()]
             (self.root / name).write_text("".join(lines), encoding="utf-8")
 
     def command(self, script: str, *arguments: str) -> list[str]:
@@ -142,7 +143,7 @@ def test_versions_are_compared_by_their_numbers(version: str, expected: tuple[in
 
 
 def test_every_requirement_has_a_pin_that_meets_it() -> None:
-    pins = dict(line.split("==") for line in environment.pinned("tests").splitlines() if "==" in line)
+    pins = environment.pins("tests")
     wanted = environment.requirements("tests")
     del wanted["python"]
     for name, lowest in wanted.items():
