@@ -1,8 +1,8 @@
 """What else could a shortcut be? Cures of plain-56, and what ResNet-56 can do without.
 
 If plain networks fail because their first steps are too large, a warm-up or clipping should help; if because of
-what their layers begin as, other initial weights should: layers that begin as rotations (delta-orthogonal, Xiao et
-al., 2018), as near-identities (DiracNet, Zagoruyko and Komodakis, 2017) or as a linear network (looks-linear,
+what their layers begin as, other initial weights should: layers that begin as rotations (delta-orthogonal, Xiao
+et al., 2018), as near-identities (DiracNet, Zagoruyko and Komodakis, 2017) or as a linear network (looks-linear,
 Balduzzi et al., 2017). A cure counts here if it closes half of the gap between plain-56 and ResNet-56.
 
 The ablations ask the reverse: does ResNet-56 still train if every block begins as an identity (zero gamma, Goyal
@@ -15,7 +15,9 @@ should lie left of the dotted line between them. Each change is a step after bui
 plain_vs_residual/modifications.py: read it beside blocks.py.
 
 The gradient is clipped to the median of plain-20's norm, and networks without BN have rates of their own; both
-were found on seeds from 100 on (docs/choices.md).
+were found on seeds from 100 on (docs/choices.md; for CIFAR-10 they have not been tried). The others keep the
+recipe's rate. Mind what else changes: looks-linear has no BN and nearly twice the parameters, and the warm-up is
+given to plain-56 alone.
 
     bash run_all.sh cures
 
@@ -24,8 +26,10 @@ Cost: eight runs per seed, 1.5 minutes on 2 cores (`fashion`), in addition to th
 Exercise: zero gamma and SkipInit both begin with F(x) = 0. What is left of F in the first step in each of them?
 
 Solution: in the first step only what F(x) passes last has a gradient: scale and shift of the last BN (two
-numbers per channel), or SkipInit's scalar (one per block). With BN the layers of F are still normalised; without
-it their scale is that of their weights, and the rate that suits them is another.
+numbers per channel), or SkipInit's scalar (one per block). But where option A has added channels of zeros, zero
+gamma makes the sum exactly 0, where the gradient of ReLU is 0 as well: those channels never come to life, and
+ResNet-56 goes on with the 16 of its first stage. SkipInit's scalar is shared by all channels and escapes that.
+Try zero gamma with option B.
 """
 
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study

@@ -9,15 +9,16 @@ layers? And after ten iterations?
 
 What to look for: at initialisation (left) the line of plain-56 is straight on a logarithmic axis, which means
 exponential growth: three powers of ten or more, where ResNet-56 has one at most. The first steps throw its early
-layers far away, and from then on these have the smallest gradients of all (middle, right): BN makes the output
-independent of the size of the weights, so that weights fifty times as long have gradients a fiftieth as large, and
-such layers hardly turn any more. The lengths are among the measured numbers (``weights`` in gradient_norms.csv of
-each run).
+layers far away, and from then on these have the smallest gradients of all (middle, right). BN explains a part:
+it makes the output independent of the size of the weights, so that weights ten times as long have gradients a
+tenth as large. In these runs that is the smaller part: the first 3x3 layer's weights became some ten times as
+long, its gradient thousands of times as small. The lengths are among the measured numbers (``weights`` in
+gradient_norms.csv of each run): take them out, and ask what is left.
 
     bash run_all.sh gradient_norms
 
-Cost: 20 seconds per network and seed (`fashion`, one core), in addition to the runs shared with fig6_cifar_depth:
-every run is trained once more, to look at it from outside.
+Cost: 20 seconds per network and seed (`fashion`, one core), in addition to the runs shared with
+fig6_cifar_depth: every run is trained once more, to look at it from outside.
 
 Exercise: the gradient at the outputs grows by about 1.20, 1.16 and 1.13 per layer in the three stages of
 plain-56, each of 18 layers. How much larger is the gradient of the second layer than that of the last one?
@@ -41,8 +42,7 @@ EXPERIMENT = Experiment(
     measurement="gradient_norms",
     claims=(
         Claim(
-            "Before training, depth makes the gradient grow towards the input ten times as much in plain-56 as in "
-            "ResNet-56",
+            "Before training, the gradient grows towards the input ten times as much in plain-56 as in ResNet-56",
             contrast={"cifar-plain56": 1, "cifar-residual56-A": -1},
             column="log10_gradient_ratio",
             above=1,

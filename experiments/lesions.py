@@ -1,16 +1,17 @@
 """Take out one block of a trained network. What is left?
 
 Veit et al. (2016, Sec. 4) deleted single blocks of trained networks: VGG then guesses, while ResNet-110 hardly
-errs more. A shortcut leaves 2^n paths through n blocks, and one block less cuts only half of them; a plain network
-has one path, and it passes every block.
+errs more. A shortcut leaves 2^n paths through n blocks, and one block less cuts only half of them; a plain
+network has one path, and it passes every block.
 
 Predict: ResNet-20 loses one of its nine blocks. Does it err 1, 10 or 60 percent? And plain-20?
 
-What to look for: on the left a mark per block that was taken out. Plain-20 falls to guessing whichever it loses.
-The upper row judges the rest by its own running statistics (E), which were not made for it; in the lower row they
-were estimated anew on training images (R), which heals most of what residual networks lost. Plain blocks that
-change the shape cannot be taken out, and plain-56 errs so much intact that it shows nothing: ResNet-56 is here for
-the comparison of 9 with 27 blocks.
+What to look for: on the left a mark per block that was taken out. Plain-20 errs most of the time, whichever it
+loses. The upper row judges the rest by its own running statistics (E), which were not made for it; in the lower
+row they were estimated anew on training images (R), which heals most of what residual networks lost. Plain
+blocks that change the shape cannot be taken out, so that its median is over seven blocks and that of ResNet-20
+over nine; and plain-56 errs so much intact that it shows nothing: ResNet-56 is here for the comparison of 9 with
+27 blocks.
 
     bash run_all.sh lesions
 

@@ -1,19 +1,20 @@
 """The loss around a trained network: beautiful, and the most easily misread picture of the seminar.
 
 Li et al. (2018) cut through the loss around trained networks, along random directions whose filters are as long
-as the network's own. Shortcuts hardly matter at 20 layers; at 56 and 110, without them, the surface turns chaotic.
+as the network's own. Shortcuts hardly matter at 20 layers; at 56 and 110, without them, the surface turns
+chaotic.
 
-Predict: a quarter of the way out along a random direction, the loss of ResNet-56 rises from 0.00 to what? And that
+Predict: a quarter of the way out along a random direction, by how much does the loss of ResNet-56 rise? And that
 of plain-56?
 
-What to look for: left, the loss along ten random directions (median over them). Then the same with BN's statistics
-estimated anew at every point: what is left is the weights' own doing. The maps are a plane through each trained
-network; the last panel is the straight line from its initial to its trained weights.
+What to look for: left, the loss along ten random directions (median over them). Then the same with BN's
+statistics estimated anew at every point: what is left is the weights' own doing. The maps are a plane through
+each trained network; the last panel is the straight line from its initial to its trained weights.
 
 Warnings. By running statistics (E, the authors' way) most of the rise is BN's: it divides by what the unmoved
-network had. Random directions differ by a factor of ten and more. Plain-56 is no minimum after so few iterations,
-so that its pit is shallow for a reason of its own. And a slice that looks convex proves nothing about a million
-dimensions (Li et al., Sec. 6).
+network had. Random directions differ by a factor of ten and more. Plain-56 is no minimum after so few
+iterations, so that its pit is shallow for a reason of its own. And a slice that looks convex proves nothing
+about a million dimensions (Li et al., Sec. 6).
 
     bash run_all.sh loss_landscape
 
@@ -24,8 +25,8 @@ Exercise: multiply all weights of the 3x3 convolutions by 10. What do the networ
 the picture show if directions were not scaled filter by filter?
 
 Solution: with statistics estimated anew the outputs stay the same, since BN divides the factor away. A step of
-fixed length would then be a tenth as large, and the same network would look ten times as flat.
-"""
+fixed length would then be a tenth as large against the weights: the same picture, stretched to ten times its
+width, with a hundredth of the curvature, of the same network."""
 
 from plain_vs_residual.experiment import Claim, Experiment
 

@@ -43,7 +43,7 @@ EXPERIMENT = Experiment(
             primary=True,
         ),
         Claim(
-            "In plain-56 it is not smaller than 0.25 there: the forward signal does not vanish",
+            "In plain-56 it is not smaller than 0.25 there: the signal has not vanished on a third of its way",
             contrast={"cifar-plain56": 1},
             column="stage1_variance",
             above=0.25,

@@ -34,7 +34,11 @@ def modify(network: nn.Module, name: Modification, seed: int) -> None:
 
 
 def zero_gamma(network: nn.Module, seed: int) -> None:
-    """Begin with F(x) = 0: the last BN of each block scales by 0 (Goyal et al., 2017, Sec. 5.1)."""
+    """Begin with F(x) = 0: the last BN of each block scales by 0 (Goyal et al., 2017, Sec. 5.1).
+
+    Where option A has padded x with zeros, F(x) + x is then exactly 0, and so is the gradient of ReLU: these
+    channels stay dead. Goyal et al. have projections there.
+    """
     for _, block in _blocks(network, ResidualBlock):
         nn.init.zeros_(block.layers()[-1][1].weight)
 
@@ -50,7 +54,10 @@ def pre_activation(network: nn.Module, seed: int) -> None:
 
 
 class PreActivationBlock(ResidualBlock):
-    """x + F(x), where F is BN, ReLU and convolution in turn; made of an ordinary block's convolutions."""
+    """x + F(x), where F is BN, ReLU and convolution in turn; made of an ordinary block's convolutions.
+
+    The first block repeats the BN and ReLU of the stem, which He et al. (2016) leave out there.
+    """
 
     def __init__(self, block: ResidualBlock) -> None:
         convolutions = [convolution for convolution, _ in block.layers()]

@@ -90,15 +90,20 @@ def _unlike_study(record: Record, changes: Mapping[str, object]) -> Iterator[str
 
 
 def _unlike_source(record: Record, study: Study, recorded: RecordedRuns) -> Iterator[str]:
-    """Say if a run was not grown from the weights that its study names, as far as those are recorded."""
+    """Say if a run was not grown from the weights that its study names."""
     grown_from = record.run.configuration.source_weights
     source = study.sources.get(record.run.network)
     if (source is None) != (grown_from is None):
         yield f"grown from {'trained weights' if grown_from else 'none'}, but from {source or 'none'} in its study"
         return
-    for other in recorded.records if source else ():
+    if source is None:
+        return
+    others = [one for one in recorded.records if one.identity == (source, "", record.run.seed) and one.final]
+    if not others:
+        yield f"grown from a run of {source} with seed {record.run.seed} that is not recorded"
+    for other in others:
         weights = other.final.files.get(other.folder.weights.name) if other.final else None
-        if other.identity == (source, "", record.run.seed) and weights not in (None, grown_from):
+        if weights not in (None, grown_from):
             yield f"grown from other weights than those of {other.name}"
 
 
@@ -125,7 +130,7 @@ def summary_line(checks: Sequence[PairCheck]) -> str:
         f"all {len(pairs)} pairs agree: same images in the same order, crops, flips and augmented pixels, same "
         "images evaluated, learning rates (of equal budgets), precision, versions and code; "
         f"{shared:,} of {parameters:,} parameters of the smaller members have one name and shape in both, and all "
-        "of these start from equal values"
+        "of these are drawn equal"
         + (
             "; trained with uncommitted changes of the code, equal ones"
             if any(p.uncommitted for p in pairs)

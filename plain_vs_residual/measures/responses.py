@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
+from plain_vs_residual.modifications import PreActivationBlock
 from plain_vs_residual.records.models import ResponseKind, ResponseRow
 
 NUM_IMAGES = 1000
@@ -45,9 +46,11 @@ class _BlockMoments:
         self.function, self.shortcut, self.output, self.owed = (_Moments() for _ in range(4))
         self.product = 0.0
         self.last_function = self.last_shortcut = torch.empty(0)
-        last_normalisation = block.get_submodule(f"bn{block.num_layers}")
+        # What gives F(x), and whether a ReLU follows the addition.
+        self.last_relu = not isinstance(block, PreActivationBlock)
+        last_layer = block.get_submodule(f"{'bn' if self.last_relu else 'conv'}{block.num_layers}")
         self.hooks = [
-            last_normalisation.register_forward_hook(self._note_function),
+            last_layer.register_forward_hook(self._note_function),
             block.register_forward_hook(self._note_output),
         ]
         self.residual = isinstance(block, ResidualBlock)
@@ -65,7 +68,7 @@ class _BlockMoments:
     def _note_output(self, module: nn.Module, inputs: object, output: Tensor) -> None:
         values = output.detach().float()
         self.output.add(values)
-        self.owed.add(values - relu(self.last_function))
+        self.owed.add(values - (relu(self.last_function) if self.last_relu else self.last_function))
         if self.residual:
             self.product += (self.last_function * self.last_shortcut).sum(dtype=torch.float64).item()
 

@@ -25,7 +25,7 @@ def gradient_norms(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         for axes, iteration in zip(panels, (0, 10), strict=False):
             draw_line(axes, weight[weight["iteration"] == iteration], "position", architecture)
         ends = weight.groupby(["seed", "iteration"])
-        ratio = (ends["value"].nth(1).to_numpy() / ends["value"].last()).reset_index()
+        ratio = ends["value"].agg(lambda values: values.iloc[1] / values.iloc[-1]).reset_index()
         draw_line(panels[2], ratio, "iteration", architecture)
         drawn += [weight, ratio.assign(network=architecture.name, quantity="ratio", place="network")]
     titles = ("before the first step", "after 10 iterations")
