@@ -4,16 +4,19 @@
 # For example:
 #   bash experiments/on_slurm.sh table3_depth --setting imagenet --data /data/imagenet
 #
-# The options are those of `python -m plain_vs_residual runs`. Runs that need no other go into one array of jobs; those
-# that replay another's learning rates, or begin with its weights, into a second one that waits for the first. A job
-# that is cut off saves its run and goes back into the queue; the next one goes on from there. Finished runs are
-# skipped, so the same command again submits what is left. results/ must be on a file system that all nodes share.
+# The options are those of `python -m plain_vs_residual runs`; --setting is needed. Runs that need no other go into one
+# array of jobs; those that replay another's learning rates, or begin with its weights, into a second one that waits for
+# the first. A quarter of an hour before its time is up (an evaluation on ImageNet takes minutes), a job saves its run
+# and goes back into the queue; the next one goes on from there. A job whose run is finished ends at once, so that the
+# same command again trains what is left. results/ must be on a file system that all nodes share.
 #
 #   SBATCH="--gpus=1 --cpus-per-task=16 --time=24:00:00"   further options for sbatch
+#   EXECUTION=graph    how operations reach the GPU, one way for all runs; eager on CPUs
 #   FOLDER=results/slurm                                   where lists of runs and output go
 #   TRAIN=""                                               further options for train, e.g. "--results DIR"
 set -euo pipefail
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Slurm runs a copy of this file, from elsewhere: a job is told where the repository is.
+repository=${REPOSITORY:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
 cd "$repository"
 FOLDER=${FOLDER:-results/slurm}
 
@@ -21,18 +24,30 @@ if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then # inside a job: RUNS and OPTIONS come
     name=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$RUNS")
     mapfile -t options <"$OPTIONS"
     read -r -a train <<<"${TRAIN:-}"
-    # Slurm tells the batch script that time is nearly up, not what it has started.
-    "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" "${train[@]}" --run "$name" --jobs 1 --no-report &
-    trap 'kill -TERM $!' TERM
+    "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" --execution "${EXECUTION:-graph}" "${train[@]}" \
+        --run "$name" --jobs 1 --no-report &
+    running=$! time_is_up=
+    # Slurm tells this script that time is nearly up, not what it has started. A job that somebody cancels is told
+    # otherwise, and stays out of the queue.
+    trap 'time_is_up=yes; kill -TERM "$running"' USR1
     code=0
-    wait $! || code=$?
-    while kill -0 $! 2>/dev/null; do code=0 && wait $! || code=$?; done
-    if ((code == 130)); then scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; fi
+    wait "$running" || code=$?
+    while kill -0 "$running" 2>/dev/null; do
+        code=0
+        wait "$running" || code=$?
+    done
+    if [[ -n $time_is_up ]] && ((code == 130)); then
+        scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+    fi
     exit "$code"
 fi
 
 if ! command -v sbatch >/dev/null; then
     echo "on_slurm.sh: sbatch is not here; call this on a login node of a Slurm cluster" >&2
+    exit 2
+fi
+if [[ " $* " != *" --setting"* ]]; then
+    echo "on_slurm.sh: --setting is needed: this machine and the nodes might choose different ones" >&2
     exit 2
 fi
 # shellcheck source=../environment.sh
@@ -49,15 +64,15 @@ read -r -a extra <<<"${SBATCH:-}"
 submit() { # LIST [OPTION ...]: prints the number of the array
     local list=$folder/$1
     shift
-    sbatch --parsable --requeue --signal=B:TERM@120 --array="1-$(wc -l <"$list")" --job-name=plain_vs_residual \
-        --output="$folder/%A_%a.out" --export="ALL,RUNS=$list,OPTIONS=$folder/options,PYTHON=$python" \
+    sbatch --parsable --requeue --signal=B:USR1@900 --array="1-$(wc -l <"$list")" --job-name=plain_vs_residual \
+        --output="$folder/%A_%a.out" --export="ALL,REPOSITORY=$repository,RUNS=$list,OPTIONS=$folder/options,PYTHON=$python" \
         "${extra[@]}" "$@" "$repository/experiments/on_slurm.sh"
 }
 
 first=$(submit first)
 echo "on_slurm.sh: $(wc -l <"$folder/first") runs submitted as array $first; output in $folder"
 if [[ -s $folder/second ]]; then
-    second=$(submit second --dependency="afterok:${first%%;*}")
+    second=$(submit second --dependency="afterany:${first%%;*}")
     echo "on_slurm.sh: $(wc -l <"$folder/second") runs that need others wait for it as array $second"
 fi
 echo "on_slurm.sh: when all have ended, draw the report: $python -m plain_vs_residual report"

@@ -100,11 +100,12 @@ class Launched(NamedTuple):
     rank: int = 0
     local_rank: int = 0
     size: int = 1
+    local_size: int = 1
 
 
 def launched() -> Launched:
     """Return what torchrun says; that of a process which it did not start is 0 of 1."""
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return Launched()
     return Launched(*(int(os.environ[name]) for name in names))

@@ -1,5 +1,6 @@
 """What the processes of a group do in tests; apart from them, so that a process imports no more than it needs."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch.distributed as dist
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.data.loader import LoaderFeed
 from plain_vs_residual.group import ALONE, Group, join
 from plain_vs_residual.networks import build
 from plain_vs_residual.settings import IMAGENET, Setting
@@ -49,9 +51,10 @@ def work_in_group(rank: int, size: int, folder: Path, dataset: Dataset, setting:
     group = join("cpu", rank, size, f"file://{folder}/meeting") if size > 1 else ALONE
     small = IMAGENET.with_changes({"image_size": 16, "batch_size": 8, "norm_batch": 2})
     feed = make_feed(files, small, 0, CPU, group)
+    assert isinstance(feed, LoaderFeed)
     for inputs in feed.inputs(0, 3):
         feed.batch(*inputs)
-    for _ in feed.evaluation_batches("validation"):
+    for _ in chain(feed.evaluation_batches("validation"), feed.ten_crop_batches("training")):
         pass
     result = {
         "fp64": trained(group, dataset, parts_of(setting, 2), torch.float64),

@@ -20,9 +20,10 @@ for argument in "$@"; do
     esac
     script=$argument
 done
+cp "$script" "$NOTES.slurm_script" # as Slurm does
 if ((number == 70)); then
     export SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_JOB_ID=$number
-    env "${variables[@]}" bash "$script" >"$NOTES.$number" 2>&1
+    env "${variables[@]}" bash "$NOTES.slurm_script" >"$NOTES.$number" 2>&1
 fi
 echo "$number"
 """
@@ -43,6 +44,7 @@ def pretended(tmp_path: Path) -> dict[str, str]:
         "FOLDER": str(tmp_path / "slurm"),
         "PYTHON": sys.executable,
         "SBATCH": "--gpus=1",
+        "EXECUTION": "eager",
         "TRAIN": f"--results {tmp_path / 'results'} --device cpu --evaluations 1",
     }
 
@@ -56,11 +58,11 @@ def test_a_job_per_run_and_those_that_need_others_wait(pretended: dict[str, str]
     assert done.returncode == 0, done.stderr
     first, second = (tmp_path / "notes").read_text().splitlines()
     assert "--array=1-1 " in first
-    assert "--requeue --signal=B:TERM@120" in first
+    assert "--requeue --signal=B:USR1@900" in first
     assert "--gpus=1" in first
     assert "--dependency" not in first
     assert "--array=1-2 " in second
-    assert "--dependency=afterok:70 " in second
+    assert "--dependency=afterany:70 " in second
     folder = tmp_path / "results" / "digits"
     assert RunFolder(folder / "cifar-plain20-2-iterations-s0").finished, (tmp_path / "notes.70").read_text()
 
@@ -70,3 +72,9 @@ def test_without_slurm_one_line_says_where_to_call_it() -> None:
     done = subprocess.run(["bash", SCRIPT], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "on_slurm.sh: sbatch is not here; call this on a login node of a Slurm cluster\n"
+
+
+def test_the_setting_has_to_be_named(pretended: dict[str, str]) -> None:
+    done = subprocess.run(["bash", SCRIPT], env=pretended, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("on_slurm.sh: --setting is needed")

@@ -102,7 +102,6 @@ def train(
     from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision
     from plain_vs_residual.suite.placement import on_cluster, place
     from plain_vs_residual.suite.progress import SuiteProgress
-    from plain_vs_residual.suite.ranks import under_torchrun
     from plain_vs_residual.suite.suite import Suite
 
     if launched().rank > 0:
@@ -117,7 +116,7 @@ def train(
         experiments=tuple(experiments),
         setting=chosen,
         dataset=load_dataset(chosen, data),
-        results=results,
+        results=results.resolve() if cluster else results,  # a cluster's processes start elsewhere
         seeds=range(first_seed, first_seed + chosen.seeds),
         precision=chosen_precision,
         device=chosen_device,
@@ -128,16 +127,19 @@ def train(
     )
     suite, at_once = place(suite, wanted, jobs, devices_per_run)
     if cluster:
+        if device is None and chosen_device.type == "cpu":
+            raise ValueError(
+                f"--cluster {cluster}: this machine has no GPU to choose a setting and a precision for; "
+                "say --device cpu for runs on CPUs, or --device cuda from a machine that has one"
+            )
         suite = replace(suite, cluster=on_cluster(suite, cluster, data, jobs))
     seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
     name = "-".join(filter(None, (chosen.name, suite.variant)))
     refresher = Refresher(results, plots, chosen.name, name, seeds_runs) if report else None
     monitor = SuiteProgress(refresher, bars=at_once == 1)
     _announce(suite)
-    with under_torchrun(suite.device, suite.dataset_of, suite.work) as work:
-        if work is None:
-            return
-        _train(replace(suite, work=work), monitor, at_once, rerun=rerun)
+    if not _train(suite, monitor, at_once, rerun=rerun):
+        return
     if report:
         for path in publish(results, plots, chosen.name):
             print(f"report: {path}")
@@ -162,22 +164,28 @@ def _compared(folder: Path, plots: Path | None) -> list[Path]:
     return pages
 
 
-def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -> None:
-    """Check, lock, train and measure the runs of a suite."""
+def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -> bool:
+    """Check, lock, train and measure the runs of a suite; false in a process that another one leads."""
+    from plain_vs_residual.group import launched
     from plain_vs_residual.records.kept_code import keep_code
+    from plain_vs_residual.suite.ranks import under_torchrun
     from plain_vs_residual.training.session import Stopped
 
     runs = suite.plan()
     signal.signal(signal.SIGTERM, interrupt)
-    with suite.locked(runs):
-        for aside in suite.check(runs, rerun=rerun):
-            print(f"set aside: {aside}")
-        if finished := sum(run.folder.finished for run in runs):
-            print(f"{finished} of {len(runs)} runs are finished already")
+    with suite.locked(runs if launched().rank == 0 else []):
         try:
-            keep_code(suite.results / suite.setting.name)
-            suite.train(runs, monitor, jobs)
+            with under_torchrun(suite.device, suite.dataset_of, suite.work) as work:
+                if work is None:
+                    return False
+                for aside in suite.check(runs, rerun=rerun):
+                    print(f"set aside: {aside}")
+                if finished := sum(run.folder.finished for run in runs):
+                    print(f"{finished} of {len(runs)} runs are finished already")
+                keep_code(suite.results / suite.setting.name)
+                replace(suite, work=work).train(runs, monitor, jobs)
             suite.measure(runs, print, jobs)
+            return True
         except Stopped as stop:
             print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
             raise SystemExit(130) from None

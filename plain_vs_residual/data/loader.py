@@ -88,8 +88,8 @@ class LoaderFeed:
         The corners and the centre, and their mirror images (Krizhevsky et al., 2012). In a group, each process
         gets its batches. The digest notes what was yielded.
         """
-        # A tenth of the images, so that a batch is no larger than in training.
-        batch = max(1, self.recipe.batch_size // self.group.size // 10)
+        # A tenth of the images, so that there are about as many views as in a training batch.
+        batch = max(1, self.recipe.batch_size // 10)
         chosen = torch.split(torch.arange(len(self.files[part])), batch)
         keys = (numbers.tolist() for numbers in chosen[self.group.rank :: self.group.size])
         loader = self._loader(TenCropFiles(self.files[part], self.recipe.image_size), keys)

@@ -10,7 +10,7 @@ import io
 import token as kinds
 import tokenize
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -146,9 +146,15 @@ def differing_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list
     return [*changed, *gone]
 
 
-def differences(recorded: RunDescription, now: RunDescription) -> list[str]:
-    """Say what differs between two records in configuration and sources; nothing if they are the same run."""
-    old, new = (record.configuration.model_dump() for record in (recorded, now))
+def differences(recorded: RunDescription, now: RunDescription, but_for: Collection[str] = ()) -> list[str]:
+    """Say what differs between two records in configuration and sources; nothing if they are the same run.
+
+    Args:
+        recorded: the run as it was recorded.
+        now: as it would be trained.
+        but_for: fields of the configuration that may differ.
+    """
+    old, new = (record.configuration.model_dump(exclude={*but_for}) for record in (recorded, now))
     found = [f"{name}: {old[name]} before, {new[name]} now" for name in new if old[name] != new[name]]
     found += [f"{path}: other code" for path in differing_sources(recorded.sources, now.sources)]
     return found

@@ -63,7 +63,8 @@ class Cluster:
         """
         ray = _ray()
         with _connected(ray, self.address):
-            remote = ray.remote(num_cpus=self.cores, num_gpus=self.gpus, max_retries=RETRIES)(_train_here)
+            options = {"num_cpus": self.cores, "num_gpus": self.gpus, "max_retries": RETRIES}
+            remote = ray.remote(**options, retry_exceptions=[WorkerDied])(_train_here)
             submitted: dict[Any, Run] = {}
             references: dict[Path, Any] = {}
             for run in runs:
@@ -76,6 +77,9 @@ class Cluster:
                 yield from _as_they_end(ray, submitted)
             except KeyboardInterrupt:
                 raise Stopped(_stop(ray, submitted)) from None
+            except BaseException:
+                _stop(ray, submitted)  # one run that fails costs the others nothing
+                raise
 
 
 def _ray() -> ModuleType:
@@ -124,11 +128,15 @@ def _as_they_end(ray: ModuleType, submitted: dict[Any, Run]) -> Iterator[Run]:
             if isinstance(error.cause, ValueError):
                 raise error.cause from None
             raise
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+        except ray.exceptions.RayError as error:
             raise WorkerDied(
                 f"{run.name}: lost its process {RETRIES + 1} times ({_first_line(error)}); what was saved is "
                 "kept: the same command goes on"
             ) from error
+        if not run.folder.finished:
+            raise WorkerDied(
+                f"{run.name} was stopped where it was trained, and is saved: the same command goes on"
+            )
         del submitted[ended]
         yield run
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from plain_vs_residual.group import launched
 from plain_vs_residual.recipe import Execution
 from plain_vs_residual.suite.cluster import Cluster
@@ -29,6 +31,7 @@ def place(suite: Suite, wanted: Execution | None, jobs: int | None, devices_per_
     if num_devices > 1:
         suite = _shared(suite, wanted, num_devices)
         if launched().size > 1:
+            torch.set_num_threads(max(1, num_cores() // launched().local_size))  # torchrun says 1
             return suite, 1
         jobs = jobs or max(1, len(all_devices(suite.device)) // num_devices)
     else:
@@ -63,7 +66,12 @@ def on_cluster(suite: Suite, address: str, data: Path | None, jobs: int | None) 
         address: of the cluster.
         data: where the images are, if not where the setting has them.
         jobs: how many runs share a GPU, or the cores of this machine; one, or one per core, if not asked for.
+
+    Raises:
+        ValueError: if several runs are to share a GPU and several GPUs a run.
     """
+    if jobs and jobs > 1 and suite.devices_per_run > 1:
+        raise ValueError(f"--jobs {jobs}: with --cluster, a run has several GPUs or a share of one; leave it out")
     on_gpus = suite.device.type == "cuda"
     gpus = suite.devices_per_run / (jobs or 1) if on_gpus else 0
     at_once = len(all_devices(suite.device)) * (jobs or 1) if on_gpus else jobs or num_cores()

@@ -158,22 +158,24 @@ def _train_rank(rank: int, size: int, folder: Path, told: Connection, stopping: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     task: Task = pickle.loads((folder / "task").read_bytes())
     torch.set_num_threads(task.threads)
+    threading.Thread(target=_end_with, args=(task.parent,), daemon=True).start()
     with _joined(task.run, rank, size, f"file://{folder}/meeting") as run:
         monitor = _Messenger(told) if run.group.leads else Unwatched()
         try:
-            train_run(
-                run,
-                task.dataset,
-                monitor,
-                lambda: stopping.is_set() or os.getppid() != task.parent,
-                task.description,
-            )
+            train_run(run, task.dataset, monitor, stopping.is_set, task.description)
         except Stopped as stop:
             if run.group.leads:
                 (folder / "stopped").write_text(str(stop))
         except ValueError as error:
             (folder / "failed").write_bytes(pickle.dumps(error))
             raise
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the suite's is gone, whose lock is gone as well: another may train the run by now."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 @contextmanager
@@ -193,18 +195,29 @@ def _joined(run: Run, rank: int, size: int, meeting_place: str) -> Iterator[Run]
 # ---- under torchrun ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Leading:
-    """Trains a run together with the processes that follow this one."""
+    """Trains a run together with the processes that follow this one.
 
-    group: Group
+    Attributes:
+        midway: whether the others are in the middle of a run, and hear nothing before its end.
+    """
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.midway = False
 
     def __call__(self, run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
         """Tell the others which run it is, and train it with them."""
         placed = _placed(run, self.group)
         description = describe(placed, dataset)
         self.group.as_first((run, description))
-        train_run(placed, dataset, monitor, stops, description)
+        self.midway = True
+        try:
+            train_run(placed, dataset, monitor, stops, description)
+        except Stopped:
+            self.midway = False  # all have saved and left
+            raise
+        self.midway = False
 
 
 @contextmanager
@@ -224,14 +237,13 @@ def under_torchrun(
         yield otherwise
         return
     group = join(device.type, launched().rank, launched().size, "env://")
+    leading = Leading(group)
     try:
-        if group.leads:
-            yield Leading(group)
-        else:
+        if not group.leads:
             _follow(group, dataset_of)
-            yield None
+        yield leading if group.leads else None
     finally:
-        if group.leads:
+        if group.leads and not leading.midway:  # else torchrun ends the others when this process ends
             group.as_first(None)
     dist.destroy_process_group()
 

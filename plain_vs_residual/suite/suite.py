@@ -33,7 +33,7 @@ from plain_vs_residual.training.run import Run
 
 
 class Changed(ValueError):
-    """Finished or partial runs were made by other code, data or configuration."""
+    """Runs were made by other code, data or configuration."""
 
 
 class SuiteMonitor(Protocol):
@@ -53,17 +53,15 @@ class Suite:
     """Experiments in one setting on one data set and device.
 
     Attributes:
-        experiments: whose networks are trained.
-        setting: without the changes of studies.
+        experiments: whose networks are trained, in a setting without the changes of studies.
         dataset: before it is split.
         results: where records go.
         seeds: of the runs.
         precision: in which networks compute.
-        device: where; ``cuda`` without a number stands for all GPUs.
+        device: ``cuda`` without a number stands for all GPUs.
         execution: how operations reach the device.
         deterministic: whether only algorithms that give equal bytes may be used.
-        only: some networks of the experiments, if any are named.
-        named: some runs, if any are named.
+        only: some networks of the experiments, and ``named`` some runs, if any are given.
         trial: fields of the setting that count for more than setting and studies: a budget (``iterations``), a
             number of ``evaluations``.
         devices_per_run: how many devices train one run together.
@@ -210,7 +208,9 @@ class Suite:
             # Nothing says what a checkpoint without it was made by.
             left = folder.checkpoint.exists() or folder.previous_checkpoint.exists()
             return [f"{folder.run}: missing"] if left else []
-        return damage(folder) or differences(read_run(folder), describe(run, self.dataset_of(run)))
+        # Several devices compute eagerly, also a run that one of them began as a graph.
+        but_for = ["execution"] if self.devices_per_run > 1 else []
+        return damage(folder) or differences(read_run(folder), describe(run, self.dataset_of(run)), but_for)
 
     def train(self, runs: list[Run], monitor: SuiteMonitor, jobs: int = 1) -> None:
         """Train what is not finished: one run after the other, or ``jobs`` at once in processes of their own.
