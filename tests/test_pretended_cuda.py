@@ -107,7 +107,7 @@ STEP_BUGS = {
     "tensor_on_the_cpu": "arange on cpu: Stepper.take > ResidentFeed.batch > crop_and_flip",
     "indices_on_the_cpu": "_to_copy on cpu: Stepper.take > ResidentFeed.batch",
     "item_in_the_step": "_local_scalar_dense: Stepper.take > Trainer.step",
-    "totals_on_the_cpu": "on cpu: Stepper.take > Trainer.step > Totals.add",
+    "totals_on_the_cpu": "on cpu: Stepper.take > Trainer.step > Trainer._pass > Totals.add",
     "gradient_of_another_stride": "weight (16, 3, 3, 3) has strides",
 }
 
@@ -159,7 +159,7 @@ def test_a_wait_in_every_batch_of_an_evaluation_is_seen(steps: dict[str, Any]) -
 # for a checkpoint, these functions may wait as often as they like.
 BORDERS = {
     "Session.open": {
-        *("on_device", "ResidentFeed.__init__", "LoaderFeed.__init__", "Trainer.restore"),
+        *("on_device", "ResidentFeed.__init__", "LoaderFeed.__init__", "Trainer.restore", "Totals.restore"),
         "Trainer.__init__",  # SGD asks whether its rate is negative
         *("multiply_adds", "hashes_of"),
         *(
@@ -175,7 +175,7 @@ BORDERS = {
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state", "Totals.counts", "Totals.read"),
     },
     "Session.leave": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
-    "Session.save_if_old": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
+    "Session.save_between_evaluations": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
     "Session.evaluate_and_save": {"save_checkpoint", "Trainer.state"},
 }
 
@@ -304,7 +304,7 @@ def test_probed_iterations_and_old_checkpoints_wait_and_change_nothing(made: dic
     probing = {taking + "_rms": 3 * 6, taking + "Stepper.take": 3, taking + "FirstIterations.row": 3}
     waits = made["probed"]["waits"]
     assert_waits_are_at_most(between(3, 6, sessions=2, stops=1, **probing), waits)
-    assert waits["Session.save_if_old ... save_checkpoint"] > 0
+    assert waits["Session.save_between_evaluations ... save_checkpoint"] > 0
 
 
 def test_images_that_are_decoded_on_the_way_arrive_without_a_wait_for_each_step(made: dict[str, Any]) -> None:

@@ -95,8 +95,9 @@ class Trainer:
         with autocast(self.device, self.precision):
             logits = self.training_pass(images).float()
         loss = cross_entropy(logits, labels)
+        share = loss if self.num_parts == 1 else loss / self.num_parts
         # The scaler passes everything through unless the precision is fp16.
-        self.scaler.scale(loss / self.num_parts).backward()
+        self.scaler.scale(share).backward()
         self.totals.add(logits.detach(), labels, loss.detach())
 
     def _sum_gradients(self) -> None:
