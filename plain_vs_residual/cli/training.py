@@ -168,7 +168,7 @@ def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -
     """Check, lock, train and measure the runs of a suite; false in a process that another one leads."""
     from plain_vs_residual.group import launched
     from plain_vs_residual.records.kept_code import keep_code
-    from plain_vs_residual.suite.ranks import under_torchrun
+    from plain_vs_residual.suite.torchrun import under_torchrun
     from plain_vs_residual.training.session import Stopped
 
     runs = suite.plan()
