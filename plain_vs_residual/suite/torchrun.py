@@ -1,7 +1,7 @@
 """Trains runs by the processes that torchrun started, on one machine or several: the first is the suite.
 
-All of them were given the same command. The first plans, locks, writes and prints, and tells the others which run they
-train with it.
+All of them were given the same command. The first plans, locks, writes and prints, and tells the others which run
+they train with it.
 """
 
 from collections.abc import Callable, Iterator
