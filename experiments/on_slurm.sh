@@ -30,9 +30,8 @@ if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then # inside a job: RUNS and OPTIONS come
     # Slurm tells this script that time is nearly up, not what it has started. A job that somebody cancels is told
     # otherwise, and stays out of the queue.
     trap 'time_is_up=yes; kill -TERM "$running"' USR1
-    code=0
-    wait "$running" || code=$?
-    while kill -0 "$running" 2>/dev/null; do
+    code=138
+    while ((code == 138)); do # the signal ends the wait, not the process
         code=0
         wait "$running" || code=$?
     done

@@ -1,8 +1,10 @@
 """The script for Slurm, with a pretended ``sbatch`` that notes what it is told and runs the first job of all."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,43 @@ def test_the_setting_has_to_be_named(pretended: dict[str, str]) -> None:
     done = subprocess.run(["bash", SCRIPT], env=pretended, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("on_slurm.sh: --setting is needed")
+
+
+TRAINS_UNTIL_TOLD = """#!/usr/bin/env bash
+trap 'sleep 0.5; exit 130' TERM
+touch "$NOTES.begun"
+sleep 60 &
+wait
+"""
+
+
+@pytest.mark.parametrize(("told", "requeued"), [(signal.SIGUSR1, True), (None, False)])
+def test_a_job_whose_time_is_up_saves_and_goes_back_into_the_queue(
+    tmp_path: Path, told: signal.Signals | None, requeued: bool
+) -> None:
+    programs = {"python": TRAINS_UNTIL_TOLD, "scontrol": '#!/usr/bin/env bash\necho "$@" >>"$NOTES"\n'}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    for name in ("runs", "options"):
+        (tmp_path / name).write_text("plain18-s0\n")
+    environment = {
+        **{"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": str(tmp_path / "python")},
+        **{"NOTES": str(tmp_path / "notes"), "REPOSITORY": str(REPOSITORY)},
+        **{"RUNS": str(tmp_path / "runs"), "OPTIONS": str(tmp_path / "options")},
+        **{"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_JOB_ID": "70"},
+    }
+    job = subprocess.Popen(["bash", SCRIPT], env=environment, start_new_session=True)
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "notes.begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if told:
+        job.send_signal(told)
+    else:  # as scancel does
+        children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGTERM)
+    assert job.wait(20) == 130
+    os.killpg(job.pid, signal.SIGKILL)  # the pretended training's sleep
+    assert (tmp_path / "notes").exists() == requeued
+    if requeued:
+        assert (tmp_path / "notes").read_text() == "requeue 70_1\n"
