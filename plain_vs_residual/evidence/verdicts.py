@@ -43,40 +43,6 @@ NOT_COMPARABLE = "not comparable"
 DESCRIPTIVE = {REPRODUCED: "agrees", NOT_REPRODUCED: "disagrees", UNDECIDED: "open"}
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the runs say about one claim.
-
-    Attributes:
-        experiment: name of the experiment.
-        claim: what is claimed.
-        margin: the claim's margin in this setting, in its column's unit.
-        validation_name: what the validation images are called, ``test`` on some data sets.
-        measurement: one number per seed and the interval that decides.
-        outcome: for a primary claim reproduced, not reproduced or undecided; for the others agrees, disagrees or
-            open; for both, not comparable.
-        reason: why it is undecided, open or not comparable.
-        diverged: how many runs of the complete seeds diverged; their errors count as chance.
-        doubtful: whether an exception set the outcome rather than the interval; how many seeds are needed is then
-            not computed.
-    """
-
-    experiment: str
-    claim: Claim
-    margin: float
-    validation_name: str
-    measurement: Measurement
-    outcome: str
-    reason: str = ""
-    diverged: int = 0
-    doubtful: bool = False
-
-    @property
-    def statement(self) -> str:
-        """The claim's sentence, with the images that were evaluated called what they are."""
-        return self.claim.statement.replace("validation", self.validation_name)
-
-
 def decide(measurement: Measurement, claim: Claim, margin: float) -> tuple[str, str]:
     """Compare the interval with the margin; if that is undecided, say why."""
     if measurement.num < MIN_SEEDS:
@@ -90,7 +56,7 @@ def decide(measurement: Measurement, claim: Claim, margin: float) -> tuple[str, 
 
 def judge_claim(
     recorded: RecordedRuns, experiment: Experiment, claim: Claim, level: float, checks: Sequence[PairCheck]
-) -> Verdict:
+) -> "Verdict":
     """Judge one claim by an interval of the given level, and by the checks of the experiment's pairs."""
     margin = claim.margin_in(recorded.setting)
     measurement = measure(recorded, experiment, claim, level)
@@ -132,7 +98,7 @@ def owed_to_divergence(runs: pd.DataFrame, claim: Claim, measurement: Measuremen
     return ""
 
 
-def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Verdict]:
+def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> "list[Verdict]":
     """Judge every claim that the setting's networks allow, in the order of the experiments.
 
     Args:
@@ -182,3 +148,37 @@ def beside(claim: Claim) -> Iterator[Claim]:
             if column != claim.column:
                 words = f"The same in {COLUMN_WORDS[column]}"
                 yield replace(claim, statement=words, column=column, primary=False)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say about one claim.
+
+    Attributes:
+        experiment: name of the experiment.
+        claim: what is claimed.
+        margin: the claim's margin in this setting, in its column's unit.
+        validation_name: what the validation images are called, ``test`` on some data sets.
+        measurement: one number per seed and the interval that decides.
+        outcome: for a primary claim reproduced, not reproduced or undecided; for the others agrees, disagrees or
+            open; for both, not comparable.
+        reason: why it is undecided, open or not comparable.
+        diverged: how many runs of the complete seeds diverged; their errors count as chance.
+        doubtful: whether an exception set the outcome rather than the interval; how many seeds are needed is then
+            not computed.
+    """
+
+    experiment: str
+    claim: Claim
+    margin: float
+    validation_name: str
+    measurement: Measurement
+    outcome: str
+    reason: str = ""
+    diverged: int = 0
+    doubtful: bool = False
+
+    @property
+    def statement(self) -> str:
+        """The claim's sentence, with the images that were evaluated called what they are."""
+        return self.claim.statement.replace("validation", self.validation_name)
