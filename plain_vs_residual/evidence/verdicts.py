@@ -8,9 +8,10 @@
    interval on the other side of the margin means not reproduced, even if the effect has the direction claimed.
    Else, or with fewer than three seeds, the claim is undecided.
 3. Exceptions (``exceptions.py``): a claim is undecided, whatever its interval, if the setting was declared unable
-   to decide it, if a run that diverged has no value, or if it holds only thanks to seeds in which a run diverged
-   (such a run gets the error of guessing). If two runs with one seed differ in their data or in the initial
-   weights they have in common (``pairing.py``), the claim is not comparable, whatever came before.
+   to decide it, or if runs diverged and the claim holds only thanks to that (the error of such a run is taken to
+   be that of guessing) or is about something that they do not have (layer responses). If two runs with one seed
+   differ in their data or in the initial weights they have in common (``pairing.py``), the claim is not
+   comparable, whatever came before.
 
 An example: the claim of Fig. 4 is that depth costs plain networks over 2 points more than residual ones. Seed 10
 ends with errors of 24 (plain-34), 19 (plain-18), 15 (ResNet-34) and 14 (ResNet-18), so its number is
