@@ -18,9 +18,7 @@ from plain_vs_residual.settings import IMAGENET
 RATES = {18: 8600, 34: 5000, 50: 3000, 101: 1840, 152: 1240}
 # 16,621 images per second of ResNet-50 on eight A100 (the same source) against eight times 2,470: per doubling.
 KEPT_PER_DOUBLING = (16_621 / (8 * 2_470)) ** (1 / 3)
-FORWARD = (
-    1 / 3
-)  # cost of an evaluated image: a third of a trained one, whose backward pass takes twice its forward pass
+FORWARD = 1 / 3  # an evaluated image against a trained one, whose backward pass takes two forward passes
 TRAINING, VALIDATION = 1_281_167, 50_000
 IMAGE_BYTES = 110_000
 TABLE_2 = {"plain-18": 18, "plain-34": 34, "ResNet-18 A": 18, "ResNet-34 A": 34}

@@ -5,7 +5,7 @@ draws the same batches, so that their number changes neither the order of the im
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -47,6 +47,10 @@ class Group:
     def takes(self, number: int) -> bool:
         """Say whether a batch of an evaluation, counted from 0, is this process's: they are taken in turn."""
         return number % self.size == self.rank
+
+    def taken(self, batches: Sequence[Value]) -> Sequence[Value]:
+        """Return the batches of an evaluation that are this process's."""
+        return batches[self.rank :: self.size]
 
     def sum(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its sum over all processes; int64 wraps around, as it does on one device."""

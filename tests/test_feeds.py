@@ -22,7 +22,7 @@ from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.settings import IMAGENET, Setting
 from plain_vs_residual.suite.workers import train_run
-from plain_vs_residual.training.evaluation import evaluate_ten_crops
+from plain_vs_residual.training.evaluation import evaluate
 from plain_vs_residual.training.run import Run
 from tests.conftest import Silent, network_of
 
@@ -196,7 +196,7 @@ def test_ten_crops_are_torchvisions_and_their_predictions_are_averaged(photograp
             counted = [counted[0] + 1, counted[1] + int(mean.argmax() != label)]
             loss -= float(mean[label].log())
     assert sizes == [4, 2]
-    errors = evaluate_ten_crops(network, feed.ten_crop_batches("validation"), "fp32")
+    errors = evaluate(network, feed.ten_crop_batches("validation"), "fp32", views=10)
     assert errors.error == pytest.approx(100 * counted[1] / counted[0])
     assert errors.loss == pytest.approx(loss / 6, abs=1e-5)
 

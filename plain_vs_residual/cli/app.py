@@ -9,7 +9,7 @@ import typer
 
 from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
-from plain_vs_residual.cli.checks import only_networks, possible
+from plain_vs_residual.cli.checks import accept, given_fields, only_networks, possible
 from plain_vs_residual.cli.options import (
     Data,
     Device,
@@ -26,7 +26,7 @@ from plain_vs_residual.cli.options import (
     Split,
     chosen_experiments,
 )
-from plain_vs_residual.cli.training import train
+from plain_vs_residual.cli.training import TRIAL, train
 from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import find_recorded_runs
@@ -85,10 +85,9 @@ def runs(
     from plain_vs_residual.data.datasets import load_dataset
     from plain_vs_residual.suite.suite import Suite
 
-    given = {"seeds": seeds, "split": split, "iterations": iterations}
-    chosen = find_setting(setting or default_setting("cpu")).with_changes(
-        {name: value for name, value in given.items() if value is not None}
-    )
+    accept("--first-seed", first_seed, 0, 2**31)
+    given = given_fields(seeds=seeds, split=split, iterations=iterations)
+    chosen = find_setting(setting or default_setting("cpu")).with_changes(given)
     experiments = possible(chosen_experiments(names), chosen.name, named=bool(names))
     suite = Suite(
         experiments=tuple(experiments),
@@ -99,7 +98,7 @@ def runs(
         precision="fp32",
         device=torch.device("cpu"),
         only=only_networks(network or [], experiments, chosen.name),
-        trial={"iterations": iterations} if iterations else {},
+        trial={name: value for name, value in given.items() if name in TRIAL},
     )
     for run in suite.plan():
         print(" ".join([run.name, *(folder.name for folder in run.needs)]))

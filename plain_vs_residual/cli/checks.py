@@ -4,7 +4,6 @@ Each function raises a ValueError that says what was given, what is accepted and
 """
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
@@ -18,13 +17,15 @@ def accept(option: str, number: int | None, least: int, most: int) -> None:
         raise ValueError(f"{option} {number}: a whole number from {least} to {most} is needed")
 
 
-def check_fields(given: Mapping[str, object]) -> None:
-    """Check options that are fields of a setting, before anything is imported or read for them."""
+def given_fields(**fields: object) -> dict[str, object]:
+    """Return the options that are fields of a setting and were given; refuse a value that it cannot have."""
+    given = {name: value for name, value in fields.items() if value is not None}
     for name, value in given.items():
         try:
             DIGITS.with_changes({name: value})
         except ValueError as error:
             raise ValueError(f"--{name} {value}: {str(error).rpartition(': ')[2]}") from None
+    return given
 
 
 def possible(experiments: list[Experiment], setting: str, *, named: bool) -> list[Experiment]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.cli.checks import accept, check_fields, check_writable, only_networks, possible
+from plain_vs_residual.cli.checks import accept, check_writable, given_fields, only_networks, possible
 from plain_vs_residual.cli.options import (
     Data,
     Device,
@@ -31,6 +31,8 @@ from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import Refresher, headlines, publish
 from plain_vs_residual.settings import Setting, default_setting, find_setting
 from plain_vs_residual.suite.interrupt import interrupt
+
+TRIAL = ("iterations", "evaluations")  # options that count for more than setting and studies
 
 if TYPE_CHECKING:
     import torch
@@ -87,9 +89,7 @@ def train(
     accept("--first-seed", first_seed, 0, 2**31)
     accept("--jobs", jobs, 1, 256)
     accept("--devices-per-run", devices_per_run, 1, 4096)
-    fields = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
-    given = {name: value for name, value in fields.items() if value is not None}
-    check_fields(given)
+    given = given_fields(seeds=seeds, split=split, iterations=iterations, evaluations=evaluations)
     if setting:
         find_setting(setting)  # before torch is imported, which takes seconds
     experiments = chosen_experiments(names)
@@ -123,7 +123,7 @@ def train(
         deterministic=deterministic,
         only=only,
         named=frozenset(run or ()),
-        trial={name: value for name, value in given.items() if name in ("iterations", "evaluations")},
+        trial={name: value for name, value in given.items() if name in TRIAL},
     )
     suite, at_once = place(suite, wanted, jobs, devices_per_run)
     if cluster:

@@ -90,10 +90,7 @@ class ResidentFeed:
         inner = slice(self.padding, self.padding + self.image_size)
         wanted = evenly_spaced(len(self.labels[part]), limit).to(self.device)
         group, chosen = evaluating_group(self.group, limit), torch.split(wanted, self.evaluation_batch)
-        batches = (
-            (self.pixels[part][one, inner, inner], self.labels[part][one])
-            for one in chosen[group.rank :: group.size]
-        )
+        batches = ((self.pixels[part][one, inner, inner], self.labels[part][one]) for one in group.taken(chosen))
         for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches, len(chosen), group):
             yield self._prepare(pixels, self.mean[inner, inner]), labels
 

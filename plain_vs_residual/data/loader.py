@@ -76,7 +76,7 @@ class LoaderFeed:
     def evaluation_batches(self, part: Part, limit: int | None = None) -> Iterator[Batch]:
         group = evaluating_group(self.group, limit)
         chosen = torch.split(evenly_spaced(len(self.files[part]), limit), self.recipe.batch_size)
-        keys = (batch.tolist() for batch in chosen[group.rank :: group.size])
+        keys = (batch.tolist() for batch in group.taken(chosen))
         loader = self._loader(CentredFiles(self.files[part], self.recipe.image_size), keys)
         batches = ((pixels, labels) for pixels, labels in map(self._sent, loader))
         for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches, len(chosen), group):
@@ -91,7 +91,7 @@ class LoaderFeed:
         # A tenth of the images, so that there are about as many views as in a training batch.
         batch = max(1, self.recipe.batch_size // 10)
         chosen = torch.split(torch.arange(len(self.files[part])), batch)
-        keys = (numbers.tolist() for numbers in chosen[self.group.rank :: self.group.size])
+        keys = (numbers.tolist() for numbers in self.group.taken(chosen))
         loader = self._loader(TenCropFiles(self.files[part], self.recipe.image_size), keys)
         batches = ((views.flatten(0, 1), labels) for views, labels in map(self._sent, loader))
         for pixels, labels in self.digest.evaluated(f"ten_crops_{part}", batches, len(chosen), self.group):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, nll_loss
+from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.recipe import Precision
@@ -124,48 +124,24 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(was_training)
 
 
-def evaluate_ten_crops(
-    network: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    precision: Precision,
-    group: Group = ALONE,
-) -> Errors:
-    """Take the errors of predictions that are averaged over ten views of each image (He et al., Tables 2 and 3).
-
-    What is averaged is the softmax, as Krizhevsky et al. (2012) do.
-
-    Args:
-        network: on its device; its mode is as before afterwards.
-        batches: images float (10 * N, C, H, W), the views of an image in a row, and labels int64 (N).
-        precision: in which the network computes.
-        group: the processes that take the batches in turn; the errors are those of all.
-    """
-    device = next(network.parameters()).device
-    totals = Totals(device, group=group)
-    with evaluating(network):
-        for images, labels in batches:
-            with autocast(device, precision):
-                logits = network(images).float()
-            means = logits.softmax(dim=1).unflatten(0, (len(labels), 10)).mean(dim=1)
-            totals.add(means, labels, nll_loss(means.log(), labels), top5=True)
-    return totals.read()
-
-
 def evaluate(
     network: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     precision: Precision,
     num_classes: int = 0,
     group: Group = ALONE,
+    views: int = 1,
 ) -> Errors:
     """Take the errors of a network in evaluation mode.
 
     Args:
         network: on its device; its mode is as before afterwards.
-        batches: images float (N, C, H, W) and labels int64 (N).
+        batches: images float (views * N, C, H, W), the views of an image in a row, and labels int64 (N).
         precision: in which it computes.
         num_classes: if predictions are to be counted class by class.
         group: the processes that take the batches in turn; the errors are those of all.
+        views: of each image, over which the softmax is averaged, as Krizhevsky et al. (2012) do; ten for the
+            paper's Tables 2 and 3.
     """
     device = next(network.parameters()).device
     totals = Totals(device, num_classes, group)
@@ -173,5 +149,7 @@ def evaluate(
         for images, labels in batches:
             with autocast(device, precision):
                 logits = network(images).float()
+            if views > 1:
+                logits = logits.softmax(dim=1).unflatten(0, (-1, views)).mean(dim=1).log()
             totals.add(logits, labels, cross_entropy(logits, labels), top5=True)
     return totals.read()

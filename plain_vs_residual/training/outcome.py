@@ -11,7 +11,7 @@ from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import write_final, write_rows
 from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.checkpoint import remove_checkpoints, save_weights
-from plain_vs_residual.training.evaluation import evaluate_ten_crops
+from plain_vs_residual.training.evaluation import evaluate
 from plain_vs_residual.training.session import Session
 
 
@@ -27,7 +27,7 @@ def record_outcome(session: Session) -> None:
     ten_crops = None
     if isinstance(feed, LoaderFeed):
         batches = feed.ten_crop_batches("validation")
-        ten_crops = evaluate_ten_crops(session.network, batches, run.precision, run.group)
+        ten_crops = evaluate(session.network, batches, run.precision, group=run.group, views=10)
     consumed = feed.digest.state()
     if not run.group.leads:
         return

@@ -1,6 +1,6 @@
 """One iteration: rate, batch, forward and backward pass, SGD; waits for the device only where it is probed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +50,7 @@ class Trainer:
         self.network = network
         self.group = group
         self.num_parts = recipe.num_parts
+        self.normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self.training_pass: Callable[[Tensor], Tensor] = (
             torch.compile(network) if compiled else TrainingPass(network, precision)
         )
@@ -80,7 +81,7 @@ class Trainer:
         first, *others = zip(images.tensor_split(own_parts), labels.tensor_split(own_parts), strict=True)
         self._pass(*first)
         if others:
-            with without_running_statistics(self.network):
+            with _without_running_statistics(self.normalisations):
                 for part in others:
                     self._pass(*part)
         self._sum_gradients()
@@ -141,9 +142,8 @@ class Trainer:
 
 
 @contextmanager
-def without_running_statistics(network: nn.Module) -> Iterator[None]:
+def _without_running_statistics(normalisations: Sequence[nn.BatchNorm2d]) -> Iterator[None]:
     """Let BN layers normalise as in training, but leave their running statistics as they are."""
-    normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for module in normalisations:
         module.track_running_stats = False
     try:

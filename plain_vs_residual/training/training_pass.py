@@ -35,12 +35,13 @@ class TrainingPass:
             if self.dtype and type(module) in (nn.Conv2d, nn.Linear)  # subclasses compute with weights first
             for parameter_name, parameter in module.named_parameters(recurse=False)
         }
-        self.normalisations = [module for _, module in modules if isinstance(module, nn.BatchNorm2d)]
+        normalisations = (module for _, module in modules if isinstance(module, nn.BatchNorm2d))
+        self.counted = [(module, module.get_buffer("num_batches_tracked")) for module in normalisations]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits; the caller's context is autocast's."""
         rounded = _rounded(self.dtype, *self.weights.values()) if self.weights else ()
-        with _counted_at_once([one for one in self.normalisations if one.track_running_stats]):
+        with _counted_at_once([one for one in self.counted if one[0].track_running_stats]):
             logits: Tensor = functional_call(self.network, dict(zip(self.weights, rounded, strict=True)), images)
         return logits
 
@@ -67,15 +68,14 @@ def _converted(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, .
 
 
 @contextmanager
-def _counted_at_once(normalisations: Sequence[nn.BatchNorm2d]) -> Iterator[None]:
+def _counted_at_once(counted: Sequence[tuple[nn.BatchNorm2d, Tensor]]) -> Iterator[None]:
     """Keep BN layers from counting their batches one by one in this context, and count for all at its end."""
-    counters = [module.get_buffer("num_batches_tracked") for module in normalisations]
-    for module in normalisations:
+    for module, _ in counted:
         module.num_batches_tracked = None
     try:
         yield
     finally:
-        for module, counter in zip(normalisations, counters, strict=True):
+        for module, counter in counted:
             module.num_batches_tracked = counter
-    if counters:
-        torch._foreach_add_(counters, 1)
+    if counted:
+        torch._foreach_add_([counter for _, counter in counted], 1)
