@@ -15,9 +15,9 @@ import typer
 
 from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, in_processes, in_threads
-from plain_vs_residual.suite.machine import choose_device
-from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
+from plain_vs_residual.executors.machine import choose_device
 from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
 
 CASES = ("cifar-residual20-A@digits", "residual34-A@digits", "cifar-residual20-A@cifar10")
 
@@ -31,7 +31,7 @@ def main(
     chosen = choose_device(device)
     precision = best_precision(chosen)
     execution = best_execution(chosen, precision)
-    prepare_arithmetic(chosen, precision, deterministic=False)
+    prepare_arithmetic(chosen, this_process(precision))
     numbers = (2, 4) if chosen.type == "cuda" else (measuring.CORES,)
     lines = ["| network @ setting | runs at once | images/s of all | x one run |", "|---|---|--:|--:|"]
     cases = []

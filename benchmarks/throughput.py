@@ -22,11 +22,12 @@ from torch import Tensor, nn
 
 from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
+from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.executors.machine import choose_device, compiler
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.recipe import Execution, Precision
-from plain_vs_residual.suite.machine import choose_device, compiler, environment
-from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
+from plain_vs_residual.training.description import environment
 from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
 
 CASES = (
     *("cifar-residual20-A@cifar10", "cifar-residual56-A@cifar10", "cifar-residual110-A@cifar10"),
@@ -239,7 +240,7 @@ def main(
     Results of other cases are kept if they come from the same device and the same version of PyTorch.
     """
     chosen = choose_device(device)
-    prepare_arithmetic(chosen, best_precision(chosen), deterministic=False)
+    prepare_arithmetic(chosen, this_process(best_precision(chosen)))
     found = measuring.ceilings(chosen)
     print({name: f"{value / 1e9:,.0f} G/s" for name, value in found.items()}, flush=True)
     measured = measuring.earlier("throughput", chosen, "cases")

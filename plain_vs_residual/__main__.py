@@ -2,7 +2,7 @@
 
 import sys
 
-from plain_vs_residual.suite.interrupt import ignore_interrupts
+from plain_vs_residual.executors.signals import ignore_interrupts
 
 try:
     from plain_vs_residual.cli.app import main

@@ -4,7 +4,6 @@ A field is declared, documented and bounded here and nowhere else: its range is 
 or changed, and the options of the command line take their words from it. Imports no torch.
 """
 
-from enum import StrEnum
 from textwrap import shorten
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -12,35 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 Stem = Literal["3x3", "7x7"]
 Split = Literal["test", "45k/5k"]
-Precision = Literal["bf16", "fp32", "tf32", "fp16"]
 Modification = Literal[
     "none", "zero-gamma", "pre-activation", "skip-init", "delta-orthogonal", "dirac", "looks-linear"
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-
-
-class Execution(StrEnum):
-    """How the operations of a step reach the device: one by one, compiled, or as one recorded CUDA graph."""
-
-    EAGER = "eager"
-    GRAPH = "graph"
-    COMPILE = "compile"
-    COMPILE_AND_GRAPH = "compile+graph"
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the network goes through ``torch.compile``."""
-        return self in (Execution.COMPILE, Execution.COMPILE_AND_GRAPH)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether the step is recorded as a CUDA graph."""
-        return self in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH)
-
-    @property
-    def uncompiled(self) -> "Execution":
-        """The same without ``torch.compile``."""
-        return Execution.GRAPH if self.recorded else Execution.EAGER
 
 
 class ImageKind(NamedTuple):

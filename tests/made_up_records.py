@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.experiment import Experiment, Study
-from plain_vs_residual.recipe import Execution, Recipe
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
@@ -53,7 +54,6 @@ ENVIRONMENT = Environment(
     device_name="Abacus",
     cuda=None,
     cudnn=None,
-    threads=2,
     git_commit="0123456789ab",
     git_changes=False,
 )
@@ -138,10 +138,8 @@ def write_run(
             num_training=num_training,
             num_validation=num_validation,
             data_fingerprint=_hash(dataset, variant),
-            precision="fp32",
-            execution=Execution.EAGER,
-            deterministic=False,
         ),
+        arithmetic=Arithmetic(precision="fp32", threads=2),
         sources={"plain_vs_residual/blocks.py": _hash("blocks")},
         environment=ENVIRONMENT,
         started="2026-01-01 00:00:00",

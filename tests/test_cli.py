@@ -20,10 +20,10 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data import datasets
 from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.executors import progress
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import RunFolder, plots_folder
 from plain_vs_residual.settings import SETTINGS
-from plain_vs_residual.suite import progress
 from tests.made_up_records import reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -76,7 +76,7 @@ def training(mistake: Callable[..., str], tmp_path: Path, monkeypatch: pytest.Mo
     def never(*_: object) -> NoReturn:
         pytest.fail("trained in spite of the mistake")
 
-    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", never)
+    monkeypatch.setattr("plain_vs_residual.executors.suite.train_all", never)
     return lambda *arguments: mistake("train", "--results", tmp_path / "results", *arguments)
 
 
@@ -335,7 +335,7 @@ def test_stopping_is_no_failure_and_says_how_to_go_on(
     def stopped(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", stopped)
+    monkeypatch.setattr("plain_vs_residual.executors.suite.train_all", stopped)
     code, _, err = command("train", "fig4_depth", "--setting", "digits", "--device", "cpu", "--results", tmp_path)
     assert code == 130
     assert err == "\nstopped; what was saved is kept: the same command goes on from there\n"
@@ -363,7 +363,7 @@ def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Com
 def test_without_cuda_fashion_is_chosen_and_it_is_said(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", lambda *_: None)
+    monkeypatch.setattr("plain_vs_residual.executors.suite.train_all", lambda *_: None)
     code, out, _ = command("train", "--device", "cpu", "--results", tmp_path / "results", "--no-report")
     assert code == 0
     assert out.startswith("setting fashion, because no CUDA device is used: ")

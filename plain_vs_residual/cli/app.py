@@ -9,28 +9,23 @@ import typer
 
 from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
-from plain_vs_residual.cli.checks import accept, given_fields, only_networks, possible
 from plain_vs_residual.cli.options import (
     Data,
     Device,
-    FirstSeed,
-    Iterations,
     Names,
-    Networks,
     PlotsFolder,
     Recorded,
     Results,
     ResultsFolder,
     Seeds,
     SettingName,
-    Split,
     chosen_experiments,
 )
-from plain_vs_residual.cli.training import TRIAL, train
+from plain_vs_residual.cli.training import runs, train
 from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import find_recorded_runs
-from plain_vs_residual.settings import SETTINGS, default_setting, find_setting
+from plain_vs_residual.settings import SETTINGS, find_setting
 
 app = typer.Typer(
     help="Plain and residual networks trained in pairs (He et al., 2015).",
@@ -63,45 +58,7 @@ def list_() -> None:
 
 
 app.command()(train)
-
-
-@app.command()
-def runs(
-    names: Names = None,
-    setting: SettingName = None,
-    data: Data = None,
-    seeds: Seeds = None,
-    first_seed: FirstSeed = 0,
-    split: Split = "test",
-    iterations: Iterations = None,
-    network: Networks = None,
-) -> None:
-    """Print every run that train would plan: a line each, then the runs that must be finished before it, if any.
-
-    For a scheduler: train --run NAME trains one of them.
-    """
-    import torch
-
-    from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.suite.suite import Suite
-
-    accept("--first-seed", first_seed, 0, 2**31)
-    given = given_fields(seeds=seeds, split=split, iterations=iterations)
-    chosen = find_setting(setting or default_setting("cpu")).with_changes(given)
-    experiments = possible(chosen_experiments(names), chosen.name, named=bool(names))
-    suite = Suite(
-        experiments=tuple(experiments),
-        setting=chosen,
-        dataset=load_dataset(chosen, data),
-        results=RESULTS,
-        seeds=range(first_seed, first_seed + chosen.seeds),
-        precision="fp32",
-        device=torch.device("cpu"),
-        only=only_networks(network or [], experiments, chosen.name),
-        trial={name: value for name, value in given.items() if name in TRIAL},
-    )
-    for run in suite.plan():
-        print(" ".join([run.name, *(folder.name for folder in run.needs)]))
+app.command()(runs)
 
 
 @app.command()
@@ -192,7 +149,7 @@ def doctor(
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Say whether this machine is ready for a setting, and what to do where it is not."""
-    from plain_vs_residual.suite.doctor import examine, preferred_setting, show
+    from plain_vs_residual.executors.doctor import examine, preferred_setting, show
 
     chosen = find_setting(setting or preferred_setting(device))
     print(f"setting {chosen.name}")

@@ -25,8 +25,8 @@ from plain_vs_residual.records.store import Record, read_record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
 from plain_vs_residual.training.evaluation import Errors, evaluate
+from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 
 # Names of the images that a setting has without --data.
 OWN_IMAGES = ("CIFAR-10", "digits (scikit-learn)", "Fashion-MNIST (4,000 images)")
@@ -158,11 +158,12 @@ def inspect_run(path: Path, data: Path | None, device: torch.device) -> Inspecti
         seed=run.seed,
     )
     load_weights(network, state, str(record.folder.weights))
-    prepare_arithmetic(device, run.configuration.precision, deterministic=run.configuration.deterministic)
+    precision, deterministic = run.arithmetic.precision, run.arithmetic.deterministic
+    prepare_arithmetic(device, this_process(precision, deterministic=deterministic))
     network = on_device(network, device)
     feed = make_feed(dataset, setting, run.seed, device)
     batches = feed.evaluation_batches("validation")
-    errors = evaluate(network, batches, run.configuration.precision, len(dataset.classes))
+    errors = evaluate(network, batches, precision, len(dataset.classes))
     return Inspection(record, dataset.classes, errors, _remark(record, errors, device))
 
 

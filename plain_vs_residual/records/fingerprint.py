@@ -10,7 +10,7 @@ import io
 import token as kinds
 import tokenize
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from plain_vs_residual.records.models import RunDescription
 PACKAGE = Path(__file__).parent.parent
 ROOTS = (PACKAGE / "training" / "loop.py", PACKAGE / "data" / "datasets.py")
 EXEMPT = {
+    "arithmetic.py": "its values are in the record",
+    "run.py": "its values are in the configuration",
     "recipe.py": "its values are in the configuration",
     "settings.py": "its values are in the configuration, and a new setting changes no other",
     "records": "writes down what was measured, and what it writes is sealed",
@@ -146,15 +148,21 @@ def differing_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list
     return [*changed, *gone]
 
 
-def differences(recorded: RunDescription, now: RunDescription, but_for: Collection[str] = ()) -> list[str]:
-    """Say what differs between two records in configuration and sources; nothing if they are the same run.
+def differences(recorded: RunDescription, now: RunDescription) -> list[str]:
+    """Say what differs between two records in configuration, arithmetic and sources; nothing for the same run.
+
+    A run may go on with other threads, or with another number of devices, which compute eagerly what one of them
+    began as a graph: verify names that, and training does not refuse it.
 
     Args:
         recorded: the run as it was recorded.
         now: as it would be trained.
-        but_for: fields of the configuration that may differ.
     """
-    old, new = (record.configuration.model_dump(exclude={*but_for}) for record in (recorded, now))
-    found = [f"{name}: {old[name]} before, {new[name]} now" for name in new if old[name] != new[name]]
+    old, new = (record.configuration.model_dump() for record in (recorded, now))
+    changed = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+    several = now.arithmetic.devices > 1
+    but_for = frozenset({"threads", "devices", *(["execution"] if several else [])})
+    changed |= recorded.arithmetic.differences(now.arithmetic, but_for)
+    found = [f"{name}: {before} before, {after} now" for name, (before, after) in changed.items()]
     found += [f"{path}: other code" for path in differing_sources(recorded.sources, now.sources)]
     return found

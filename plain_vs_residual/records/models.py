@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from plain_vs_residual.recipe import Execution, Precision, Recipe
+from plain_vs_residual.arithmetic import Arithmetic
+from plain_vs_residual.recipe import Recipe
 
 Confusion = list[list[int]]
 ResponseKind = Literal["response_std", "ratio", "cosine", "shortcut_share"]
@@ -38,8 +39,6 @@ class Environment(Model):
     device_name: str
     cuda: str | None
     cudnn: int | None
-    threads: int
-    devices: int = Field(1, description="That shared the batches of the run.")
     decoder: str | None = Field(None, description="Of JPEG files.")
     git_commit: str | None
     git_changes: bool
@@ -58,9 +57,6 @@ class Configuration(Recipe):
     num_training: int = Field(description="Images trained on.")
     num_validation: int = Field(description="Images evaluated on.")
     data_fingerprint: str
-    precision: Precision
-    execution: Execution
-    deterministic: bool
     replayed_rates: str | None = Field(None, description="Hash of the leader's rates, for the schedule replay.")
     source_weights: str | None = Field(None, description="SHA-256 of the weights that the network is grown from.")
 
@@ -71,6 +67,7 @@ class Resumption(Model):
     iteration: int
     started: str
     environment: Environment
+    arithmetic: Arithmetic
 
 
 class RunDescription(Model):
@@ -85,6 +82,7 @@ class RunDescription(Model):
     caveat: str
     departures: list[str]
     configuration: Configuration
+    arithmetic: Arithmetic
     sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
     environment: Environment
     started: str

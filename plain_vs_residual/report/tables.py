@@ -203,10 +203,10 @@ def machine_table(recorded: RecordedRuns) -> str:
     """Tabulate on which machines and with which versions the runs were trained."""
     machines: Counter[tuple[str, ...]] = Counter()
     for record in recorded.records:
-        environment, configuration = record.run.environment, record.run.configuration
+        environment, arithmetic = record.run.environment, record.run.arithmetic
         machines[
-            f"{environment.device_name} ({environment.device}, {environment.threads} threads)",
-            f"{configuration.precision}, {configuration.execution}",
+            f"{environment.device_name} ({environment.device}, {arithmetic.threads} threads)",
+            f"{arithmetic.precision}, {arithmetic.execution}",
             f"Python {environment.python}, torch {environment.torch}, torchvision {environment.torchvision}",
             f"{environment.git_commit}{' with changes' if environment.git_changes else ''}",
         ] += 1

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.group import ALONE, Group
-from plain_vs_residual.recipe import Precision
 from plain_vs_residual.records.models import Confusion
-from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.precision import autocast
 
 
 class Counts(NamedTuple):

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.batches import Feed, Inputs
 from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.measures.first_iterations import FirstIterations
-from plain_vs_residual.recipe import Execution, Precision, Recipe
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.models import FirstIterationRow
-from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import OnDevice, executed
+from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.training_pass import TrainingPass
 
 

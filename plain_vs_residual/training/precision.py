@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from plain_vs_residual.recipe import Precision
+from plain_vs_residual.arithmetic import Arithmetic, Precision
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,8 +25,12 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def prepare_arithmetic(device: torch.device, precision: Precision, *, deterministic: bool) -> None:
-    """Set what torch keeps for the whole process: TF32, the choice of algorithms, determinism."""
+def prepare_arithmetic(device: torch.device, arithmetic: Arithmetic) -> None:
+    """Set what torch keeps for the whole process: threads, TF32, the choice of algorithms, determinism."""
+    threads = max(1, arithmetic.threads // arithmetic.devices)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    deterministic = arithmetic.deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA first multiplies matrices
     torch.use_deterministic_algorithms(deterministic)
@@ -36,7 +40,12 @@ def prepare_arithmetic(device: torch.device, precision: Precision, *, determinis
         if device.index is not None:
             torch.cuda.set_device(device)
         # torch rounds fp32 convolutions to TF32 unless told otherwise.
-        fp32 = "tf32" if precision == "tf32" else "ieee"
+        fp32 = "tf32" if arithmetic.precision == "tf32" else "ieee"
         torch.backends.cudnn.conv.fp32_precision = fp32  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.fp32_precision = fp32
         torch.backends.cudnn.benchmark = not deterministic
+
+
+def this_process(precision: Precision, *, deterministic: bool = False) -> Arithmetic:
+    """Return the arithmetic of this process as it is, for what is computed outside of a run."""
+    return Arithmetic(precision=precision, deterministic=deterministic, threads=torch.get_num_threads())

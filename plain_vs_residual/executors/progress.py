@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from plain_vs_residual.records.models import FinalRecord, MetricsRow
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.run import Job
 
 
 def minutes(seconds: float) -> str:
@@ -81,16 +81,6 @@ class RunProgress:
             self.bar.stop()
 
 
-class Unwatched:
-    """The monitor of a run of which nobody hears before it ends."""
-
-    def advanced(self, iteration: int, num_iterations: int) -> None:
-        """Say nothing."""
-
-    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
-        """Say nothing."""
-
-
 class SuiteProgress:
     """Progress of the whole suite on standard output."""
 
@@ -100,19 +90,19 @@ class SuiteProgress:
         self.after_run = after_run
         self.current: RunProgress | None = None
 
-    def begins(self, run: Run, number: int, total: int, seconds_left: float | None) -> RunProgress:
+    def begins(self, job: Job, number: int, total: int, seconds_left: float | None) -> RunProgress:
         """Open the progress of one run."""
         left = f"(suite: {minutes(seconds_left)} left)" if seconds_left is not None else ""
-        self.current = RunProgress(self.console, f"{number}/{total} {run.name}", left, bar=self.bars)
+        self.current = RunProgress(self.console, f"{number}/{total} {job.name}", left, bar=self.bars)
         return self.current
 
-    def ended(self, run: Run, final: FinalRecord) -> None:
+    def ended(self, job: Job, final: FinalRecord) -> None:
         """Print the outcome of one run."""
         if self.current:
             self.current.close()
         outcome = "" if final.outcome == "finished" else f" {final.outcome.upper()}"
         self.console.print(
-            f"  {run.name}:{outcome} training error {final.training_error:.2f} %, "
+            f"  {job.name}:{outcome} training error {final.training_error:.2f} %, "
             f"validation error {final.validation_error:.2f} %, "
             f"{minutes(final.training_seconds + final.evaluation_seconds)}",
             highlight=False,

@@ -7,20 +7,22 @@ untrained plain-34 differs by more than 100 % from that in fp32, that of ResNet-
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.networks import abstract, on_device
-from plain_vs_residual.recipe import Execution, Precision
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
+from plain_vs_residual.run import Job, Run
 from plain_vs_residual.training.execution import Recorded
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.initial_network import initial_network
+from plain_vs_residual.training.place import Place
+from plain_vs_residual.training.precision import prepare_arithmetic
 from plain_vs_residual.training.step import Stepper, Trainer
 
 # A graph is recorded after its warm-up; then it must be right with other images and another rate.
@@ -41,24 +43,25 @@ State = dict[str, Tensor]
 class TrialSteps:
     """A network of the plan with its data, on its device: takes steps in one execution, and records nothing."""
 
-    def __init__(self, run: Run, dataset: Dataset, execution: Execution) -> None:
-        self.run = run
+    def __init__(self, job: Job, place: Place, dataset: Dataset, execution: Execution) -> None:
+        self.run, self.device = job.run, place.device
         if execution.compiled:
             torch.compiler.reset()
-        prepare_arithmetic(run.device, run.precision, deterministic=run.deterministic)
-        network = on_device(run.network(dataset), run.device)
-        self.feed = make_feed(dataset, run.setting, run.seed, run.device)
-        self.trainer = Trainer(network, run.setting, run.precision, compiled=execution.compiled)
+        prepare_arithmetic(place.device, job.arithmetic)
+        recipe = job.run.setting
+        network = on_device(initial_network(job, dataset), place.device)
+        self.feed = make_feed(dataset, recipe, job.run.seed, place.device)
+        self.trainer = Trainer(network, recipe, job.arithmetic.precision, compiled=execution.compiled)
         # The rate changes from one iteration to the next: a graph must not keep the one it was recorded with.
-        rates = (run.setting.learning_rate, run.setting.learning_rate / 2)
+        rates = (recipe.learning_rate, recipe.learning_rate / 2)
         self.stepper = Stepper(self.trainer, self.feed, lambda iteration: rates[iteration % 2], execution, 0)
 
     def take(self, begin: int, end: int) -> None:
         """Take some iterations, and wait for the device."""
         for iteration, inputs in enumerate(self.feed.inputs(begin, end), begin):
             self.stepper.take(iteration, inputs)
-        if self.run.device.type == "cuda":
-            torch.cuda.synchronize(self.run.device)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def tensors(self) -> State:
         """Return what a step changes: weights, BN statistics and, after the first step, momentum; by name."""
@@ -92,21 +95,21 @@ def _copied(state: State) -> State:
 class Check:
     """The eager steps of one run, to which those of another execution are compared."""
 
-    def __init__(self, run: Run, dataset: Dataset) -> None:
-        self.run = run
-        self.dataset = dataset
-        tolerance, other = TOLERANCES[run.precision]
-        self.tolerance = tolerance
-        self.eager = TrialSteps(run, dataset, Execution.EAGER).states()
-        rounded = TrialSteps(replace(run, precision=other), dataset, Execution.EAGER).states(self.eager)
+    def __init__(self, job: Job, place: Place, dataset: Dataset) -> None:
+        self.job, self.place, self.dataset = job, place, dataset
+        self.tolerance, precision = TOLERANCES[job.arithmetic.precision]
+        self.eager = TrialSteps(job, place, dataset, Execution.EAGER).states()
+        other = replace(job, arithmetic=job.arithmetic.model_copy(update={"precision": precision}))
+        rounded = TrialSteps(other, place, dataset, Execution.EAGER).states(self.eager)
         self.rounding = self._distances(rounded)
 
     def fault(self, execution: Execution) -> str:
         """Say what is wrong with a fast step; empty if nothing is."""
+        network = self.job.run.architecture.name
         try:
-            steps = TrialSteps(self.run, self.dataset, execution).states(self.eager)
+            steps = TrialSteps(self.job, self.place, self.dataset, execution).states(self.eager)
         except Exception as error:  # whatever stops the fast step must not stop the run
-            return f"{self.run.architecture.name}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            return f"{network}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         ratios = [
             distance / rounding if rounding else (math.inf if distance else 0.0)
             for at, by in zip(self._distances(steps), self.rounding, strict=True)
@@ -116,7 +119,7 @@ class Check:
         if worst <= self.tolerance:
             return ""
         return (
-            f"{self.run.architecture.name}: its step is {worst:.1f} times as far from the eager one as rounding "
+            f"{network}: its step is {worst:.1f} times as far from the eager one as rounding "
             f"takes it, {self.tolerance:g} times is accepted"
         )
 
@@ -138,14 +141,17 @@ def _distance(before: State, eager: State, fast: State, names: Iterable[str]) ->
     return apart / length if length else (math.inf if apart else 0.0)
 
 
-def deepest_and_widest(runs: Sequence[Run], dataset: Dataset) -> list[Run]:
-    """Choose the runs that stand for a plan: the network of most layers and that of most multiply-adds."""
+def deepest_and_widest(jobs: Sequence[Job], dataset_of: Callable[[Run], Dataset]) -> list[Job]:
+    """Choose what stands for a plan: the network of most layers and that of most multiply-adds; none of none."""
 
-    def cost(run: Run) -> int:
+    def cost(job: Job) -> int:
+        run, dataset = job.run, dataset_of(job.run)
         network = abstract(
             run.architecture, run.setting, channels=dataset.channels, num_classes=len(dataset.classes)
         )
         return multiply_adds(network, (dataset.channels, run.setting.input_size, run.setting.input_size))
 
-    chosen = (max(runs, key=lambda run: run.architecture.depth), max(runs, key=cost))
-    return list({run.name: run for run in chosen}.values())
+    if not jobs:
+        return []
+    chosen = (max(jobs, key=lambda job: job.run.architecture.depth), max(jobs, key=cost))
+    return list({job.name: job for job in chosen}.values())

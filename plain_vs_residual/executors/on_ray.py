@@ -7,9 +7,9 @@ suite's matter, as everywhere. All machines see the repository, the images and `
 import os
 import platform
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -20,15 +20,17 @@ from rich.console import Console
 
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.records.files import REPOSITORY
+from plain_vs_residual.executors.children import WorkerDied
+from plain_vs_residual.executors.executor import Begins, DatasetOf, Stops, Work
+from plain_vs_residual.executors.processes import STOP_SECONDS
+from plain_vs_residual.executors.progress import RunProgress
+from plain_vs_residual.executors.signals import StopRequest
+from plain_vs_residual.records.files import REPOSITORY, RunFolder
 from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
+from plain_vs_residual.records.locks import Locked, RunLocks
+from plain_vs_residual.run import Job
 from plain_vs_residual.settings import Setting
-from plain_vs_residual.suite.dispatch import Begins
-from plain_vs_residual.suite.interrupt import StopRequest
-from plain_vs_residual.suite.locks import Locked, RunLocks
-from plain_vs_residual.suite.progress import RunProgress
-from plain_vs_residual.suite.workers import STOP_SECONDS, Work, WorkerDied
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.session import Stopped
 
 LOCAL = "local"
@@ -36,25 +38,27 @@ RETRIES = 3
 
 
 @dataclass(frozen=True)
-class Cluster:
+class OnRay:
     """A Ray cluster, and how much of it a run gets.
 
     Attributes:
         address: of the cluster; ``local`` starts one on this machine for as long as it is needed.
+        device: what the cluster gives each run one of, or a share of.
         data: where the images are, if not where the setting has them.
-        cores: CPU cores per run.
-        gpus: GPUs per run; less than 1 where several runs share one.
+        gpus: GPUs per run; less than 1 where several runs share one. Its CPU cores are the threads of a run.
+        at_once: how many runs this machine alone could train, for the estimate of the time.
+        dataset_of: gives the images of a run.
     """
 
     address: str
+    device: torch.device
     data: Path | None
-    cores: int
     gpus: float
+    at_once: int
+    dataset_of: DatasetOf
 
-    def train(
-        self, runs: Sequence[Run], dataset_of: Callable[[Run], Dataset], work: Work, begins: Begins
-    ) -> Generator[Run, None, None]:
-        """Submit every run, each after those that it needs, and yield them as they end.
+    def carry_out(self, jobs: Sequence[Job], work: Work, begins: Begins) -> Generator[Job, None, None]:
+        """Submit every job, each after those that it needs, and yield them as they end.
 
         Raises:
             ValueError: if there is no Ray here or no cluster at the address, or what a run said in one line.
@@ -63,16 +67,17 @@ class Cluster:
         """
         ray = _ray()
         with _connected(ray, self.address):
-            options = {"num_cpus": self.cores, "num_gpus": self.gpus, "max_retries": RETRIES}
-            remote = ray.remote(**options, retry_exceptions=[WorkerDied])(_train_here)
-            submitted: dict[Any, Run] = {}
+            submitted: dict[Any, Job] = {}
             references: dict[Path, Any] = {}
-            for run in runs:
-                begins(run)
-                task = Task(run, self.data, dataset_of(run).fingerprint, source_hashes(), self.cores, work)
-                needed = [references[one.path] for one in run.needs if one.path in references]
+            for job in jobs:
+                begins(job)
+                options = {"num_cpus": job.arithmetic.threads, "num_gpus": self.gpus, "max_retries": RETRIES}
+                remote = ray.remote(**options, retry_exceptions=[WorkerDied])(_work_here)
+                fingerprint = self.dataset_of(job.run).fingerprint
+                task = Task(job, work, self.device, self.data, fingerprint, source_hashes())
+                needed = [references[one.path] for one in job.needs if one.path in references]
                 reference = remote.remote(task, *needed)
-                submitted[reference], references[run.folder.path] = run, reference
+                submitted[reference], references[job.folder.path] = job, reference
             try:
                 yield from _as_they_end(ray, submitted)
             except KeyboardInterrupt:
@@ -118,10 +123,10 @@ def _connected(ray: ModuleType, address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def _as_they_end(ray: ModuleType, submitted: dict[Any, Run]) -> Iterator[Run]:
+def _as_they_end(ray: ModuleType, submitted: dict[Any, Job]) -> Iterator[Job]:
     while submitted:
         (ended, *_), _ = ray.wait(list(submitted), num_returns=1)
-        run = submitted[ended]
+        job = submitted[ended]
         try:
             ray.get(ended)
         except ray.exceptions.RayTaskError as error:
@@ -130,24 +135,24 @@ def _as_they_end(ray: ModuleType, submitted: dict[Any, Run]) -> Iterator[Run]:
             raise
         except ray.exceptions.RayError as error:
             raise WorkerDied(
-                f"{run.name}: lost its process {RETRIES + 1} times ({_first_line(error)}); what was saved is "
+                f"{job.name}: lost its process {RETRIES + 1} times ({_first_line(error)}); what was saved is "
                 "kept: the same command goes on"
             ) from error
-        if not run.folder.finished:
+        if not job.folder.finished:
             raise WorkerDied(
-                f"{run.name} was stopped where it was trained, and is saved: the same command goes on"
+                f"{job.name} was stopped where it was trained, and is saved: the same command goes on"
             )
         del submitted[ended]
-        yield run
+        yield job
 
 
-def _stop(ray: ModuleType, submitted: dict[Any, Run]) -> str:
+def _stop(ray: ModuleType, submitted: dict[Any, Job]) -> str:
     """Let every task save its run, and say what became of each."""
     for reference in submitted:
         with suppress(ValueError):  # it has ended
             ray.cancel(reference, recursive=False)
     ray.wait(list(submitted), num_returns=len(submitted), timeout=STOP_SECONDS)
-    saved = [run.name for run in submitted.values() if run.folder.checkpoint.exists()]
+    saved = [job.name for job in submitted.values() if job.folder.checkpoint.exists()]
     return f"{', '.join(saved)} saved" if saved else "nothing was being trained"
 
 
@@ -160,37 +165,36 @@ def _first_line(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Task:
-    """What a task is told of its run: the path of the images rather than the images."""
+    """What a task is told of its job: the path of the images rather than the images."""
 
-    run: Run
+    job: Job
+    work: Work
+    device: torch.device
     data: Path | None
     fingerprint: str
     sources: dict[str, str]
-    cores: int
-    work: Work
 
 
-def _train_here(task: Task, *_needed: object) -> None:
-    """Train a run on the machine and device that the cluster chose.
+def _work_here(task: Task, *_needed: object) -> None:
+    """Do the work with a job on the machine and device that the cluster chose.
 
     Raises:
         ValueError: if this machine has other code or other images than the suite.
     """
-    run = task.run
+    job = task.job
     if changed := differing_sources(task.sources, source_hashes()):
         raise ValueError(f"{platform.node()} has other code than the suite: {', '.join(changed)}")
-    dataset = _images(run.setting, task.data)
+    dataset = _images(job.run.setting, task.data)
     if dataset.fingerprint != task.fingerprint:
         raise ValueError(f"{platform.node()} has other images than the suite in {task.data or 'its own folder'}")
-    torch.set_num_threads(task.cores)
-    if run.device.type == "cuda":
-        run = replace(run, device=torch.device("cuda", 0))  # the cluster hides the others
-    with StopRequest() as stops, _only_writer(run, stops):
-        if run.folder.finished:
+    # The cluster hides the other GPUs.
+    place = Place(torch.device("cuda", 0) if task.device.type == "cuda" else task.device)
+    with StopRequest() as stops, _only_writer(job, stops):
+        if job.folder.finished:
             return  # by the process that was taken for dead
-        monitor = RunProgress(Console(soft_wrap=True), run.name, f"on {platform.node()}", bar=False)
+        monitor = RunProgress(Console(soft_wrap=True), job.name, f"on {platform.node()}", bar=False)
         with suppress(Stopped):
-            task.work(run, dataset, monitor, stops)
+            task.work(job, place, dataset, monitor, stops)
 
 
 @cache
@@ -199,7 +203,7 @@ def _images(setting: Setting, data: Path | None) -> Dataset:
 
 
 @contextmanager
-def _only_writer(run: Run, stops: Callable[[], bool]) -> Iterator[None]:
+def _only_writer(job: Job, stops: Stops) -> Iterator[None]:
     """Wait until no other process writes the run's records.
 
     The suite's lock says that the run is taken. This one says which process trains it: one that a cluster takes
@@ -207,7 +211,7 @@ def _only_writer(run: Run, stops: Callable[[], bool]) -> Iterator[None]:
     """
     while True:
         try:
-            with RunLocks([writer_of(run)]):
+            with RunLocks([writer_of(job.folder)]):
                 yield
                 return
         except Locked:
@@ -216,6 +220,6 @@ def _only_writer(run: Run, stops: Callable[[], bool]) -> Iterator[None]:
             time.sleep(1)
 
 
-def writer_of(run: Run) -> Path:
+def writer_of(folder: RunFolder) -> Path:
     """Return under which name the writer of a run's records is locked."""
-    return run.folder.path.with_name(f"{run.folder.name}.writer")
+    return folder.path.with_name(f"{folder.name}.writer")

@@ -15,9 +15,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from plain_vs_residual.records.files import REPOSITORY, run_folders
+from plain_vs_residual.records.locks import LOCKS, holder, is_locked
 from plain_vs_residual.records.store import damage
 from plain_vs_residual.settings import Setting, default_setting
-from plain_vs_residual.suite.locks import LOCKS, holder, is_locked
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def examine(
 def preferred_setting(device_name: str | None) -> str:
     """Return the setting that ``train`` takes when none is named."""
     try:
-        from plain_vs_residual.suite.machine import choose_device
+        from plain_vs_residual.executors.machine import choose_device
 
         return default_setting(choose_device(device_name).type)
     except Exception:  # a broken installation can raise anything; it is named among the findings
@@ -97,15 +97,15 @@ def _imports(module: str) -> Finding:
 
 
 def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
-    from plain_vs_residual.suite.machine import (
+    from plain_vs_residual.executors.machine import (
         all_devices,
         choose_device,
         choose_execution,
         choose_precision,
         compiler,
-        environment,
         unused_gpu,
     )
+    from plain_vs_residual.training.description import environment
 
     try:
         device = choose_device(name)
@@ -125,7 +125,7 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
 def _memory(setting: Setting, device: "torch.device") -> Finding:
     import torch
 
-    from plain_vs_residual.suite.needs import largest_network_bytes
+    from plain_vs_residual.executors.needs import largest_network_bytes
 
     try:
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
@@ -173,7 +173,7 @@ def _data(setting: Setting, data: Path | None) -> Finding:
 
 def _shared_memory(setting: Setting) -> Finding:
     """Look for room for the batches that the processes which decode images hand over."""
-    from plain_vs_residual.suite.needs import bytes_on_their_way
+    from plain_vs_residual.executors.needs import bytes_on_their_way
 
     shared = Path("/dev/shm")  # where Linux keeps it; elsewhere it has no limit of its own
     if not shared.exists():
@@ -193,7 +193,7 @@ def _writable(results: Path) -> Finding:
 
 
 def _disk(setting: Setting, results: Path, seeds: int) -> Finding:
-    from plain_vs_residual.suite.needs import networks_of, weight_bytes
+    from plain_vs_residual.executors.needs import networks_of, weight_bytes
 
     free = shutil.disk_usage(_existing_parent(results)).free
     sizes = [weight_bytes(network) for network in networks_of(setting)]

@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.run import Run
 
 # oneDNN says no more than "a primitive"; "a primitive descriptor" is what it has no code for.
 WORDS_OF_MEMORY = re.compile(
@@ -25,9 +25,9 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return bool(found) or is_out_of_memory(error.__cause__ or error.__context__)
 
 
-def what_to_try(run: Run) -> str:
+def what_to_try(run: Run, device: torch.device) -> str:
     """Say what did not fit, and what to try."""
-    setting, device = run.setting, run.device
+    setting = run.setting
     peak = f", peak {torch.cuda.max_memory_allocated(device) / 2**20:,.0f} MiB" if device.type == "cuda" else ""
     return (
         f"{run.name}: out of memory on {device} with batches of {setting.batch_size} images of "

@@ -2,21 +2,25 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
+import torch
+
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.executor import Stops
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.fingerprint import PACKAGE, hashes_of_code
 from plain_vs_residual.records.models import MeasurementRecord
 from plain_vs_residual.records.store import read_final, read_measurement, write_measurement
+from plain_vs_residual.run import Job
 from plain_vs_residual.seminar.subject import Subject
-from plain_vs_residual.suite.machine import environment
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
+from plain_vs_residual.training.description import environment
 from plain_vs_residual.training.loop import Monitor
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.place import Place
+from plain_vs_residual.training.precision import prepare_arithmetic
 
 
 @dataclass(frozen=True)
@@ -30,39 +34,45 @@ class Measuring:
     wanted: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, runs: Iterable[Run], experiments: Iterable[Experiment]) -> "Measuring":
+    def of(cls, jobs: Iterable[Job], experiments: Iterable[Experiment]) -> "Measuring":
         """Find out what the experiments want measured of runs and was not measured by this code yet."""
         asked = {experiment.name: experiment.measurement for experiment in experiments}
-        names = {run.name: dict.fromkeys(filter(None, (asked[one] for one in run.experiments))) for run in runs}
         return cls(
-            {run.name: tuple(one for one in names[run.name] if not is_measured(run.folder, one)) for run in runs}
+            {
+                job.name: tuple(
+                    name
+                    for name in dict.fromkeys(asked[one] for one in job.run.experiments)
+                    if name and not is_measured(job.folder, name)
+                )
+                for job in jobs
+            }
         )
 
-    def __call__(self, run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+    def __call__(self, job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Stops) -> None:
         """Measure; a process that is asked to stop does so between two measurements."""
-        for name in self.wanted[run.name]:
+        for name in self.wanted[job.name]:
             if not stops():
-                measure(run, dataset, name)
+                measure(job, place.device, dataset, name)
 
 
-def measure(run: Run, dataset: Dataset, name: str) -> None:
+def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None:
     """Take one measurement of a finished run and record it.
 
     Raises:
         ValueError: if the run's weights are not kept, or there is no such measurement.
     """
     began_at = time.perf_counter()
-    prepare_arithmetic(run.device, "fp32", deterministic=run.deterministic)
-    measured = import_module(f"plain_vs_residual.seminar.{name}").measure(Subject(run, dataset))
+    prepare_arithmetic(device, job.arithmetic.model_copy(update={"precision": "fp32", "devices": 1}))
+    measured = import_module(f"plain_vs_residual.seminar.{name}").measure(Subject(job, device, dataset))
     record = MeasurementRecord(
         measurement=name,
         summary={key: value if math.isfinite(value) else None for key, value in measured.summary.items()},
-        run=read_final(run.folder).checksum,
+        run=read_final(job.folder).checksum,
         sources=sources_of(name),
-        environment=environment(run.device),
+        environment=environment(device),
         seconds=round(time.perf_counter() - began_at, 3),
     )
-    write_measurement(run.folder, record, measured.rows)
+    write_measurement(job.folder, record, measured.rows)
 
 
 def sources_of(name: str) -> dict[str, str]:

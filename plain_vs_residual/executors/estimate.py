@@ -7,7 +7,7 @@ from heapq import heapify, heapreplace
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.networks import abstract
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.run import Run
 from plain_vs_residual.training.schedule import num_iterations
 
 
@@ -50,9 +50,9 @@ class Estimate:
         return max(busy)
 
 
-def relative_work(runs: Sequence[Run], dataset: Dataset) -> dict[str, float]:
+def relative_work(runs: Sequence[Run], dataset_of: Callable[[Run], Dataset]) -> dict[str, float]:
     """Estimate how long runs take beside each other, by name."""
-    return {run.name: _work(run, dataset) for run in runs}
+    return {run.name: _work(run, dataset_of(run)) for run in runs}
 
 
 def _work(run: Run, dataset: Dataset) -> float:

@@ -1,23 +1,16 @@
-"""The machine a run takes place on: its device, and what the record says of it."""
+"""The machine that runs take place on: its devices and cores, and what they can compute."""
 
-import importlib.metadata
 import os
-import platform
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import torch
 
-from plain_vs_residual.data.decoding import decoder
-from plain_vs_residual.recipe import Execution, Precision
-from plain_vs_residual.records.files import REPOSITORY
-from plain_vs_residual.records.fingerprint import source_hashes
-from plain_vs_residual.records.models import Environment
-from plain_vs_residual.training.arithmetic import best_precision
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.precision import best_precision
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -61,19 +54,6 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share_cores(jobs: int | None, device: torch.device) -> int:
-    """Say how many runs to train at once, and give each its share of the cores.
-
-    The networks of a laptop are too thin for several threads: two runs of one thread finish sooner than one
-    run of two, and lose less where another program wants a core. On GPUs it is one run per device.
-    """
-    cores = num_cores()
-    if jobs is None:
-        jobs = min(cores, 4) if device.type == "cpu" else len(all_devices(device))
-    torch.set_num_threads(max(1, cores // jobs))  # as many processes decode images for a run that has files
-    return jobs
-
-
 def choose_precision(name: str | None, device: torch.device) -> Precision:
     """Return the precision asked for, or the best that the device computes in.
 
@@ -94,17 +74,22 @@ def choose_execution(name: str | None, device: torch.device, precision: Precisio
         ValueError: if there is no such execution, or not on this device or in this precision.
     """
     if name is not None and name not in list(Execution):
-        raise ValueError(f"--execution {name}: accepted are auto, {', '.join(Execution)}")
+        raise ValueError(f"--execution {name}: accepted are {', '.join(Execution)}")
     chosen = Execution(name) if name else best_execution(device, precision)
-    if chosen.recorded and device.type != "cuda":
-        raise ValueError(f"--execution {name}: graphs need a CUDA device, not {device.type}; use eager or compile")
-    if chosen.recorded and precision == "fp16":
-        raise ValueError(
-            f"--execution {name}: the scaler of fp16 has not been tried in a graph; use bf16, or eager or compile"
-        )
-    if chosen.compiled and not compiler():
-        raise ValueError(f"--execution {name}: torch.compile needs a C++ compiler (g++ or clang++); install one")
+    if reason := refusal(chosen, device, precision):
+        raise ValueError(f"--execution {chosen}: {reason}")
     return chosen
+
+
+def refusal(execution: Execution, device: torch.device, precision: Precision) -> str:
+    """Say why a device cannot have an execution in a precision, and what to do; empty if it can."""
+    if execution.recorded and device.type != "cuda":
+        return f"graphs need a CUDA device, not {device.type}; use eager or compile"
+    if execution.recorded and precision == "fp16":
+        return "the scaler of fp16 has not been tried in a graph; use bf16, or eager or compile"
+    if execution.compiled and not compiler():
+        return "torch.compile needs a C++ compiler (g++ or clang++); install one"
+    return ""
 
 
 def compiler() -> str | None:
@@ -155,43 +140,3 @@ def cannot_compute(device: torch.device) -> Fault | None:
         built_for = ", ".join(torch.cuda.get_arch_list())
         return Fault(f"this torch was built for {built_for}, the GPU is {capability}", OTHER_BUILD)
     return None
-
-
-@cache
-def environment(device: torch.device) -> Environment:
-    """Describe versions, device and git commit, as they go into the record."""
-    cuda = device.type == "cuda"
-    return Environment(
-        python=platform.python_version(),
-        torch=str(torch.__version__),
-        torchvision=importlib.metadata.version("torchvision"),
-        numpy=importlib.metadata.version("numpy"),
-        platform=platform.platform(),
-        device=device.type,
-        device_name=torch.cuda.get_device_name(device) if cuda else _processor(),
-        cuda=torch.version.cuda if cuda else None,
-        cudnn=torch.backends.cudnn.version() if cuda else None,
-        threads=torch.get_num_threads(),
-        decoder=decoder(),
-        git_commit=_git("rev-parse", "--short=12", "HEAD"),
-        git_changes=bool(_git("status", "--porcelain", "--", *source_hashes())),
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str | None:
-    folder = REPOSITORY
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

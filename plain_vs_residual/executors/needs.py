@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.executors.machine import num_cores
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.networks import Network, abstract, num_parameters
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.settings import Setting
-from plain_vs_residual.suite.machine import num_cores
 
 
 def weight_bytes(network: Network) -> int:
