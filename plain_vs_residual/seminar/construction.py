@@ -16,6 +16,7 @@ from plain_vs_residual.seminar.subject import Measured, Subject, error_of
 
 NUM_IMAGES = 1000
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
+COLUMNS = ("error_as_built", "worst_training_error")
 
 
 def measure(subject: Subject) -> Measured:
