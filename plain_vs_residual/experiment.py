@@ -1,6 +1,7 @@
 """What a file in experiments/ declares: an experiment of networks, studies and claims; and how it is loaded."""
 
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         several = {name: getattr(self, name) for name in ("figures", "claims", "table", "on_request", "code")}
-        for name, value in (*several.items(), *self.networks.items()):
+        for name, value in (*several.items(), *self.networks.items(), *self.studies.items()):
             if not isinstance(value, tuple | list):
                 raise ValueError(f"{name}: ({value!r},) is needed, with a comma, not ({value!r})")
         names = {
@@ -100,7 +101,7 @@ class Experiment:
 
     def studies_in(self, setting: str) -> tuple[Study, ...]:
         """Return the studies of a setting: the setting as it is where none is declared."""
-        return self.studies.get(setting, AS_IT_IS)
+        return self.studies.get(setting) or AS_IT_IS
 
     def runs_in(self, setting: str) -> list[tuple[str, Study]]:
         """List every network with every study that the experiment needs in a setting, leaders first."""
@@ -155,9 +156,11 @@ class Experiment:
 
     def _check_studies(self, setting: str) -> None:
         networks, studies = self.networks[setting], self.studies_in(setting)
-        if not studies or len({study.name for study in studies}) < len(studies):
-            raise ValueError(f"studies of {setting}: at least one is needed, each with a name of its own")
+        if len({study.name for study in studies}) < len(studies):
+            raise ValueError(f"studies of {setting}: each needs a name of its own")
         for study in studies:
+            if not re.fullmatch(r"[\w.+-]*", study.name):
+                raise ValueError(f"study '{study.name}': accepted are letters, digits, and . _ + - in a name")
             SETTINGS[setting].with_changes(study.changes)
             check_names(f"network of {setting}", study.networks, networks)
             check_names(f"network of study '{study.name}'", study.sources, study.networks or networks)

@@ -1,10 +1,11 @@
 """Experiments are checked when they are loaded: a wrong file is named and left out, and the others go on."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from plain_vs_residual.cli.app import app
+from plain_vs_residual.cli.app import app, main
 from plain_vs_residual.cli.options import chosen_experiments
 from plain_vs_residual.experiment import EXPERIMENTS, KEYWORDS, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
@@ -128,7 +129,17 @@ WRONG = {
     "name of two studies": (
         "Study()",
         'Study("slow")',
-        "studies of digits: at least one is needed, each with a name",
+        "studies of digits: each needs a name of its own",
+    ),
+    "name that is no folder's": (
+        '"slow", {',
+        '"lr/10", {',
+        "study 'lr/10': accepted are letters, digits, and . _ + - in a name",
+    ),
+    "no tuple of studies": (
+        '(Study(), Study("slow", {"learning_rate": 0.001}, networks=("plain18",)))',
+        'Study("slow")',
+        "digits: (Study(name='slow'",
     ),
     "measurement": (
         '"gradient_norms"',
@@ -189,6 +200,21 @@ def test_a_wrong_experiment_is_named_and_left_out_alone(
     with pytest.raises(ValueError, match=r"my_depths\.py: "):
         chosen_experiments(["my_depths"], folder)
     assert [one.name for one in chosen_experiments(["last"], folder)] == ["last"]
+
+
+def test_naming_a_wrong_experiment_is_an_error_before_anything_is_trained(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "my_depths.py").write_text(PAGE.replace("depth_curves", "depth_curve"))
+    monkeypatch.setattr(chosen_experiments, "__defaults__", (folder,))
+    results = tmp_path / "results"
+    monkeypatch.setattr(sys, "argv", ["plain_vs_residual", "train", "my_depths", "--results", str(results)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    line = f"error: {folder / 'my_depths.py'}: 'depth_curve' is no figure (did you mean depth_curves?)"
+    assert capsys.readouterr().err.startswith(line)
+    assert not results.exists()
 
 
 @pytest.mark.parametrize("name", ["seminar", "list", "describe"])
