@@ -142,6 +142,12 @@ def test_python_m_reaches_the_command_line() -> None:
     [
         (["--setting", "mnist"], "unknown setting 'mnist'; accepted are fashion, digits, cifar10"),
         (["fig5"], "unknown experiment 'fig5'; accepted are fig4_depth"),
+        (["fig4"], "unknown experiment 'fig4' (did you mean fig4_depth?); accepted are fig4_depth"),
+        (["semniar"], "unknown experiment 'semniar' (did you mean seminar?)"),
+        (["--setting", "fashon"], "unknown setting 'fashon' (did you mean fashion?); accepted are fashion"),
+        (["--network", "resnet34"], "unknown network 'resnet34' (did you mean residual34-A or residual34-B?)"),
+        (["--network", "resnet56"], "unknown network 'resnet56' (did you mean cifar-residual56-A?)"),
+        (["--network", "plain-34"], "unknown network 'plain-34' (did you mean plain34?)"),
         (["--network", "vgg16"], "unknown network 'vgg16'; accepted are plainD"),
         (["--network", "cifar-plain21"], "depth 21 is not 6n+2"),
         (["--network", "plain20"], "no depth 20 in this family"),

@@ -22,6 +22,7 @@ from plain_vs_residual.seminar.shattered_gradients import LINES, pairs_of_classe
 from plain_vs_residual.seminar.subject import Subject
 from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.training.initial_network import drawn_network
+from plain_vs_residual.vocabulary import FINAL_COLUMNS, columns
 from tests.conftest import Silent, Suite
 
 NETWORKS = ("cifar-plain8", "cifar-residual8-A")
@@ -188,6 +189,9 @@ def test_every_measurement_gives_the_columns_that_its_claims_are_about(
     found = recorded(suite)
     wanted = {claim.column for claim in experiment.claims}
     assert wanted <= set(found.finals.columns)
+    summaries = [read_measurement(record.folder, experiment.measurement).summary for record in found.records]
+    declared = set(columns(experiment.measurement)) - set(FINAL_COLUMNS)
+    assert all(set(summary) == declared for summary in summaries)
     table = found.measured(experiment.measurement)
     assert set(table["network"]) == family
     assert table["value"].notna().all()

@@ -17,6 +17,7 @@ from plain_vs_residual.training.initial_network import drawn_network
 
 NUM_IMAGES = 1000
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
+COLUMNS = ("error_as_built", "worst_training_error")
 
 
 def measure(subject: Subject) -> Measured:

@@ -19,6 +19,7 @@ from plain_vs_residual.training.schedule import evaluation_points
 
 NUM_IMAGES = 128
 FIRST_ITERATIONS = (0, 1, 2, 5, 10, 45)
+COLUMNS = ("log10_gradient_ratio", "log10_gradient_ratio_at_iteration_10", "gradient_growth_in_stage_1")
 
 
 def measure(subject: Subject) -> Measured:

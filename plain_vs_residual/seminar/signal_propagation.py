@@ -12,6 +12,7 @@ from plain_vs_residual.records.models import MeasuredRow
 from plain_vs_residual.seminar.subject import Measured, Subject
 
 NUM_IMAGES = 128
+COLUMNS = ("stage1_variance",)
 
 
 def measure(subject: Subject) -> Measured:

@@ -37,7 +37,8 @@ class Measured:
 
     Attributes:
         rows: every number, for the figure.
-        summary: what it comes to: columns for claims, NaN where there is no number.
+        summary: what it comes to: columns for claims, which the module names as COLUMNS; NaN where there is no
+            number.
     """
 
     rows: Sequence[MeasuredRow]
