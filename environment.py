@@ -1,4 +1,4 @@
-"""What environment.sh asks of a Python: what it lacks of pyproject.toml, what an environment built on it must know.
+"""What environment.sh asks of a Python: what it lacks of pyproject.toml, what one built on it must know.
 
 Runs before every command, on whatever Python is active: the standard library only, and no import of torch.
 """

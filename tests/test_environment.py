@@ -20,7 +20,10 @@ import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 BASH = shutil.which("bash") or "bash"
-TOOLS = ["bash", "cat", "dirname", "env", "find", "grep", "head", "mkdir", "mv", "readlink", "rm", "sed", "sleep", "tail"]
+TOOLS = [
+    *("bash", "cat", "dirname", "env", "find", "grep", "head", "mkdir", "mv"),
+    *("readlink", "rm", "sed", "sleep", "tail"),
+]
 
 # Runs the Python of these tests, but behaves like Debian's without python3-venv and pip.
 BARE_PYTHON = f"""#!{BASH}
@@ -388,7 +391,7 @@ def test_a_folder_that_an_earlier_version_made_is_left_and_what_removes_it_is_sa
 
 def test_activating_venv_names_the_environment_and_not_the_link(copy: Copy) -> None:
     copy.run("run_all.sh")
-    activation = f"source {shlex.quote(str(copy.venv / 'bin' / 'activate'))}; echo \"$VIRTUAL_ENV\""
+    activation = f'source {shlex.quote(str(copy.venv / "bin" / "activate"))}; echo "$VIRTUAL_ENV"'
     done = subprocess.run([BASH, "-c", activation], capture_output=True, text=True, check=True)
     assert done.stdout == f"{copy.venv.resolve()}\n"
 
