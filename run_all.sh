@@ -2,7 +2,7 @@
 # Trains the pairs, checks the claims, draws the figures, and runs every other command: bash run_all.sh --help
 set -euo pipefail
 called_from=$PWD
-# shellcheck source=environment.sh
+# shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" runtime
 
 root=$PWD

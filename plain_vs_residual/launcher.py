@@ -13,5 +13,5 @@ def command(*words: object) -> str:
     >>> command("compare", "my results", "results")  # doctest: +ELLIPSIS
     "bash ...run_all.sh compare 'my results' results"
     """
-    here = os.path.exists(SCRIPT.name) and os.path.samefile(SCRIPT.name, SCRIPT)
+    here = os.path.samefile(os.curdir, SCRIPT.parent)
     return shlex.join(["bash", SCRIPT.name if here else str(SCRIPT), *map(str, words)])
