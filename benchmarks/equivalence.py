@@ -1,6 +1,6 @@
 """Does the fast implementation give the same results as a slow one?
 
-    python -m benchmarks.equivalence              # about 20 minutes on 2 CPU cores
+    bash run_all.sh benchmark equivalence              # about 20 minutes on 2 CPU cores
 
 1. The first iterations compare the engine, in fp32 and in the device's best precision, with a simple reference
    implementation in this file (augmentation image by image, SGD written out as a formula, NCHW). Both start from
@@ -219,7 +219,7 @@ def main(
     for kind in ("fp32", precision):
         train(kind, seeds, results, chosen, jobs)
     rows = equivalence(results, precision)
-    command = f"python -m benchmarks.equivalence --seeds {seeds}"
+    command = f"bash run_all.sh benchmark equivalence --seeds {seeds}"
     path = measuring.write("equivalence", command, chosen, {"first_iterations": first, "runs": rows})
     path.with_suffix(".md").write_text(table(first, rows, precision), encoding="utf-8")
     print(table(first, rows, precision))

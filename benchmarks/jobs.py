@@ -1,6 +1,6 @@
 """Does it pay to train several runs at once, in processes or in threads of one process?
 
-    python -m benchmarks.jobs
+    bash run_all.sh benchmark jobs
 
 It measures the images per second of all runs together and compares them with one run that has the whole
 machine. The variants take turns, and each number is the median of several rounds. Threads are tried on the CPU
@@ -55,7 +55,7 @@ def main(
             lines.append(f"| {name} | {key} | {rate:,.0f} | {ratio:.2f} |")
         cases.append({"case": name, **rows})
         print("\n".join(lines), flush=True)
-    path = measuring.write("jobs", "python -m benchmarks.jobs", chosen, {"cases": cases})
+    path = measuring.write("jobs", "bash run_all.sh benchmark jobs", chosen, {"cases": cases})
     path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(path)
 

@@ -1,9 +1,9 @@
 """How long the paper's Tables 2 and 3 take on 1, 8 and 64 GPUs: computed, from rates that are cited or measured.
 
-    python -m benchmarks.projection
+    bash run_all.sh benchmark projection
 
 Nothing here was timed on ImageNet. Rates of GPUs are cited (RATES); the rate of the loader is that of
-``python -m benchmarks.decoding`` on the machine that its file names.
+``bash run_all.sh benchmark decoding`` on the machine that its file names.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Images per second of a textbook loop, of a competent one, and of the engine with one change added at a time.
 
-    python -m benchmarks.throughput                        # every case; about 15 minutes on 2 CPU cores
-    python -m benchmarks.throughput --case cifar-residual20-A@cifar10 --rounds 3
+    bash run_all.sh benchmark throughput                        # every case; about 15 minutes on 2 CPU cores
+    bash run_all.sh benchmark throughput --case cifar-residual20-A@cifar10 --rounds 3
 
 All variants train the same network with the same batch size and recipe. They take turns, and each number is the
 median of several rounds. Each variant is one rung of the results table. All variants share one process, except the
@@ -251,7 +251,7 @@ def main(
         measured[name]
         for name in sorted(measured, key=lambda name: CASES.index(name) if name in CASES else len(CASES))
     ]
-    command = "python -m benchmarks.throughput" + " --compile" * compiled
+    command = "bash run_all.sh benchmark throughput" + " --compile" * compiled
     path = measuring.write("throughput", command, chosen, {"ceilings": found, "cases": cases})
     path.with_suffix(".md").write_text(table(cases), encoding="utf-8")
     draw(cases, path.with_suffix(".png"), environment(chosen).device_name)

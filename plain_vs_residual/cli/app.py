@@ -9,6 +9,8 @@ import typer
 
 from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
+from plain_vs_residual.cli.benchmarks import benchmark
+from plain_vs_residual.cli.commands import Commands
 from plain_vs_residual.cli.options import (
     Data,
     Device,
@@ -23,11 +25,13 @@ from plain_vs_residual.cli.options import (
 )
 from plain_vs_residual.cli.training import runs, train
 from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.launcher import command as launcher
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import find_recorded_runs
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 app = typer.Typer(
+    cls=Commands,
     help="Plain and residual networks trained in pairs (He et al., 2015).",
     add_completion=False,
     no_args_is_help=True,
@@ -110,7 +114,7 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
                     differing += 1
                     print(f"  {' and '.join(pair.runs)}: {'; '.join(pair.differences)}")
     if differing:
-        print("a run is trained anew by bash run_all.sh once its folder has been moved away")
+        print(f"a run is trained anew by {launcher()} once its folder has been moved away")
         raise SystemExit(1)
 
 
@@ -159,13 +163,14 @@ def doctor(
 
 for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect):
     app.command()(command)
+app.command(context_settings={"allow_interspersed_args": False})(benchmark)
 
 
 def main() -> None:
     """Run a command; users' mistakes are one line and exit code 2."""
     try:
         # What typer ends of its own accord comes back as an exit code: 0 after --help, 130 after Ctrl-C.
-        if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
+        if app(sys.argv[1:] or ["--help"], prog_name=launcher(), standalone_mode=False) == 130:
             raise KeyboardInterrupt
     except UsageError as error:
         _fail(error.format_message())
@@ -173,7 +178,7 @@ def main() -> None:
         if os.environ.get("PLAIN_VS_RESIDUAL_TRACEBACK"):
             raise
         if isinstance(error, ImportError):
-            _fail(f"{error}; python -m plain_vs_residual doctor says what is missing on this machine")
+            _fail(f"{error}; {launcher('doctor')} says what is missing on this machine")
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         kept = "; what was finished or saved is kept: make room, and the same command goes on" if full else ""
         _fail(f"{error}{kept}")

@@ -21,7 +21,9 @@ def setting_option(field: str, remark: str = "If left out, the number of the set
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Experiments, by file name, or seminar for all that ask why; the paper's if left out."),
+    typer.Argument(
+        metavar="EXPERIMENT", help="By file name, or seminar for all that ask why; the paper's if left out."
+    ),
 ]
 SettingName = Annotated[
     str | None,

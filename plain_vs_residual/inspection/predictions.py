@@ -16,6 +16,7 @@ from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.inspection.weights import load_weights, read_weights
+from plain_vs_residual.launcher import command
 from plain_vs_residual.networks import build, on_device
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.files import SET_ASIDE, RunFolder
@@ -179,7 +180,7 @@ def finished_record(path: Path) -> Record:
             f"{path}: no run in this folder (no {folder.run.name}); give one such as results/digits/plain18-s0"
         )
     if not folder.finished:
-        raise ValueError(f"{path}: this run is not finished; bash run_all.sh goes on with it")
+        raise ValueError(f"{path}: this run is not finished; {command()} goes on with it")
     if not folder.weights.is_file():
         raise ValueError(
             f"{path}: its {folder.weights.name} is not here (git does not keep weights); train the run anew"

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
     CurveRow,
@@ -223,5 +224,5 @@ def load_recorded_runs(results: Path, setting: str | None = None) -> list[Record
             found.append(RecordedRuns(folder.name, variant, chosen))
     if not found:
         wanted = f" of setting '{setting}'" if setting else ""
-        raise ValueError(f"no runs{wanted} in {results}; train some first: bash run_all.sh")
+        raise ValueError(f"no runs{wanted} in {results}; train some first: {command()}")
     return found

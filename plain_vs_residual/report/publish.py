@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, plots_folder
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def find_recorded_runs(
     from plain_vs_residual.records.recorded_runs import load_recorded_runs
 
     if not results.is_dir():
-        raise ValueError(f"--results {results}: no such folder; train some runs first: bash run_all.sh")
+        raise ValueError(f"--results {results}: no such folder; train some runs first: {command()}")
     found = load_recorded_runs(results, setting)
     chosen = [recorded for recorded in found if any(recorded.of(experiment) for experiment in experiments)]
     if not chosen:
