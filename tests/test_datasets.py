@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,8 @@ import torch
 from PIL import Image
 
 from plain_vs_residual.data import cifar10
-from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
 from plain_vs_residual.data.datasets import load_dataset, split
+from plain_vs_residual.data.identity import CIFAR10_CLASSES, images_variant
 from plain_vs_residual.data.images import Dataset, Images, PackedPaths
 from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET
 
@@ -70,6 +72,30 @@ def test_jpeg_copies_of_cifar10_are_called_what_they_are(tmp_path: Path) -> None
     assert dataset.name == "CIFAR-10 (JPEG re-encoded)"
     assert "not comparable" in dataset.caveat
     assert dataset.validation_name == "test"
+
+
+def test_what_a_folder_is_called_is_known_before_its_images_are_read(image_folder: Path, tmp_path: Path) -> None:
+    own = image_folder.rename(tmp_path / "My images, 2nd")
+    for setting in (CIFAR10, DIGITS):
+        assert images_variant(setting, own) == load_dataset(setting, own).variant == "my-images-2nd"
+    for part in ("train", "val"):
+        for name in CIFAR10_CLASSES:
+            (tmp_path / "copies" / part / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (90, 90, 90)).save(tmp_path / "copies" / part / name / "0.jpg")
+    assert images_variant(CIFAR10, tmp_path / "copies") == "cifar-10-jpeg-re-encoded"
+    Image.new("RGB", (8, 8)).save(tmp_path / "copies" / "train" / "truck" / "1.png")
+    assert images_variant(CIFAR10, tmp_path / "copies") == load_dataset(CIFAR10, tmp_path / "copies").variant
+    assert images_variant(CIFAR10, tmp_path / "copies") == "copies"
+    (tmp_path / "copies" / "cifar-10-batches-py").mkdir()
+    assert images_variant(CIFAR10, tmp_path / "copies") == images_variant(CIFAR10, None) == ""
+    assert images_variant(IMAGENET, own) == load_dataset(IMAGENET, own).variant == ""
+    with pytest.raises(ValueError, match="no such folder"):
+        images_variant(DIGITS, tmp_path / "nowhere")
+
+
+def test_naming_images_imports_no_torch() -> None:
+    code = "import sys, plain_vs_residual.data.identity; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_cifar10_is_evaluated_on_its_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

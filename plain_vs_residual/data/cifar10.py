@@ -6,15 +6,11 @@ from pathlib import Path
 
 import torch
 
+from plain_vs_residual.data.identity import CIFAR10_ARCHIVE, CIFAR10_CLASSES
 from plain_vs_residual.data.images import Dataset, Images
 
 DEFAULT_FOLDER = Path(__file__).parent.parent.parent / "data"
-CIFAR10_ARCHIVE = "cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
-CIFAR10_CLASSES = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
 
 
 def cifar10(folder: Path) -> Dataset:
@@ -60,9 +56,3 @@ def _unpack_cifar10(folder: Path) -> None:
             f"{CIFAR10_ARCHIVE} (md5 {CIFAR10_MD5}) there, or give --data FOLDER, "
             "or train without it: bash run_all.sh --setting digits"
         ) from error
-
-
-def has_cifar10(path: Path) -> bool:
-    """Say whether a folder holds CIFAR-10's archive or its batches."""
-    names = (CIFAR10_ARCHIVE, "cifar-10-batches-py", "data_batch_1")
-    return any((path / name).exists() for name in names)

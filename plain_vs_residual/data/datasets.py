@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from plain_vs_residual.data.cifar10 import DEFAULT_FOLDER, cifar10, has_cifar10
+from plain_vs_residual.data.cifar10 import DEFAULT_FOLDER, cifar10
 from plain_vs_residual.data.fashion import fashion
+from plain_vs_residual.data.identity import has_cifar10
 from plain_vs_residual.data.image_folder import PARTS, image_folder
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.recipe import Recipe

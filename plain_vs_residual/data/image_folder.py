@@ -1,7 +1,6 @@
 """Images in folders, one per class: checked, listed, decoded."""
 
 import os
-import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +10,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plain_vs_residual.data.cifar10 import CIFAR10_CLASSES
 from plain_vs_residual.data.decoding import decode_image
+from plain_vs_residual.data.identity import (
+    CIFAR10_AS_JPEG,
+    class_names,
+    files_of_class,
+    images_variant,
+    name_of,
+    part_folders,
+)
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images, PackedPaths
 from plain_vs_residual.recipe import Recipe
 
 PARTS = ("training", "validation")
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
 
 def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Collection[str] = PARTS) -> Dataset:
@@ -33,23 +38,14 @@ def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Col
         ValueError: if a folder is missing or empty, if there is only one class, if the classes of the two
             parts differ, or if an image cannot be read.
     """
-    if not folder.is_dir():
-        raise ValueError(
-            f"--data {folder}: no such folder; give one with train/ and val/ or test/ in it, "
-            "each with one folder per class"
-        )
-    validation_folder = next((folder / name for name in ("val", "test") if (folder / name).is_dir()), None)
-    if not (folder / "train").is_dir() or validation_folder is None:
-        raise ValueError(f"--data {folder}: needs the folders train/ and val/ (or test/), one folder per class")
-    training, classes = _image_files(folder / "train")
+    train, validation_folder = part_folders(folder)
+    training, classes = _image_files(train)
     validation, validation_classes = _image_files(validation_folder)
     if classes != validation_classes:
         differing = sorted(set(classes) ^ set(validation_classes))
         raise ValueError(f"--data {folder}: classes in only one of train and validation: {differing}")
-    name, caveat = folder.resolve().name, ""
-    jpeg = all(path.suffix.lower() in (".jpg", ".jpeg") for path in training.paths[:100])
-    if classes == CIFAR10_CLASSES and jpeg:
-        name = "CIFAR-10 (JPEG re-encoded)"
+    name, caveat = name_of(folder), ""
+    if name == CIFAR10_AS_JPEG:
         caveat = "JPEG copies of CIFAR-10 lose detail: error rates are not comparable with the original's"
     called: Literal["validation", "test"] = "test" if validation_folder.name == "test" else "validation"
     if not in_memory:
@@ -59,7 +55,7 @@ def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Col
         classes,
         _decode(training, setting.image_size) if "training" in decoded else training,
         _decode(validation, setting.image_size) if "validation" in decoded else validation,
-        variant=_slug(name),
+        variant=images_variant(setting, folder),
         caveat=caveat,
         validation_name=called,
     )
@@ -97,19 +93,11 @@ def _decode(files: ImageFiles, image_size: int) -> Images:
 
 
 def _image_files(folder: Path) -> tuple[ImageFiles, tuple[str, ...]]:
-    classes = tuple(sorted(child.name for child in folder.iterdir() if child.is_dir()))
-    if len(classes) < 2:
-        raise ValueError(f"--data: {folder} holds {len(classes)} class folders; at least 2 are needed")
+    classes = class_names(folder)
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not found:
-            raise ValueError(f"--data: {folder / name} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        found = list(files_of_class(folder / name))
         names += [str(path.relative_to(folder)) for path in found]
         labels += [label] * len(found)
     return ImageFiles(PackedPaths(folder, names), torch.tensor(labels)), classes
-
-
-def _slug(name: str) -> str:
-    return "-".join(re.findall(r"[a-z0-9]+", name.lower())) or "images"
