@@ -3,21 +3,23 @@
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, get_args
 
 from plain_vs_residual.near_misses import question
 
 Kind = Literal["plain", "residual"]
 Family = Literal["imagenet", "cifar"]
-Option = Literal["A", "B", "C"]
+Option = Literal["A", "B", "C"]  # what each of them is: make_shortcut in blocks.py
+OPTIONS: tuple[Option, ...] = get_args(Option)
 
 # He et al., Table 1; the depths of the second table are made of bottlenecks.
 BASIC_STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 BOTTLENECK_STAGES = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+_LETTERS = f"{', -'.join(OPTIONS[:-1])} or -{OPTIONS[-1]}"
 ACCEPTED = (
-    "accepted are plainD and residualD-A, -B or -C with D in 18, 34, 50, 101, 152 (with -1x1 at the end, the "
+    f"accepted are plainD and residualD-{_LETTERS} with D in 18, 34, 50, 101, 152 (with -1x1 at the end, the "
     "stride of a bottleneck is in its first 1x1), "
-    "and cifar-plainD and cifar-residualD-A, -B or -C with D = 6n+2 (20, 32, 44, 56, 110, 1202)"
+    f"and cifar-plainD and cifar-residualD-{_LETTERS} with D = 6n+2 (20, 32, 44, 56, 110, 1202)"
 )
 
 
@@ -114,7 +116,8 @@ class Architecture:
         Raises:
             ValueError: if no network has that name.
         """
-        match = re.fullmatch(r"(cifar-)?(plain|residual)([1-9][0-9]{0,3})(?:-([ABC]))?(-1x1)?", name)
+        options = "|".join(OPTIONS)
+        match = re.fullmatch(rf"(cifar-)?(plain|residual)([1-9][0-9]{{0,3}})(?:-({options}))?(-1x1)?", name)
         if not match:
             raise ValueError(f"unknown network '{name}'{_question(name)}")
         cifar, kind, depth, option, stride_in_1x1 = match.groups()

@@ -11,6 +11,7 @@ True
 """
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad, relu
@@ -110,14 +111,23 @@ def make_shortcut(option: Option, in_channels: int, out_channels: int, stride: i
     """Return the shortcut of one block (He et al., Sec. 3.3 and 4.1).
 
     Option A: the identity; where the shape changes, every stride-th pixel, and zeros for the new channels. B: the
-    identity; where the shape changes, a projection (1x1 convolution and BN). C: a projection in every block.
+    identity; where the shape changes, a projection. C: a projection in every block.
     """
     shape_changes = stride != 1 or in_channels != out_channels
-    if option == "C" or (option == "B" and shape_changes):
-        return nn.Sequential(*conv_bn(in_channels, out_channels, kernel=1, stride=stride))
-    if shape_changes:  # option A
-        return ZeroPaddedIdentity(in_channels, out_channels, stride)
-    return nn.Identity()
+    match option:
+        case "A":
+            return ZeroPaddedIdentity(in_channels, out_channels, stride) if shape_changes else nn.Identity()
+        case "B":
+            return projection(in_channels, out_channels, stride) if shape_changes else nn.Identity()
+        case "C":
+            return projection(in_channels, out_channels, stride)
+        case _:
+            assert_never(option)
+
+
+def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """Return a 1x1 convolution and its batch normalisation."""
+    return nn.Sequential(*conv_bn(in_channels, out_channels, kernel=1, stride=stride))
 
 
 class ZeroPaddedIdentity(nn.Module):

@@ -7,7 +7,7 @@ or changed, and the options of the command line take their words from it. Import
 from textwrap import shorten
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Stem = Literal["3x3", "7x7"]
 Split = Literal["test", "45k/5k"]
@@ -18,18 +18,31 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class ImageKind(NamedTuple):
-    """What is known of a kind of images before any is read."""
+    """What is known of a kind of images before any is read; how they are read: ``LOADERS`` in data/datasets.py.
+
+    Attributes:
+        channels: of the images.
+        num_classes: of the labels.
+        name: of the images that are read without ``--data``; empty where there are none.
+    """
 
     channels: int
     num_classes: int
+    name: str
 
 
 IMAGE_KINDS = {
-    "fashion": ImageKind(1, 10),
-    "digits": ImageKind(1, 10),
-    "cifar10": ImageKind(3, 10),
-    "imagenet": ImageKind(3, 1000),
+    "fashion": ImageKind(1, 10, "Fashion-MNIST (4,000 images)"),
+    "digits": ImageKind(1, 10, "digits (scikit-learn)"),
+    "cifar10": ImageKind(3, 10, "CIFAR-10"),
+    "imagenet": ImageKind(3, 1000, ""),
 }
+
+
+def _known_kind(name: str) -> str:
+    if name not in IMAGE_KINDS:
+        raise ValueError(f"accepted are {', '.join(IMAGE_KINDS)}")
+    return name
 
 
 class Recipe(BaseModel):
@@ -37,7 +50,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    data: Literal["fashion", "digits", "cifar10", "imagenet"] = Field(description="Kind of images.")
+    data: Annotated[str, AfterValidator(_known_kind)] = Field(description="Kind of images.")
     image_size: int = Field(ge=1, description="Side of the images as the data set gives them, in pixels.")
     stem: Stem = Field(description="First layer of the ImageNet family: 7x7 with max-pooling, or 3x3 without.")
     stem_width: int = Field(

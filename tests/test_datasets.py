@@ -15,10 +15,11 @@ import torch
 from PIL import Image
 
 from plain_vs_residual.data import cifar10
-from plain_vs_residual.data.datasets import load_dataset, split
+from plain_vs_residual.data.datasets import LOADERS, load_dataset, split
 from plain_vs_residual.data.identity import CIFAR10_CLASSES, images_variant
 from plain_vs_residual.data.images import Dataset, Images, PackedPaths
-from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET
+from plain_vs_residual.recipe import IMAGE_KINDS
+from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET, SETTINGS
 
 
 def test_digits_are_1437_and_360_stratified_images() -> None:
@@ -29,6 +30,20 @@ def test_digits_are_1437_and_360_stratified_images() -> None:
     counts = dataset.validation.labels.bincount()
     assert counts.max() - counts.min() <= 3
     assert dataset.fingerprint == load_dataset(DIGITS).fingerprint
+
+
+def test_what_is_known_of_each_kind_of_images_is_true_of_them() -> None:
+    assert LOADERS.keys() == IMAGE_KINDS.keys() >= {setting.data for setting in SETTINGS.values()}
+    for kind, size in (("digits", 16), ("fashion", 14)):  # cifar10 is not here, imagenet has none of its own
+        dataset = LOADERS[kind](size)
+        assert IMAGE_KINDS[kind] == (dataset.channels, len(dataset.classes), dataset.name)
+
+
+def test_an_unknown_kind_of_images_is_refused_with_those_there_are() -> None:
+    with pytest.raises(
+        ValueError, match="data cannot be 'letters': accepted are fashion, digits, cifar10, imagenet"
+    ):
+        DIGITS.with_changes({"data": "letters"})
 
 
 def test_the_fingerprint_changes_with_one_pixel(tiny_dataset: Dataset) -> None:

@@ -1,9 +1,12 @@
 """The learning rate one iteration before and after every change."""
 
+from typing import get_args
+
 import pytest
 
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.settings import CIFAR10, CIFAR10_SHORT, DIGITS, IMAGENET
-from plain_vs_residual.training.schedule import num_iterations, schedule_of
+from plain_vs_residual.training.schedule import FIXED, num_iterations, schedule_of
 
 
 @pytest.mark.parametrize("depth", [18, 20, 56])
@@ -70,3 +73,17 @@ def test_drops_belong_to_the_schedule_that_has_them() -> None:
 def test_a_schedule_that_is_not_fixed_beforehand_cannot_be_warmed_up(schedule: str) -> None:
     with pytest.raises(ValueError, match="only step and linear can be warmed up"):
         CIFAR10.with_changes({"schedule": schedule, "drops": ()})
+
+
+def test_every_schedule_that_a_recipe_can_name_has_its_rates() -> None:
+    named = set(get_args(Recipe.model_fields["schedule"].annotation))
+    # plateau watches its own run, and replay repeats what that run applied.
+    assert named == FIXED.keys() | {"plateau", "replay"}
+
+
+def test_a_schedule_without_rates_is_refused_by_its_name() -> None:
+    cosine = CIFAR10.model_copy(update={"schedule": "cosine"})
+    with pytest.raises(
+        ValueError, match="schedule cosine: its rates are not fixed beforehand; those of step, linear"
+    ):
+        schedule_of(cosine, 20, 100)

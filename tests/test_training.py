@@ -15,6 +15,7 @@ from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.models import MetricsRow
 from plain_vs_residual.settings import DIGITS, IMAGENET
 from plain_vs_residual.training import initial_network as run_module
+from plain_vs_residual.training import step
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.schedule import evaluation_points
 from plain_vs_residual.training.step import Trainer
@@ -110,6 +111,32 @@ def test_weight_decay_reaches_every_parameter() -> None:
     ]
     assert len(decayed) == len(list(net.parameters()))
     assert not any(group["nesterov"] for group in trainer.optimizer.param_groups)
+
+
+def test_what_is_recorded_is_what_the_optimizer_applied(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[float] = []
+
+    def make_adamw(parameters: Any, recipe: Any, learning_rate: torch.Tensor) -> torch.optim.Optimizer:
+        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True)
+        optimizer.register_step_pre_hook(lambda one, *_: applied.append(float(one.param_groups[0]["lr"])))
+        return optimizer
+
+    monkeypatch.setattr(step, "make_optimizer", make_adamw)
+    (folder,) = train_all(make_suite("plain18"))
+    recorded = read_json(folder.final)["learning_rates"]
+    assert [rate for _, rate in recorded] == pytest.approx(applied, rel=1e-6)
+    assert len(set(applied)) == 12
+
+
+def test_an_optimizer_with_a_rate_of_its_own_is_refused(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AdamW as everybody writes it would train at a constant rate, while the record states the schedule's."""
+    monkeypatch.setattr(
+        step,
+        "make_optimizer",
+        lambda parameters, recipe, _: torch.optim.AdamW(parameters, lr=recipe.learning_rate),
+    )
+    with pytest.raises(ValueError, match=r"AdamW has a learning rate of its own, 0\.02, but the record"):
+        train_all(make_suite("plain18"))
 
 
 def test_a_step_is_plain_sgd_with_momentum() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from plain_vs_residual.data.identity import CIFAR10_ARCHIVE, CIFAR10_CLASSES
 from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.recipe import IMAGE_KINDS
 
 DEFAULT_FOLDER = Path(__file__).parent.parent.parent / "data"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -35,7 +36,7 @@ def cifar10(folder: Path) -> Dataset:
             part = torchvision.datasets.CIFAR10(root, train=train, download=False)
         parts.append(Images(torch.from_numpy(part.data), torch.tensor(part.targets)))
     training, validation = parts
-    return Dataset("CIFAR-10", CIFAR10_CLASSES, training, validation, validation_name="test")
+    return Dataset(IMAGE_KINDS["cifar10"].name, CIFAR10_CLASSES, training, validation, validation_name="test")
 
 
 def _unpack_cifar10(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """The data set of a setting: Fashion-MNIST, scikit-learn's digits, CIFAR-10, or any folder of images."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from plain_vs_residual.data.fashion import fashion
 from plain_vs_residual.data.identity import has_cifar10
 from plain_vs_residual.data.image_folder import PARTS, image_folder
 from plain_vs_residual.data.images import Dataset, Images
-from plain_vs_residual.recipe import Recipe
+from plain_vs_residual.recipe import IMAGE_KINDS, Recipe
 
 
 def load_dataset(setting: Recipe, path: Path | None = None, parts: Collection[str] = PARTS) -> Dataset:
@@ -30,19 +30,11 @@ def load_dataset(setting: Recipe, path: Path | None = None, parts: Collection[st
         ValueError: if ``path`` does not hold such images; says what is wrong with which file.
         FileNotFoundError: if CIFAR-10 is neither here nor to be downloaded.
     """
-    if setting.data == "imagenet":
-        if path is None:
-            raise ValueError("setting imagenet: no images; give --data FOLDER with train/ and val/ in it")
-        dataset = image_folder(path, setting, in_memory=False)
-    elif setting.data == "cifar10" and (path is None or has_cifar10(path)):
-        dataset = cifar10(path or DEFAULT_FOLDER)
-    elif path is not None:
-        dataset = image_folder(path, setting, in_memory=True, decoded=parts)
-    elif setting.data == "fashion":
-        dataset = fashion(setting.image_size)
-    else:
-        dataset = digits(setting.image_size)
-    return dataset
+    if path is None:
+        return LOADERS[setting.data](setting.image_size)
+    if setting.data == "cifar10" and has_cifar10(path):
+        return cifar10(path)
+    return image_folder(path, setting, in_memory=setting.data != "imagenet", decoded=parts)
 
 
 def digits(image_size: int) -> Dataset:
@@ -56,7 +48,21 @@ def digits(image_size: int) -> Dataset:
     ]
     images = Images(torch.from_numpy(np.stack(enlarged)[..., None]), torch.from_numpy(bunch.target).long())
     training, validation = _stratified(images, 360)
-    return Dataset("digits (scikit-learn)", tuple("0123456789"), training, validation)
+    return Dataset(IMAGE_KINDS["digits"].name, tuple("0123456789"), training, validation)
+
+
+def no_images(image_size: int) -> Dataset:
+    """Refuse to train on ImageNet where nobody says in which folder it is."""
+    raise ValueError("setting imagenet: no images; give --data FOLDER with train/ and val/ in it")
+
+
+# The images that each kind has without --data, by the kinds of recipe.py: a function of their side in pixels.
+LOADERS: dict[str, Callable[[int], Dataset]] = {
+    "fashion": fashion,
+    "digits": digits,
+    "cifar10": lambda image_size: cifar10(DEFAULT_FOLDER),
+    "imagenet": no_images,
+}
 
 
 def split(dataset: Dataset, how: str) -> Dataset:

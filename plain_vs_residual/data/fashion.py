@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.recipe import IMAGE_KINDS
 
 ARCHIVE = Path(__file__).parent / "fashion_mnist" / "images.npz"
 SHA256 = "d7574086825589f81a5d2a6cd60817035945302f53187de6c1e8bdbf8fc2f20a"
@@ -42,7 +43,7 @@ def fashion(image_size: int) -> Dataset:
             )
             for part in ("train", "test")
         )
-    return Dataset("Fashion-MNIST (4,000 images)", CLASSES, training, test, validation_name="test")
+    return Dataset(IMAGE_KINDS["fashion"].name, CLASSES, training, test, validation_name="test")
 
 
 def _averaged(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from plain_vs_residual.records.files import run_name
 from plain_vs_residual.records.models import CurveRow, FinalRecord, MetricsRow, ResponseRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import Record
-from plain_vs_residual.training.schedule import schedule_of
+from plain_vs_residual.training.schedule import FIXED, schedule_of
 
 CONSUMED = {
     "indices": "order of the images",
@@ -61,7 +61,7 @@ def _rates(record: Record, final: FinalRecord) -> Iterator[str]:
     recipe = record.run.configuration
     if not final.learning_rates or final.learning_rates[0][0] != 0:
         yield "learning rates: not recorded from the first iteration on"
-    elif recipe.schedule in ("step", "linear"):
+    elif recipe.schedule in FIXED:
         assert recipe.iterations is not None
         rate_of = schedule_of(recipe, Architecture.parse(record.run.network).depth, recipe.iterations)
         for iteration, rate in final.learning_rates:

@@ -18,7 +18,7 @@ from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.inspection.weights import load_weights, read_weights
 from plain_vs_residual.launcher import command
 from plain_vs_residual.networks import build, on_device
-from plain_vs_residual.recipe import Recipe
+from plain_vs_residual.recipe import IMAGE_KINDS, Recipe
 from plain_vs_residual.records.files import SET_ASIDE, RunFolder
 from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
 from plain_vs_residual.records.models import RunRecord
@@ -29,8 +29,6 @@ from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.evaluation import Errors, evaluate
 from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 
-# Names of the images that a setting has without --data.
-OWN_IMAGES = ("CIFAR-10", "digits (scikit-learn)", "Fashion-MNIST (4,000 images)")
 # Percent: far less than one image, more than a number loses on its way through JSON.
 TOLERANCE = 1e-6
 SHOWN_CLASSES = 20
@@ -199,7 +197,7 @@ def recorded_setting(run: RunRecord) -> Setting:
 
 def _images_of(record: Record, setting: Setting, data: Path | None) -> Dataset:
     name, recorded = record.run.dataset.name, record.run.configuration.data_fingerprint
-    if data is None and name not in OWN_IMAGES:
+    if data is None and name != IMAGE_KINDS[setting.data].name:
         raise ValueError(f"{record.name} was trained on {name}; give these images again: --data FOLDER")
     dataset = split(load_dataset(setting, data), setting.split)
     if dataset.fingerprint != recorded:

@@ -19,6 +19,7 @@ from plain_vs_residual.records.models import (
     MetricsRow,
     Model,
     ResponseRow,
+    RunRecord,
 )
 from plain_vs_residual.records.store import Record, read_measurement, read_records
 
@@ -48,9 +49,14 @@ class RecordedRuns:
         return self.records[0].run.dataset.name
 
     @property
+    def usual(self) -> RunRecord:
+        """A run of the setting as it is, which speaks for all; a study's where there is no other."""
+        return next((record for record in self.records if not record.run.study), self.records[0]).run
+
+    @property
     def caveats(self) -> list[str]:
         """What a reader must know about the data set and the setting."""
-        run = self.records[0].run
+        run = self.usual
         return [text for text in (run.dataset.caveat, run.caveat) if text]
 
     def validation_name(self, experiment: Experiment) -> str:

@@ -71,7 +71,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         primary=[verdict for verdict in verdicts if verdict.claim.primary and verdict.experiment in names],
         difference=plain_beside_residual(),
         sections=[_section(recorded, experiment, verdicts) for experiment in shown],
-        departures=[*recorded.records[0].run.departures, *dict.fromkeys(studies)],
+        departures=[*recorded.usual.departures, *dict.fromkeys(studies)],
         machines=machine_table(recorded),
         times=time_table(recorded),
         minutes=seconds / 60,

@@ -66,6 +66,15 @@ def warmed_up(schedule: Schedule, warm_up: int) -> Schedule:
     return lambda iteration: schedule(iteration) / (10 if iteration < warm_up else 1)
 
 
+# The schedules that know every rate before the run, by name: each a function of the recipe and the run's length.
+FIXED: dict[str, Callable[[Recipe, int], Schedule]] = {
+    "step": lambda recipe, length: step_decay(
+        recipe.learning_rate, [round(fraction * length) for fraction in recipe.drops]
+    ),
+    "linear": lambda recipe, length: linear_decay(recipe.learning_rate, length),
+}
+
+
 def schedule_of(recipe: Recipe, depth: int, length: int, leader: RateTrace = ()) -> Schedule:
     """Return the schedule of a recipe for networks of one depth, plain and residual alike.
 
@@ -79,16 +88,14 @@ def schedule_of(recipe: Recipe, depth: int, length: int, leader: RateTrace = ())
         ValueError: for ``plateau``, which watches its run (:class:`~plain_vs_residual.training.plateau.Plateau`),
             and for ``replay`` without rates.
     """
-    match recipe.schedule:
-        case "step":
-            drops = [round(fraction * length) for fraction in recipe.drops]
-            schedule = step_decay(recipe.learning_rate, drops)
-        case "linear":
-            schedule = linear_decay(recipe.learning_rate, length)
-        case "replay":
-            schedule = replay(leader)
-        case "plateau":
-            raise ValueError("schedule plateau: its rates are not fixed beforehand")
+    if recipe.schedule == "replay":
+        schedule = replay(leader)
+    elif recipe.schedule in FIXED:
+        schedule = FIXED[recipe.schedule](recipe, length)
+    else:
+        raise ValueError(
+            f"schedule {recipe.schedule}: its rates are not fixed beforehand; those of {', '.join(FIXED)} are"
+        )
     # A recipe cannot both replay and warm up, so this changes no replayed rate.
     return warmed_up(schedule, recipe.warm_up_iterations) if depth >= recipe.warm_up_depth else schedule
 

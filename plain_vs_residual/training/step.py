@@ -1,12 +1,13 @@
-"""One iteration: rate, batch, forward and backward pass, SGD; waits for the device only where it is probed."""
+"""One iteration: rate, batch, passes and update; waits for the device only where it is probed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
 
 from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.batches import Feed, Inputs
@@ -20,15 +21,42 @@ from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.training_pass import TrainingPass
 
 
+def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe, learning_rate: Tensor) -> Optimizer:
+    """Return SGD with momentum and weight decay on every parameter, BN included (He et al., Sec. 3.4).
+
+    Args:
+        parameters: on their device.
+        recipe: gives momentum and weight decay.
+        learning_rate: a scalar on that device, which is set anew before each step: the ``lr`` of all parameters.
+    """
+    return torch.optim.SGD(
+        parameters, lr=learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+    )
+
+
+def _refuse_other_rates(optimizer: Optimizer, learning_rate: Tensor) -> None:
+    """Refuse an optimizer that would not apply the rates that are recorded: those of the schedule.
+
+    Raises:
+        ValueError: if it has a rate of its own.
+    """
+    for group in optimizer.param_groups:
+        if group["lr"] is not learning_rate:
+            raise ValueError(
+                f"{type(optimizer).__name__} has a learning rate of its own, {float(group['lr']):g}, but the "
+                "record states the schedule's; give it lr=learning_rate in make_optimizer, and fused=True"
+            )
+
+
 class Trainer:
-    """A network with its optimizer: SGD with momentum and weight decay on every parameter, BN included.
+    """A network with its optimizer (:func:`make_optimizer`).
 
     A step reads and writes tensors that stay in place, the learning rate among them, and never waits for the
     device: it can be recorded and replayed (:mod:`plain_vs_residual.training.execution`).
 
     Args:
         network: on its device.
-        recipe: gives momentum, weight decay, and whether gradients are clipped.
+        recipe: gives the optimizer its numbers, and says whether gradients are clipped.
         precision: in which the network computes; weights, optimizer and BN statistics stay fp32.
         compiled: whether training passes go through ``torch.compile``; evaluation never does.
         group: the processes that share each batch.
@@ -60,13 +88,8 @@ class Trainer:
         self.clip_norm = recipe.clip_norm
         self.totals = Totals(self.device, group=group)
         self.learning_rate = torch.zeros((), device=self.device)
-        self.optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=self.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
+        self.optimizer = make_optimizer(network.parameters(), recipe, self.learning_rate)
+        _refuse_other_rates(self.optimizer, self.learning_rate)
         # fp16 has too few exponent bits for small gradients; the other precisions need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.skipped_steps = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -89,7 +112,7 @@ class Trainer:
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
-        self.scaler.step(self.optimizer)  # the SGD update, left out if fp16 overflowed
+        self.scaler.step(self.optimizer)  # left out if fp16 overflowed
         self._update_scale()
 
     def _pass(self, images: Tensor, labels: Tensor) -> None:

@@ -101,7 +101,7 @@ def _caption(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
             " (mean, and range of the training error)" if FIGURES[name] in ERROR_CURVES else " (mean and range)"
         )
     parts = [f"{recorded.dataset}, setting {recorded.setting}", f"{seeds} seed{plural}{shown}"]
-    run = recorded.records[0].run
+    run = recorded.usual
     # A study has another budget than the one of which the setting warns.
     reasons = [study.reason for study in experiment.studies_in(recorded.setting) if study.reason]
     caveats = (reasons[0] if reasons else run.caveat, run.dataset.caveat)

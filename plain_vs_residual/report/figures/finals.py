@@ -1,6 +1,7 @@
 """Errors at the end, a dot per seed, joined by seed (He et al., Tables 2, 3 and 6)."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.architecture import OPTIONS, Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import (
@@ -82,7 +83,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     lines = (Line(TRAINING, "-", THIN), Line(VALIDATION, "-", BOLD))
     # All have one depth and therefore one colour; from dark to light they are told apart.
     first = depth_colour(Architecture.parse(names[0]))
-    colours = dict(zip((None, "A", "B", "C"), ((0.0, 0.0, 0.0), first, *_lighter(first)), strict=True))
+    colours = {None: (0.0, 0.0, 0.0), **dict(zip(OPTIONS, cycle((first, *_lighter(first))), strict=False))}
 
     def option_colour(architecture: Architecture) -> Any:
         return colours[architecture.option]
@@ -107,7 +108,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def _lighter(colour: Any) -> list[Any]:
-    return [sns.blend_palette([colour, (1, 1, 1)], 10)[step] for step in (3, 6)]
+    return [sns.blend_palette([colour, (1, 1, 1)], 10)[step] for step in (3, 6, 8, 1, 4)]
 
 
 def _options_joined(

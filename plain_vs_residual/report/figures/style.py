@@ -4,6 +4,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.architecture import OPTIONS, Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import atomically
 from plain_vs_residual.records.recorded_runs import RecordedRuns
@@ -33,7 +34,7 @@ DEPTH_COLOURS = {
     for depths in _FAMILIES
     for depth, place in zip(depths, _LIGHT_TO_DARK, strict=True)
 }
-MARKERS = {None: "X", "A": "o", "B": "s", "C": "^"}
+MARKERS: dict[str | None, str] = {None: "X", **dict(zip(OPTIONS, cycle("os^DvP*<>"), strict=False))}
 
 # What the artists of a curve are called in a figure, before its name: a page shows and hides them by that.
 CURVE = "curve:"

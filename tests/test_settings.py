@@ -1,0 +1,67 @@
+"""Settings and what is said of them: one that was changed drops what no longer holds, and says what changed."""
+
+import pytest
+
+from plain_vs_residual.settings import CIFAR10, CIFAR10_SHORT, DIGITS, FASHION, IMAGENET, SETTINGS, Setting
+from plain_vs_residual.settings.publications import PUBLICATIONS
+
+
+def test_every_setting_is_published_and_every_publication_is_of_a_setting() -> None:
+    assert PUBLICATIONS.keys() == SETTINGS.keys()
+    for setting in SETTINGS.values():
+        assert setting.changed == {}
+        assert setting.departures == tuple(one.text for one in setting.publication.departures)
+        assert (setting.caveat, setting.expected) == (setting.publication.caveat, setting.publication.expected)
+
+
+def test_departures_are_about_fields_that_a_setting_has() -> None:
+    for publication in PUBLICATIONS.values():
+        about = {field for one in publication.departures for field in one.about}
+        assert about <= {*Setting.model_fields, "budget"}
+
+
+def test_a_trial_says_its_own_budget_and_not_the_settings() -> None:
+    trial = DIGITS.with_changes({"iterations": 8, "evaluations": 1})
+    assert trial.caveat == "8 iterations instead of 10 epochs"
+    assert trial.departures[-1] == "Changed: budget 8 iterations instead of 10 epochs."
+    told = " ".join([trial.expected, *trial.departures[:-1]])
+    assert "epochs" not in told
+    assert "1,797" in told  # the images are still these
+    assert CIFAR10.with_changes({"iterations": 500}).caveat == "500 iterations instead of 64,000 iterations"
+
+
+def test_other_images_take_the_place_of_the_words_about_the_settings_own() -> None:
+    own = DIGITS.with_changes({"images": "mixed"})
+    assert "1,797" not in " ".join(own.departures)
+    assert own.departures[-1] == (
+        "Changed: images mixed, in colour and scaled to 16 px instead of digits (scikit-learn)."
+    )
+    assert own.caveat == DIGITS.caveat
+    assert own.recipe() == DIGITS.recipe()
+
+
+@pytest.mark.parametrize(
+    ("setting", "changes", "gone", "said"),
+    [
+        (FASHION, {"learning_rate": 0.1}, "350 iterations", "learning rate 0.1 instead of 0.01"),
+        (FASHION, {"stem_width": 8}, "widths 16 to 128", "stem width 8 instead of 16"),
+        (CIFAR10, {"split": "45k/5k"}, "nothing is selected", "split 45k/5k instead of test"),
+        (CIFAR10, {"clip_norm": 1.0}, "no sentence", "clip norm 1.0 instead of none"),
+        (IMAGENET, {"drops": (0.5,)}, "30 and 60 of 90", "drops 0.5 instead of 0.333333, 0.666667"),
+    ],
+)
+def test_what_no_longer_holds_is_dropped(
+    setting: Setting, changes: dict[str, object], gone: str, said: str
+) -> None:
+    changed = setting.with_changes(changes)
+    *held, last = changed.departures
+    assert last == f"Changed: {said}."
+    assert gone not in " ".join(held)
+    assert held == [text for text in setting.departures if gone not in text]
+    assert changed.expected == ""
+
+
+def test_a_setting_made_of_another_inherits_its_recipe_and_not_its_words() -> None:
+    mine = DIGITS.with_changes({"name": "mine", "iterations": 8})
+    assert (mine.caveat, mine.expected, mine.departures) == ("", "", ())
+    assert CIFAR10_SHORT.caveat == "short: 8,000 of 64,000 iterations"
