@@ -10,7 +10,7 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 # From the bottom up: a module or package imports only from those before it, and from itself.
 ROOMS = (
     *("architecture", "recipe", "settings", "experiment", "randomness", "group"),
-    *("records", "blocks", "modifications", "networks", "growth", "data", "measures", "training"),
+    *("records", "blocks", "watching", "modifications", "networks", "growth", "data", "measures", "training"),
     *("seminar", "evidence", "report", "suite", "inspection", "interactive", "cli", "__main__"),
 )
 WITHOUT_TORCH = ("architecture", "recipe", "settings", "experiment", "records", "evidence", "report")
