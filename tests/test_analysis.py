@@ -11,6 +11,7 @@ import pytest
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
+from plain_vs_residual.records.models import RESPONSE_MEANS
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.summary import summary
 from tests.made_up_records import read_runs, reseal, write_results, write_run
@@ -108,6 +109,8 @@ def test_the_summary_has_mean_deviation_and_number_of_seeds(tmp_path: Path) -> N
     assert math.isnan(table.loc["plain18", "mean_ratio_mean"])
     assert table.loc["residual18-A", "mean_ratio_mean"] < 1
     assert table.loc["residual18-A", "label"] == "ResNet-18 A"
+    numbers = {"training_loss", "training_seconds", *RESPONSE_MEANS}
+    assert {f"{name}_{end}" for name in numbers for end in ("mean", "sd")} <= set(table.columns)
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:

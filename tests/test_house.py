@@ -38,6 +38,11 @@ def test_what_reads_records_imports_no_torch(path: Path) -> None:
     assert not [line for line in lines if line.strip().startswith(("import torch", "from torch"))]
 
 
+def test_hooks_are_registered_in_one_place() -> None:
+    registering = [path.name for path in MODULES if "_hook(" in path.read_text(encoding="utf-8")]
+    assert registering == ["watching.py"]
+
+
 def test_no_module_is_too_long_for_a_projector() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert {path.name: length for path, length in lengths.items() if length > 255} == {}

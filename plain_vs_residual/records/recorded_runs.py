@@ -12,6 +12,7 @@ import pandas as pd
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
+    RESPONSE_MEANS,
     CurveRow,
     FirstIterationRow,
     MeasuredRow,
@@ -135,7 +136,8 @@ class RecordedRuns:
                 row |= dict.fromkeys(errors & row.keys(), chance)
                 row |= dict.fromkeys(top5_errors & row.keys(), max(0.0, 100 * (1 - 5 / num_classes)))
                 # No value stands for failure here; what was measured on a ruined network means nothing.
-                row |= dict.fromkeys(("mean_response", "mean_ratio", "ratio_change", "mean_cosine"), math.nan)
+                lost = [column for column, mean in RESPONSE_MEANS.items() if mean.moment == "final"]
+                row |= dict.fromkeys((*lost, "ratio_change"), math.nan)
             for measurement in record.folder.measurements():
                 row |= read_measurement(record.folder, measurement).summary
             yield row
