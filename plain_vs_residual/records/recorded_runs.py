@@ -189,7 +189,7 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
     """Read a CSV file of records of one kind.
 
     Raises:
-        ValueError: if it lacks a column, or a column of numbers holds other things.
+        ValueError: if it lacks a column that has no default, or a column of numbers holds other things.
     """
     try:
         table = pd.read_csv(path)
@@ -197,7 +197,10 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
         raise ValueError(f"{path}: not a table this suite wrote ({error})") from error
     for column, field in model.model_fields.items():
         if column not in table:
-            raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+            if field.is_required():
+                raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+            # A column that came after the table was written.
+            table[column] = math.nan if field.default is None else field.default
         if field.annotation in (int, float) and not pd.api.types.is_numeric_dtype(table[column]):
             raise ValueError(f"{path}: not a table this suite wrote (column '{column}' is not numbers)")
     return table
