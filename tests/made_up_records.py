@@ -14,6 +14,7 @@ from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
+    RESPONSE_MEANS,
     Configuration,
     CurveRow,
     DatasetRecord,
@@ -378,7 +379,7 @@ def _final(
     responses: Sequence[ResponseRow],
     outcome: Outcome,
 ) -> dict[str, Any]:
-    def mean(kind: str, moment: str = "final") -> float | None:
+    def mean(kind: str, moment: str) -> float | None:
         values = [row.value for row in responses if row.kind == kind and row.moment == moment]
         return sum(values) / len(values) if values else None
 
@@ -387,10 +388,7 @@ def _final(
         "outcome": outcome,
         "iteration": last.iteration,
         **{name: getattr(last, name) for name in (*columns, "training_loss", "validation_loss")},
-        "mean_response": mean("response_std"),
-        "mean_ratio": mean("ratio"),
-        "initial_mean_ratio": mean("ratio", "initial"),
-        "mean_cosine": mean("cosine"),
+        **{column: mean(of.kind, of.moment) for column, of in RESPONSE_MEANS.items()},
         "skipped_steps": 0,
         "responses_on": "1,000 training images, evenly spaced, no augmentation, evaluation mode",
         "training_seconds": last.training_seconds,

@@ -11,7 +11,8 @@ import pytest
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
-from plain_vs_residual.records.recorded_runs import load_recorded_runs
+from plain_vs_residual.records.models import RESPONSE_MEANS, CurveRow
+from plain_vs_residual.records.recorded_runs import load_recorded_runs, read_table
 from plain_vs_residual.records.summary import summary
 from tests.made_up_records import read_runs, reseal, write_results, write_run
 
@@ -108,6 +109,8 @@ def test_the_summary_has_mean_deviation_and_number_of_seeds(tmp_path: Path) -> N
     assert math.isnan(table.loc["plain18", "mean_ratio_mean"])
     assert table.loc["residual18-A", "mean_ratio_mean"] < 1
     assert table.loc["residual18-A", "label"] == "ResNet-18 A"
+    numbers = {"training_loss", "training_seconds", *RESPONSE_MEANS}
+    assert {f"{name}_{end}" for name in numbers for end in ("mean", "sd")} <= set(table.columns)
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
@@ -237,6 +240,19 @@ def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
     reseal(folder)
     with pytest.raises(ValueError, match=f"{path}.*'validation_error'"):
         _ = read_runs(tmp_path, "digits").curves
+
+
+def test_a_table_that_is_older_than_a_column_is_read_without_it(tmp_path: Path) -> None:
+    class LaterRow(CurveRow):
+        gradient_norm: float | None = None
+        share: float = 1.0
+
+    path = write_run(tmp_path, "digits", "plain18", 0).training_curve
+    table = read_table(path, LaterRow)
+    assert table["gradient_norm"].isna().all()
+    assert table["gradient_norm"].dtype == float
+    assert set(table["share"]) == {1.0}
+    assert list(table.columns[:-2]) == list(CurveRow.model_fields)
 
 
 def test_words_where_numbers_belong_are_named_with_file_and_column(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 ROOMS = (
     *("launcher", "near_misses", "architecture", "arithmetic", "recipe", "settings"),
     *("vocabulary", "claim", "study", "experiment", "randomness", "group", "records", "run", "plan", "ledger"),
-    *("blocks", "modifications", "networks", "growth", "data", "measures", "training", "seminar"),
+    *("blocks", "watching", "modifications", "networks", "growth", "data", "measures", "training", "seminar"),
     *("evidence", "report", "executors", "inspection", "interactive", "cli", "__main__"),
 )
 WITHOUT_TORCH = (
@@ -40,6 +40,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_what_reads_records_imports_no_torch(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert not [line for line in lines if line.strip().startswith(("import torch", "from torch"))]
+
+
+def test_hooks_are_registered_in_one_place() -> None:
+    registering = [path.name for path in MODULES if "_hook(" in path.read_text(encoding="utf-8")]
+    assert registering == ["watching.py"]
 
 
 def test_no_module_is_too_long_for_a_projector() -> None:

@@ -3,7 +3,7 @@
 from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.executors.machine import num_cores
@@ -11,6 +11,7 @@ from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.networks import Network, abstract, num_parameters
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.settings import Setting
+from plain_vs_residual.watching import watched
 
 
 def weight_bytes(network: Network) -> int:
@@ -44,17 +45,12 @@ def networks_of(setting: Setting) -> list[Network]:
 def _network_bytes(setting: Setting, network: Network) -> int:
     elements = 0
 
-    def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+    def count(x: Tensor, output: Tensor) -> None:
         nonlocal elements
         elements += output.numel()
 
-    hooks = [
-        module.register_forward_hook(count)
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
-    ]
+    kept = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
     size = setting.input_size
-    network(torch.empty(1, network.conv1.in_channels, size, size, device="meta"))
-    for hook in hooks:
-        hook.remove()
+    with watched(network, dict.fromkeys(kept, count)):
+        network(torch.empty(1, network.conv1.in_channels, size, size, device="meta"))
     return 3 * weight_bytes(network) + 4 * setting.batch_size * elements

@@ -13,6 +13,7 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
+    RESPONSE_MEANS,
     CurveRow,
     FirstIterationRow,
     MeasuredRow,
@@ -142,7 +143,8 @@ class RecordedRuns:
                 row |= dict.fromkeys(errors & row.keys(), chance)
                 row |= dict.fromkeys(top5_errors & row.keys(), max(0.0, 100 * (1 - 5 / num_classes)))
                 # No value stands for failure here; what was measured on a ruined network means nothing.
-                row |= dict.fromkeys(("mean_response", "mean_ratio", "ratio_change", "mean_cosine"), math.nan)
+                lost = [column for column, mean in RESPONSE_MEANS.items() if mean.moment == "final"]
+                row |= dict.fromkeys((*lost, "ratio_change"), math.nan)
             for measurement in record.folder.measurements():
                 row |= read_measurement(record.folder, measurement).summary
             yield row
@@ -194,7 +196,7 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
     """Read a CSV file of records of one kind.
 
     Raises:
-        ValueError: if it lacks a column, or a column of numbers holds other things.
+        ValueError: if it lacks a column that has no default, or a column of numbers holds other things.
     """
     try:
         table = pd.read_csv(path)
@@ -202,7 +204,10 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
         raise ValueError(f"{path}: not a table this suite wrote ({error})") from error
     for column, field in model.model_fields.items():
         if column not in table:
-            raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+            if field.is_required():
+                raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+            # A column that came after the table was written.
+            table[column] = math.nan if field.default is None else field.default
         if field.annotation in (int, float) and not pd.api.types.is_numeric_dtype(table[column]):
             raise ValueError(f"{path}: not a table this suite wrote (column '{column}' is not numbers)")
     return table

@@ -3,14 +3,18 @@
 import pandas as pd
 
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import RecordedRuns
+
+NUMBERS = [name for name, field in FinalRecord.model_fields.items() if field.annotation in (float, float | None)]
 
 
 def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
     """Summarise the experiment, a row per network and study in its order: mean, standard deviation, seeds.
 
-    Columns: network, study, label, n, diverged, then ``<column>_mean`` and ``<column>_sd`` of the errors
-    (percent), parameters, multiply_adds and ``images_per_second`` (median).
+    Columns: network, study, label, n, diverged, parameters, multiply_adds and ``images_per_second`` (median), then
+    ``<column>_mean`` and ``<column>_sd`` of every number of the final record that is no count: errors (percent),
+    losses (nats), means of the responses, times.
     """
     chosen = recorded.select(recorded.finals, experiment)
     rows = []
@@ -31,20 +35,7 @@ def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
             "multiply_adds": runs["multiply_adds"].iloc[0],
             "images_per_second": runs["images_per_second"].median(),
         }
-        for column in (
-            "running_training_error",
-            "training_error",
-            "validation_error",
-            "validation_top5_error",
-            "ten_crop_error",
-            "ten_crop_top5_error",
-            "mean_response",
-            "mean_ratio",
-            "initial_mean_ratio",
-            "mean_cosine",
-        ):
-            if column not in runs:
-                continue
+        for column in (name for name in NUMBERS if name in runs):
             values = pd.to_numeric(runs[column])
             row |= {f"{column}_mean": values.mean(), f"{column}_sd": values.std()}
         rows.append(row)

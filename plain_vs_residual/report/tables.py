@@ -15,6 +15,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
+from plain_vs_residual.records.models import RESPONSE_MEANS
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.summary import summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
@@ -59,10 +60,9 @@ def _columns(
         words = "error" if recorded.setting == "imagenet" else "test error"
         columns[f"paper ({experiment.paper_data}, {words} %)"] = lambda row: paper.get(row["network"], "")
     if "responses" in experiment.table:
-        columns["mean response"] = lambda row: _spread(row, "mean_response", 3)
-        columns["mean F(x) / x"] = lambda row: _spread(row, "mean_ratio", 3)
-        columns["untrained F(x) / x"] = lambda row: _spread(row, "initial_mean_ratio", 3)
-        columns["mean cosine of F(x) and x"] = lambda row: _spread(row, "mean_cosine", 3)
+        columns |= {
+            mean.heading: partial(_spread, column=column, digits=3) for column, mean in RESPONSE_MEANS.items()
+        }
     if "costs" in experiment.table:
         plain_rows = [row for _, row in table.iterrows() if row["n"] and _kind(row) == "plain"]
         columns["parameters"] = lambda row: f"{row['parameters']:,.0f}"

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from plain_vs_residual.data.loader import LoaderFeed
-from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, mean_of
+from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, response_means
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import write_final, write_rows
 from plain_vs_residual.training.checkpoint import remove_checkpoints, save_weights
@@ -20,7 +20,8 @@ def record_outcome(session: Session) -> None:
     run, feed, folder, last = session.run, session.feed, session.folder, session.rows[-1]
     precision, group = session.arithmetic.precision, session.group
     with autocast(session.device, precision):
-        responses = layer_responses(session.network, feed.evaluation_batches("training", NUM_IMAGES))
+        trained = layer_responses(session.network, feed.evaluation_batches("training", NUM_IMAGES))
+    responses = [*session.initial_responses, *trained]
     held_out = session.dataset.test is not None
     looked_at: Literal["test", "validation"] = "test" if held_out else "validation"
     num_classes = len(session.dataset.classes)
@@ -32,7 +33,7 @@ def record_outcome(session: Session) -> None:
     consumed = feed.digest.state()
     if not group.leads:
         return
-    write_rows(folder.responses, [*session.initial_responses, *responses])
+    write_rows(folder.responses, responses)
     if session.stepper.probed:
         write_rows(folder.first_iterations, session.stepper.probed)
     save_weights(folder.weights, {name: value.cpu() for name, value in session.network.state_dict().items()})
@@ -51,10 +52,7 @@ def record_outcome(session: Session) -> None:
         ten_crop_top5_error=ten_crops.top5_error if ten_crops else None,
         confusion=errors.confusion,
         confusion_on=looked_at,
-        mean_response=mean_of(responses, "response_std"),
-        mean_ratio=mean_of(responses, "ratio"),
-        initial_mean_ratio=mean_of(session.initial_responses, "ratio"),
-        mean_cosine=mean_of(responses, "cosine"),
+        **response_means(responses),
         responses_on=f"{images}, evenly spaced, no augmentation, evaluation mode",
         skipped_steps=int(session.trainer.skipped_steps.item()),
         training_seconds=round(session.training_seconds, 3),

@@ -207,7 +207,7 @@ class Stepper:
         self.learning_rates: list[tuple[int, float]] = []
         self.probed: list[FirstIterationRow] = []
         self.probe_iterations = probe_iterations
-        self.probe: FirstIterations | None = None
+        self.first_iterations = FirstIterations(trainer.network)
 
     @property
     def learning_rate(self) -> float:
@@ -220,14 +220,9 @@ class Stepper:
         self.trainer.learning_rate.fill_(rate)
         if not self.learning_rates or self.learning_rate != rate:
             self.learning_rates.append((iteration, rate))
-        probing = iteration < self.probe_iterations
-        if probing and self.probe is None:
-            self.probe = FirstIterations(self.trainer.network)
-        # What is probed is read on the host, which no graph can do.
-        step = self._step if probing else self._execute
-        step(*inputs)
-        if self.probe and probing:
-            self.probed.append(self.probe.row(iteration, self.trainer.totals.last_loss.item()))
-        if self.probe and iteration + 1 >= self.probe_iterations:
-            self.probe.close()
-            self.probe = None
+        if iteration >= self.probe_iterations:
+            self._execute(*inputs)
+            return
+        with self.first_iterations.watching():
+            self._step(*inputs)  # what is probed is read on the host, which no graph can do
+        self.probed.append(self.first_iterations.row(iteration, self.trainer.totals.last_loss.item()))

@@ -40,7 +40,7 @@ def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             continue
         study = experiment.studies_in(recorded.setting)[0].name
         draw_responses(panels, architecture, runs, architecture.label + diverged.get((name, study), ""))
-        kept = runs[runs["kind"] != "shortcut_share"]
+        kept = runs[runs["kind"].isin(("response_std", "ratio", "cosine"))]
         drawn.append(kept[["network", "seed", "moment", "kind", "order", "layer", "value"]])
     label_responses(panels, wide=is_wide(drawn))
     return figure, joined(drawn)
