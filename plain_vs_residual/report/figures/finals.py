@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import (
@@ -27,7 +28,7 @@ COLUMNS = ["network", "seed", "running_training_error", "training_error", "valid
 def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Error at the end against depth, a dot per seed; bold lines join means, thin ones the runs of one seed."""
     figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     names = [Architecture.parse(name) for name in experiment.networks[recorded.setting]]
     depths = sorted({architecture.depth for architecture in names})
     called = recorded.validation_name(experiment)
@@ -92,7 +93,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     left.set(title=f"thin: training, bold: {called}", xlabel="iteration", ylabel="error (%)")
     limit_error_axis(left, drawn)
     label_ends(left, drawn, option_colour)
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     for column, shift, filled in ((TRAINING, -0.15, False), (VALIDATION, 0.15, True)):
         places = {name: place + shift for place, name in enumerate(names)}
         drawn += _options_joined(right, finals, places, column, colours, filled=filled)

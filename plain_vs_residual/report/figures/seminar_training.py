@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING, VALIDATION, Line, draw_curves, label_ends
@@ -76,7 +77,7 @@ def construction(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 def learning_rates(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Final training and validation error of each network by its learning rate."""
     figure, panels = plt.subplots(1, 2, figsize=(18, 8), sharey=True)
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     if not finals.empty:
         rates = {study.name: study.changes["learning_rate"] for study in experiment.studies_in(recorded.setting)}
         finals = finals.assign(learning_rate=finals["study"].map(rates))
@@ -111,7 +112,7 @@ def learning_rates(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 def cures(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Final training error with each change, a mark per seed, between the two networks as they are."""
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     own, *studies = experiment.studies_in(recorded.setting)
     figure, axes = plt.subplots(figsize=(15, 1.5 + 0.8 * len(studies)))
     means = {}

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.recorded_runs import RecordedRuns
@@ -123,7 +124,7 @@ def confusion_matrix(
 def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Training error at the end of every combination, mean over seeds; D marks runs that diverged."""
     figure, axes = plt.subplots(figsize=(11, 7))
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     studies = experiment.studies_in(recorded.setting)
     recipes = _recipes(recorded, experiment)
     rows, columns = (list(dict.fromkeys(map(say, recipes.values()))) for say in (_pixels, _start))

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 
@@ -12,7 +13,7 @@ def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
     Columns: network, study, label, n, diverged, then ``<column>_mean`` and ``<column>_sd`` of the errors
     (percent), parameters, multiply_adds and ``images_per_second`` (median).
     """
-    chosen = recorded.select(recorded.finals, experiment)
+    chosen = recorded.select(counted(recorded), experiment)
     rows = []
     for network, study in recorded.needed(experiment):
         runs = chosen
