@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.notebook import Notebook, read_notebook
 from plain_vs_residual.settings import SETTINGS
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
@@ -128,7 +129,7 @@ class Experiment:
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
         published_classes: precision and recall by class that a publication gives, shown beside ours.
         name: name of the file, filled in by :func:`load_experiments`.
-        notebook: docstring of the file, likewise.
+        notebook: what the docstring of the file says, likewise.
     """
 
     title: str
@@ -146,7 +147,7 @@ class Experiment:
     paper_data: str = ""
     published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     name: str = ""
-    notebook: str = ""
+    notebook: Notebook = field(default_factory=Notebook)
 
     def __post_init__(self) -> None:
         names = {
@@ -205,13 +206,14 @@ def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
+            notebook = read_notebook(module.__doc__ or "")
         except (Exception, SystemExit) as error:
             raise ValueError(f"{path}: {error}") from error
         experiment = getattr(module, "EXPERIMENT", None)
         if not isinstance(experiment, Experiment):
             raise ValueError(f"{path}: declares no EXPERIMENT = Experiment(...)")
         object.__setattr__(experiment, "name", path.stem)
-        object.__setattr__(experiment, "notebook", (module.__doc__ or "").strip())
+        object.__setattr__(experiment, "notebook", notebook)
         experiments[path.stem] = experiment
     if not experiments:
         raise ValueError(f"{folder}: no experiment files (*.py) there")

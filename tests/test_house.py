@@ -9,11 +9,11 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 
 # From the bottom up: a module or package imports only from those before it, and from itself.
 ROOMS = (
-    *("architecture", "recipe", "settings", "experiment", "randomness", "group"),
+    *("architecture", "recipe", "settings", "notebook", "experiment", "randomness", "group"),
     *("records", "blocks", "modifications", "networks", "growth", "data", "measures", "training"),
     *("seminar", "evidence", "report", "suite", "inspection", "interactive", "cli", "__main__"),
 )
-WITHOUT_TORCH = ("architecture", "recipe", "settings", "experiment", "records", "evidence", "report")
+WITHOUT_TORCH = ("architecture", "recipe", "settings", "notebook", "experiment", "records", "evidence", "report")
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.read_text(encoding="utf-8").count("import "))
 
 

@@ -1,6 +1,5 @@
 """The page that says what came out: report.md, and report.html with its pictures inside it."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,6 @@ def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[
     paper = (f"{Architecture.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items())
     return {
         "experiment": experiment,
-        "notebook": _notebook(experiment),
         "reasons": _reasons(recorded, experiment),
         "figures": list(_figures(recorded, experiment)),
         "code": [listing(reference) for reference in experiment.code],
@@ -112,13 +110,6 @@ def _by_seed(runs: Sequence[str]) -> list[str]:
     for name, _, seed in (run.rpartition("-s") for run in runs):
         seeds.setdefault(name, []).append(seed)
     return [f"{name} (seed{'s' if len(own) > 1 else ''} {', '.join(own)})" for name, own in seeds.items()]
-
-
-def _notebook(experiment: Experiment) -> str:
-    """Return the experiment's docstring without its title line and its commands."""
-    paragraphs = re.split(r"\n\s*\n", experiment.notebook)[1:]
-    kept = [text for text in paragraphs if not text.startswith(("    ", "Cost:"))]
-    return "\n\n".join(" ".join(text.split()) for text in kept)
 
 
 def _reasons(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
