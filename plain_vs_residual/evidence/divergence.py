@@ -30,5 +30,7 @@ def counted(recorded: RecordedRuns) -> pd.DataFrame:
         **dict.fromkeys(TOP5_ERRORS, np.maximum(0.0, 100 * (1 - 5 / num_classes))),
         **dict.fromkeys(WITHOUT_VALUE, math.nan),
     }
-    changed = {name: finals[name].mask(finals["diverged"], value) for name, value in values.items() if name in finals}
+    changed = {
+        name: finals[name].mask(finals["diverged"], value) for name, value in values.items() if name in finals
+    }
     return finals.assign(**changed)
