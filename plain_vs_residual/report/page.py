@@ -119,6 +119,4 @@ def _reasons(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
 
 def _figures(recorded: RecordedRuns, experiment: Experiment) -> Iterator[dict[str, str]]:
     for name in experiment.figures:
-        first_line = (FIGURES[name].__doc__ or "").split("\n")[0]
-        words = first_line.replace("validation", recorded.validation_name(experiment))
-        yield {"stem": figure_stem(experiment, name), "words": words}
+        yield {"stem": figure_stem(experiment, name), "words": FIGURES[name].words(recorded, experiment)}

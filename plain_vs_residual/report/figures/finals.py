@@ -26,7 +26,7 @@ COLUMNS = ["network", "seed", "running_training_error", "training_error", "valid
 
 
 def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Error at the end against depth, a dot per seed; bold lines join means, thin ones the runs of one seed."""
+    """Draw final errors against depth, joined by seed."""
     figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
     finals = recorded.select(counted(recorded), experiment)
     names = [Architecture.parse(name) for name in experiment.networks[recorded.setting]]
@@ -77,7 +77,7 @@ def _say(axes: Axes, place: float, text: str, colour: Any) -> None:
 
 
 def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Table 3 as curves (thin = training, bold = validation) and as final errors, with what each option costs."""
+    """Draw the shortcut options as curves and as final errors with their costs (Table 3)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(16, 7), width_ratios=(3, 2))
     names = list(experiment.networks[recorded.setting])
     lines = (Line(TRAINING, "-", THIN), Line(VALIDATION, "-", BOLD))
