@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.claim import COLUMN_WORDS, ERRORS, MARGINS, Claim, canonical
+from plain_vs_residual.notebook import Notebook, read_notebook
 from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.study import Study
 from plain_vs_residual.vocabulary import check_code, check_names, columns, figures, measurements
@@ -62,7 +63,7 @@ class Experiment:
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
         published_classes: precision and recall by class that a publication gives, shown beside ours.
         name: name of the file, filled in by :func:`load_experiments`.
-        notebook: docstring of the file, likewise.
+        notebook: what the docstring of the file says, likewise.
     """
 
     title: str
@@ -80,7 +81,7 @@ class Experiment:
     paper_data: str = ""
     published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     name: str = ""
-    notebook: str = ""
+    notebook: Notebook = field(default_factory=Notebook)
 
     def __post_init__(self) -> None:
         several = {name: getattr(self, name) for name in ("figures", "claims", "table", "on_request", "code")}
@@ -217,6 +218,7 @@ def load_experiment(path: Path) -> Experiment:
         if path.stem in KEYWORDS:
             raise ValueError("its name is a word of the command line; give it another one")
         spec.loader.exec_module(module)
+        notebook = read_notebook(module.__doc__ or "")
         experiment = getattr(module, "EXPERIMENT", None)
         if not isinstance(experiment, Experiment):
             raise ValueError("declares no EXPERIMENT = Experiment(...)")
@@ -225,7 +227,7 @@ def load_experiment(path: Path) -> Experiment:
         kind = "" if isinstance(error, ValueError | SyntaxError | ImportError) else f"{type(error).__name__}: "
         raise ValueError(f"{path}: {kind}{' '.join(str(error).split())}") from error
     object.__setattr__(experiment, "name", path.stem)
-    object.__setattr__(experiment, "notebook", (module.__doc__ or "").strip())
+    object.__setattr__(experiment, "notebook", notebook)
     return experiment
 
 

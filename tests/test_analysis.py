@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
 from plain_vs_residual.records.models import RESPONSE_MEANS, CurveRow
 from plain_vs_residual.records.recorded_runs import load_recorded_runs, read_table
-from plain_vs_residual.records.summary import summary
+from plain_vs_residual.report.summary import summary
 from tests.made_up_records import read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -137,7 +138,7 @@ def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, classes="abcd", outcome="diverged", errors=by_seed)
     write_run(tmp_path, "digits", "plain18", 1, classes="abcd", errors=by_seed)
     recorded = read_runs(tmp_path, "digits")
-    finals = recorded.finals.set_index("seed")
+    finals = counted(recorded).set_index("seed")
     assert finals["diverged"].to_list() == [True, False]
     assert finals.loc[0, ["training_error", "validation_error"]].to_list() == [75.0, 75.0]
     row = summary(recorded, PAIR).iloc[0]
@@ -147,7 +148,18 @@ def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path) -> None:
 
 def test_chance_in_the_first_five_guesses_is_counted_too(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, outcome="diverged")
-    assert read_runs(tmp_path, "digits").finals["validation_top5_error"].to_list() == [50.0]
+    assert counted(read_runs(tmp_path, "digits"))["validation_top5_error"].to_list() == [50.0]
+
+
+def test_the_record_of_a_diverged_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """What it counts as is decided in one place, and neither the reader nor a cached table is changed by that."""
+    write_run(tmp_path, "digits", "plain18", 1, outcome="diverged", errors=by_seed)
+    recorded = read_runs(tmp_path, "digits")
+    assert counted(recorded)["training_error"].to_list() == [90.0]
+    (row,), (record,) = recorded.finals.to_dict("records"), recorded.records
+    assert record.final
+    assert row["diverged"]
+    assert row["training_error"] == record.final.training_error != 90.0
 
 
 def damaged(tmp_path: Path, file: str, change: Callable[[Any], Any]) -> Path:

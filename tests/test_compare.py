@@ -14,7 +14,7 @@ from plain_vs_residual.records.fingerprint import PACKAGE, code, hash_of, source
 from plain_vs_residual.records.kept_code import diff_of_code, keep_code
 from plain_vs_residual.records.store import read_run
 from plain_vs_residual.report.comparison import compare, find_sides
-from tests.made_up_records import read_json, reseal, usual_errors, write_results
+from tests.made_up_records import read_json, reseal, usual_errors, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4 = EXPERIMENTS["fig4_depth"]
@@ -86,6 +86,16 @@ def test_changed_settings_and_machines_are_named(tmp_path: Path) -> None:
     assert "- learning rate: 0.02 before, 0.01 after" in text
     assert "- data set: digits (scikit-learn) before, Fashion-MNIST (4,000 images) after" in text
     assert "The code that determines the numbers is the same." in text
+
+
+def test_a_diverged_run_counts_as_guessing_in_a_comparison_too(tmp_path: Path) -> None:
+    for place, outcome in (("before", "finished"), ("after", "diverged")):
+        write_run(tmp_path / place, "digits", "plain18", 0, outcome=outcome, errors=lambda *_: (10.0, 20.0))
+    ((before, after),) = find_sides(tmp_path / "before", tmp_path / "after")
+    markdown, _ = compare(before, after, [FIG4], tmp_path / "page")
+    text = markdown.read_text()
+    assert "| plain-18 | training error | 10.00 | 90.00 | +80.00, 1 seed |" in text
+    assert "| plain-18 | validation error | 20.00 | 90.00 | +70.00, 1 seed |" in text
 
 
 def test_results_with_nothing_in_common_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.store import damage
-from plain_vs_residual.records.summary import summary
+from plain_vs_residual.report.summary import summary
 from plain_vs_residual.settings import DIGITS, SETTINGS, Setting
 from plain_vs_residual.training.checkpoint import MAGIC, load_checkpoint
 from tests.made_up_records import write_results

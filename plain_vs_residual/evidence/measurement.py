@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.vocabulary import FINAL_COLUMNS
@@ -88,10 +89,12 @@ def measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level:
 def finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> pd.DataFrame:
     """Return the final rows of the runs that a claim compares, each with its ``weight`` in the contrast.
 
+    Diverged runs are in it as they count.
+
     Raises:
         ValueError: if there is no such column.
     """
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     if finals.empty:
         return pd.DataFrame(columns=["seed", "diverged", "weight", claim.column], dtype=float)
     # Not measured yet, or recorded elsewhere only, as test_error is without held-out images.

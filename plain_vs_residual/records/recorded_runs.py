@@ -13,7 +13,6 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
-    RESPONSE_MEANS,
     CurveRow,
     FirstIterationRow,
     MeasuredRow,
@@ -112,9 +111,9 @@ class RecordedRuns:
 
     @cached_property
     def finals(self) -> pd.DataFrame:
-        """A row per finished run: identity, final errors (percent), costs.
+        """A row per finished run, as it was recorded: identity, final errors (percent), costs.
 
-        A diverged run counts as chance error and has ``diverged`` set.
+        A diverged run has ``diverged`` set; ``evidence/divergence.py`` says what its numbers count as.
         """
         return pd.DataFrame(self._final_rows())
 
@@ -132,19 +131,6 @@ class RecordedRuns:
             trained, untrained = final.mean_ratio, final.initial_mean_ratio
             row["ratio_change"] = math.nan if trained is None or untrained is None else trained - untrained
             row["diverged"] = final.outcome == "diverged"
-            if row["diverged"]:
-                num_classes = len(run.dataset.classes)
-                chance = 100 * (1 - 1 / num_classes)
-                errors = {
-                    *("running_training_error", "training_error", "validation_error"),
-                    *("test_error", "ten_crop_error"),
-                }
-                top5_errors = {"validation_top5_error", "ten_crop_top5_error"}
-                row |= dict.fromkeys(errors & row.keys(), chance)
-                row |= dict.fromkeys(top5_errors & row.keys(), max(0.0, 100 * (1 - 5 / num_classes)))
-                # No value stands for failure here; what was measured on a ruined network means nothing.
-                lost = [column for column, mean in RESPONSE_MEANS.items() if mean.moment == "final"]
-                row |= dict.fromkeys((*lost, "ratio_change"), math.nan)
             for measurement in record.folder.measurements():
                 row |= read_measurement(record.folder, measurement).summary
             yield row

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import COLUMN_WORDS, Experiment
@@ -174,13 +175,11 @@ class Difference:
 
 
 def _differences(before: Side, after: Side, common: Sequence[tuple[str, str, int]]) -> Iterator[Difference]:
+    finals = [counted(side.recorded).set_index(["network", "study", "seed"]) for side in (before, after)]
     for network, study in dict.fromkeys(identity[:2] for identity in common):
         seeds = [identity[2] for identity in common if identity[:2] == (network, study)]
         for column in COLUMN_WORDS:
-            old, new = (
-                {seed: _error(side.by_identity[network, study, seed], column) for seed in seeds}
-                for side in (before, after)
-            )
+            old, new = ({seed: float(rows[column][network, study, seed]) for seed in seeds} for rows in finals)
             name = Architecture.parse(network).label + (f", {study}" if study else "")
             images = before.by_identity[network, study, seeds[0]].run.configuration.num_validation
             paired = {seed: new[seed] - old[seed] for seed in seeds}
@@ -193,13 +192,6 @@ def _differences(before: Side, after: Side, common: Sequence[tuple[str, str, int
                 sum(new.values()) / len(seeds),
                 Measurement(paired, LEVEL, floor),
             )
-
-
-def _error(record: Record, column: str) -> float:
-    assert record.final
-    if record.final.outcome == "diverged":
-        return 100 * (1 - 1 / len(record.run.dataset.classes))
-    return float(getattr(record.final, column))
 
 
 def _errors(differences: Sequence[Difference]) -> str:

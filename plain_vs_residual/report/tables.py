@@ -17,9 +17,9 @@ from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
 from plain_vs_residual.records.models import RESPONSE_MEANS
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.records.summary import summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
+from plain_vs_residual.report.summary import summary
 
 Row = Any  # of a pandas table
 NOT_RUN, SEEDS = "not run", "seeds"

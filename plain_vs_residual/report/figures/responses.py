@@ -26,7 +26,7 @@ from plain_vs_residual.report.figures.style import (
 
 
 def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 7: standard deviation of the responses, in order and sorted; below, F(x) against x block by block."""
+    """Draw the standard deviation of every layer's response, and F(x) against x (Fig. 7)."""
     figure, panels = response_panels(residual=True)
     responses = recorded.select(recorded.responses, experiment)
     diverged = diverged_marks(recorded, experiment)

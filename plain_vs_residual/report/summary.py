@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import RecordedRuns
@@ -16,7 +17,7 @@ def summary(recorded: RecordedRuns, experiment: Experiment) -> pd.DataFrame:
     ``<column>_mean`` and ``<column>_sd`` of every number of the final record that is no count: errors (percent),
     losses (nats), means of the responses, times.
     """
-    chosen = recorded.select(recorded.finals, experiment)
+    chosen = recorded.select(counted(recorded), experiment)
     rows = []
     for network, study in recorded.needed(experiment):
         runs = chosen
