@@ -32,6 +32,7 @@ PAGES = (
     REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "benchmarks" / "README.md",
 )
+EXPERIMENTS = (*load_experiments(), "seminar", "my_depths")  # the last one is README's own
 COMMANDS: dict[str, Any] = vars(get_command(app))["commands"]
 OURS = re.compile(r"(?:bash (?:\S+/)?run_all\.sh|-m plain_vs_residual|on_(?P<slurm>slurm)\.sh)(?P<words>.*)")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
@@ -117,8 +118,7 @@ def test_commands_are_accepted(page: str, words: str) -> None:
     if not given:  # a command that is named, without what it needs
         return
     chosen = command.make_context(name, given).params
-    known = (*load_experiments(), "seminar", "my_depths")
-    assert [one for one in chosen.get("names") or () if one not in known] == []
+    assert [one for one in chosen.get("names") or () if one not in EXPERIMENTS] == []
     if name == "benchmark":
         assert importlib.util.find_spec(f"benchmarks.{chosen['name']}")
     setting, network = chosen.get("setting"), chosen.get("network") or ()
@@ -136,7 +136,7 @@ def test_extras_that_are_named_exist(page: Path) -> None:
 def test_what_is_shown_in_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def quick(names: list[str], seeds: tuple[int, ...], iterations: int) -> RecordedRuns:
         assert iterations == 100
-        return train(names, seeds=seeds[:1], iterations=2, evaluations=1, results=tmp_path / "results")
+        return train(names, "digits", seeds[:1], iterations=2, evaluations=1, results=tmp_path / "results")
 
     train = interactive.train
     monkeypatch.setattr(interactive, "train", quick)
