@@ -82,7 +82,7 @@ for step in "${steps[@]}"; do
     echo "on_gpu.sh: step $step, $SECONDS s into the piece" >&2
     case $step in
     throughput) # one case at a time, because a call may be too short for all of them
-        # shellcheck disable=SC2086 # options, one word each
+        # shellcheck disable=SC2086 # options and cases, one word each
         while read -r case; do
             if [[ -e $out/done/$step-$case ]]; then continue; fi
             benchmark "$step" benchmarks.throughput --device "$DEVICE" --case "$case" ${THROUGHPUT:-} </dev/null

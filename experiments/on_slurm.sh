@@ -22,7 +22,7 @@ FOLDER=${FOLDER:-results/slurm}
 
 if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then # inside a job: RUNS and OPTIONS come from the submission
     name=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$RUNS")
-    # shellcheck disable=SC2153
+    # shellcheck disable=SC2153 # not `options`: the file that holds them
     mapfile -t options <"$OPTIONS"
     read -r -a train <<<"${TRAIN:-}"
     "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" --execution "${EXECUTION:-graph}" "${train[@]}" \
