@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from plain_vs_residual.suite import doctor
 
 from plain_vs_residual.cli.app import app
+from plain_vs_residual.executors import doctor
 from plain_vs_residual.executors.needs import largest_network_bytes
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import REPOSITORY

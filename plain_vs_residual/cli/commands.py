@@ -6,8 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from plain_vs_residual.cli.options import SEMINAR
-from plain_vs_residual.experiment import EXPERIMENTS
+from plain_vs_residual.experiment import EXPERIMENTS, SEMINAR
 from plain_vs_residual.launcher import command
 
 EXAMPLES = (

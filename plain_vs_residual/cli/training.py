@@ -27,6 +27,7 @@ from plain_vs_residual.cli.options import (
 )
 from plain_vs_residual.cli.selecting import chosen_setting, select
 from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.launcher import command
 from plain_vs_residual.ledger import Changed, Ledger
 from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.files import RESULTS, plots_folder
@@ -109,7 +110,8 @@ def train(
     with redirect_stdout(sys.stdout if launched().rank == 0 else io.StringIO()):  # the first speaks for all
         trained = _train(selection, wanted, results, plots, rerun=rerun, refresh=report, say_why=setting is None)
         if trained and report:
-            _publish(selection, results, plots)
+            named = [experiment.name for experiment in selection.experiments] if names else []
+            _publish(selection, named, results, plots)
 
 
 def runs(**options: Any) -> None:
@@ -190,19 +192,18 @@ def _check(ledger: Ledger, placed: "Placed", *, rerun: bool) -> None:
     except Changed as changed:
         raise ValueError(
             f"{changed}; --rerun sets them aside and trains anew, --results DIR/results keeps them and writes "
-            "elsewhere, and compare puts the two side by side: "
-            f"python -m plain_vs_residual compare {ledger.results} DIR/results"
+            f"elsewhere, and compare puts the two side by side: {command('compare', ledger.results, 'DIR/results')}"
         ) from None
     if finished := sum(job.folder.finished for job in placed.jobs):
         print(f"{finished} of {len(placed.jobs)} runs are finished already")
 
 
-def _publish(selection: Selection, results: Path, plots: Path | None) -> None:
-    """Draw the report, and say what came out."""
+def _publish(selection: Selection, named: list[str], results: Path, plots: Path | None) -> None:
+    """Draw the report, and say what came out, above all of the experiments that were named."""
     setting = selection.setting.name
     for path in publish(results, plots, setting):
         print(f"report: {path}")
-    for line in headlines(results, setting, selection.name):
+    for line in headlines(results, setting, selection.name, named):
         print(line)
     for path in _compared(results / setting, plots):
         print(f"comparison with {RESULTS}: {path}")
