@@ -51,17 +51,15 @@ def test_any_other_word_is_answered_with_the_nearest_one(said: Said) -> None:
     assert f"{launcher.command('list')} the experiments" in said("xyz")[2]
 
 
-def test_an_experiment_named_like_a_command_is_refused(
+def test_a_command_stays_one_where_an_experiment_has_its_name(
     said: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """The file itself is refused where experiments are loaded, alone (tests/test_declared.py)."""
+    before = said("report", "--help")
     (tmp_path / "report.py").touch()
     monkeypatch.setattr(commands, "EXPERIMENTS", tmp_path)
-    for line in (["report"], ["list"], ["train", "report"]):
-        code, output, error = said(*line)
-        assert (code, output) == (2, "")
-        assert (
-            error == f"error: {tmp_path}/report.py: report is the name of a command; give the file another one\n"
-        )
+    assert said("report", "--help") == before
+    assert "Draw the figures and write" in before[1]
 
 
 def test_help_shows_every_command_in_whole_sentences_and_what_train_takes(said: Said) -> None:

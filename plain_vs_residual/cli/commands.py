@@ -22,14 +22,12 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         experiments = {path.stem for path in EXPERIMENTS.glob("*.py")}
-        if taken := sorted(experiments & self.commands.keys()):
-            raise ValueError(
-                f"{EXPERIMENTS / taken[0]}.py: {taken[0]} is the name of a command; give the file another one"
-            )
         first = args[0] if args else ""
-        if first in (*experiments, SEMINAR) or (first.startswith("-") and first != "--help"):
+        if first in (*self.commands, "--help", ""):
+            pass
+        elif first in (*experiments, SEMINAR) or first.startswith("-"):
             args = ["train", *args]
-        elif first not in (*self.commands, "--help", ""):
+        else:
             similar = get_close_matches(first, (*self.commands, *experiments, SEMINAR), n=1)
             raise ValueError(
                 f"No such command '{first}', and no such experiment; "

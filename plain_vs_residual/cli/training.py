@@ -192,7 +192,7 @@ def _check(ledger: Ledger, placed: "Placed", *, rerun: bool) -> None:
     except Changed as changed:
         raise ValueError(
             f"{changed}; --rerun sets them aside and trains anew, --results DIR/results keeps them and writes "
-            f"elsewhere, and compare puts the two side by side: {command('compare', ledger.results, 'DIR/results')}"
+            f"elsewhere, and the two are put side by side by {command('compare', ledger.results, 'DIR/results')}"
         ) from None
     if finished := sum(job.folder.finished for job in placed.jobs):
         print(f"{finished} of {len(placed.jobs)} runs are finished already")
