@@ -11,7 +11,7 @@
 # same command again trains what is left. results/ must be on a file system that all nodes share.
 #
 #   SBATCH="--gpus=1 --cpus-per-task=16 --time=24:00:00"   further options for sbatch
-#   EXECUTION=graph    how operations reach the GPU, one way for all runs; eager on CPUs
+#   EXECUTION=""                                           one for all runs; if empty, a graph on GPUs, eager on CPUs
 #   FOLDER=results/slurm                                   where lists of runs and output go
 #   TRAIN=""                                               further options for train, e.g. "--results DIR"
 set -euo pipefail
@@ -25,7 +25,7 @@ if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then # inside a job: RUNS and OPTIONS come
     # shellcheck disable=SC2153 # not `options`: the file that holds them
     mapfile -t options <"$OPTIONS"
     read -r -a train <<<"${TRAIN:-}"
-    "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" --execution "${EXECUTION:-graph}" "${train[@]}" \
+    "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" ${EXECUTION:+--execution "$EXECUTION"} "${train[@]}" \
         --run "$name" --jobs 1 --no-report &
     running=$! time_is_up=
     # Slurm tells this script that time is nearly up, not what it has started. A job that somebody cancels is told

@@ -19,8 +19,6 @@ from plain_vs_residual.records.models import RunDescription
 PACKAGE = Path(__file__).parent.parent
 ROOTS = (PACKAGE / "training" / "loop.py", PACKAGE / "data" / "datasets.py")
 EXEMPT = {
-    "arithmetic.py": "its values are in the record",
-    "run.py": "its values are in the configuration",
     "recipe.py": "its values are in the configuration",
     "settings": "its values are in the configuration, and a new setting changes no other",
     "records": "writes down what was measured, and what it writes is sealed",
