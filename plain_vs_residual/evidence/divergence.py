@@ -14,6 +14,7 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 ERRORS = ("running_training_error", "training_error", "validation_error", "test_error", "ten_crop_error")
 TOP5_ERRORS = ("validation_top5_error", "ten_crop_top5_error")
+COUNT_AS_CHANCE = (*ERRORS, *TOP5_ERRORS)
 # What was measured on a ruined network means nothing.
 WITHOUT_VALUE = ("mean_response", "mean_ratio", "ratio_change", "mean_cosine")
 
