@@ -15,6 +15,7 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 ERRORS = ("running_training_error", "training_error", "validation_error", "test_error", "ten_crop_error")
 TOP5_ERRORS = ("validation_top5_error", "ten_crop_top5_error")
+COUNT_AS_CHANCE = (*ERRORS, *TOP5_ERRORS)
 # What was measured on a ruined network means nothing.
 WITHOUT_VALUE = (*(name for name, mean in RESPONSE_MEANS.items() if mean.moment == "final"), "ratio_change")
 

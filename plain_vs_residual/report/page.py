@@ -10,16 +10,12 @@ from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.error_table import error_table
 from plain_vs_residual.report.figures import FIGURES, claims_stem, draw, draw_claims, figure_stem
 from plain_vs_residual.report.html import TEMPLATES, as_html
 from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
-from plain_vs_residual.report.tables import (
-    class_tables,
-    error_table,
-    machine_table,
-    time_table,
-)
+from plain_vs_residual.report.tables import class_tables, machine_table, time_table
 from plain_vs_residual.settings import find_setting
 
 
