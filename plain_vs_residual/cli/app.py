@@ -10,6 +10,7 @@ import typer
 from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
 from plain_vs_residual.cli.checks import accept, given_fields, only_networks, possible
+from plain_vs_residual.cli.export import export
 from plain_vs_residual.cli.options import (
     Data,
     Device,
@@ -200,7 +201,7 @@ def doctor(
         raise SystemExit(1)
 
 
-for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect):
+for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect, export):
     app.command()(command)
 
 
