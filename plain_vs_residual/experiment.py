@@ -36,7 +36,7 @@ AS_IT_IS = (Study(),)
 SEMINAR = "seminar"
 KEYWORDS = (
     *(SEMINAR, "list", "train", "runs", "plot", "report", "verify", "compare", "power", "doctor"),
-    *("describe", "evaluate", "responses", "inspect", "benchmark"),
+    *("describe", "evaluate", "responses", "inspect", "export", "benchmark"),
 )
 
 

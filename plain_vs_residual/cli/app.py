@@ -11,6 +11,7 @@ from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
 from plain_vs_residual.cli.benchmarks import benchmark
 from plain_vs_residual.cli.commands import Commands
+from plain_vs_residual.cli.export import export
 from plain_vs_residual.cli.options import (
     Data,
     Device,
@@ -161,7 +162,7 @@ def doctor(
         raise SystemExit(1)
 
 
-for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect):
+for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect, export):
     app.command()(command)
 app.command(context_settings={"allow_interspersed_args": False})(benchmark)
 

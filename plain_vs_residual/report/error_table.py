@@ -54,9 +54,7 @@ def _errors(recorded: RecordedRuns, experiment: Experiment) -> Columns:
 
 def _responses() -> Columns:
     """Return the columns of the size of layer responses and of F(x) against x."""
-    return {
-        mean.heading: partial(_spread, column=column, digits=3) for column, mean in RESPONSE_MEANS.items()
-    }
+    return {mean.heading: partial(_spread, column=column, digits=3) for column, mean in RESPONSE_MEANS.items()}
 
 
 def _costs(rows: list[Row]) -> Columns:
