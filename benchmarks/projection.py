@@ -55,7 +55,7 @@ def shortest(depths: list[int], gpus: int) -> tuple[float, int]:
     while True:
         longest = max(range(len(runs)), key=lambda place: hours(*runs[place]))
         depth, devices = runs[longest]
-        if 2 * devices > min(gpus, IMAGENET.num_parts):
+        if 2 * devices > min(gpus, IMAGENET.num_ghost_batches):
             return best
         runs[longest] = (depth, 2 * devices)
         best = min(best, (makespan(runs, gpus), max(devices for _, devices in runs)))

@@ -28,6 +28,7 @@ from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.training.description import environment
 from plain_vs_residual.training.execution import best_execution
 from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
+from plain_vs_residual.watching import watched
 
 CASES = (
     *("cifar-residual20-A@cifar10", "cifar-residual56-A@cifar10", "cifar-residual110-A@cifar10"),
@@ -80,15 +81,13 @@ def floors(name: str, found: dict[str, float], device: torch.device) -> dict[str
     shape = (images.pixels.shape[-1], setting.image_size, setting.image_size)
     elements = 0
 
-    def count(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(x: Tensor, output: Tensor) -> None:
         nonlocal elements
-        elements += 3 * inputs[0].numel() + (3 + 8) * output.numel()
+        elements += 3 * x.numel() + (3 + 8) * output.numel()
 
-    hooks = [m.register_forward_hook(count) for m in built.modules() if isinstance(m, nn.Conv2d)]
-    with torch.no_grad():
+    convolutions = [name for name, module in built.named_modules() if isinstance(module, nn.Conv2d)]
+    with watched(built, dict.fromkeys(convolutions, count)), torch.no_grad():
         built(torch.zeros(2, *shape))
-    for hook in hooks:
-        hook.remove()
     precision = best_precision(device)
     num_bytes = elements / 2 * (2 if precision == "bf16" else 4)
     operations = 3 * 2 * multiply_adds(built, shape)

@@ -164,7 +164,7 @@ class Experiment:
                 raise ValueError(f"study '{study.name}': accepted are letters, digits, and . _ + - in a name")
             SETTINGS[setting].with_changes(study.changes)
             check_names(f"network of {setting}", study.networks, networks)
-            check_names(f"network of study '{study.name}'", study.sources, study.networks or networks)
+            check_names(f"network of study '{study.name}'", study.grown_from, study.networks or networks)
             leader = [canonical(study.leader)] if study.leader else []
             check_names(f"network of study '{study.name}'", leader, study.networks or networks)
 

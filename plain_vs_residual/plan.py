@@ -78,7 +78,7 @@ class Selection:
         follows = bool(study.leader) and not study.leads(network)
         if follows:
             setting = setting.with_changes({"schedule": "replay"})
-        source = study.sources.get(network)
+        source = study.grown_from.get(network)
         return Run(
             architecture=Architecture.parse(network),
             setting=setting,
@@ -87,7 +87,7 @@ class Selection:
             variant=self.variant,
             experiments=(experiment,),
             leader=self._name(study.leader, seed, study) if follows else "",
-            source=(Architecture.parse(source), self._name(source, seed, Study())) if source else None,
+            grown_from=(Architecture.parse(source), self._name(source, seed, Study())) if source else None,
         )
 
     def _name(self, network: str, seed: int, study: Study) -> str:

@@ -60,8 +60,8 @@ class Recipe(BaseModel):
     norm_batch: int | None = Field(
         None,
         ge=1,
-        description="Images over which BN normalises in training, equal parts of the batch; the whole batch where "
-        "it is not given. Running statistics are those of the first part.",
+        description="Images over which BN normalises in training, equal parts of the batch (ghost batches, "
+        "Hoffer et al., 2017); the whole batch where it is not given. Running statistics are those of the first.",
     )
     learning_rate: float = Field(ge=0, allow_inf_nan=False, description="Learning rate at the start.")
     schedule: Literal["step", "linear", "plateau", "replay"] = Field(
@@ -137,8 +137,8 @@ class Recipe(BaseModel):
         return self
 
     @property
-    def num_parts(self) -> int:
-        """Number of parts of a batch over each of which BN normalises."""
+    def num_ghost_batches(self) -> int:
+        """Number of equal parts of a batch over each of which BN normalises."""
         return self.batch_size // (self.norm_batch or self.batch_size)
 
     @property

@@ -20,7 +20,7 @@ class Run:
         variant: sets the run apart where images, split or budget are not the setting's own.
         experiments: names of the experiments that need the run.
         leader: name of the run whose learning rates this one replays; empty if there is none.
-        source: the network that this one is grown from, and the name of the run that trains it.
+        grown_from: the trained network that this one is grown from, and the name of its run.
     """
 
     architecture: Architecture
@@ -30,7 +30,7 @@ class Run:
     variant: str = ""
     experiments: tuple[str, ...] = ()
     leader: str = ""
-    source: tuple[Architecture, str] | None = None
+    grown_from: tuple[Architecture, str] | None = None
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class Run:
     @property
     def needs(self) -> tuple[str, ...]:
         """Names of the runs that must be finished before this one can begin."""
-        return tuple(name for name in (self.leader, self.source[1] if self.source else "") if name)
+        return tuple(name for name in (self.leader, self.grown_from[1] if self.grown_from else "") if name)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ class Study:
         reason: why, as the report prints it.
         leader: the network whose learning rates the others replay, where the schedule watches its own run.
         networks: the ones it is about; all of the experiment's if empty.
-        sources: for networks that are grown, before training, from a trained one of equal seed: its name. Its run
-            is the one of the setting as it is.
+        grown_from: for networks that are grown, before training, from a trained one of equal seed: its name. Its
+            run is the one of the setting as it is.
     """
 
     name: str = ""
@@ -28,12 +28,12 @@ class Study:
     reason: str = ""
     leader: str = ""
     networks: tuple[str, ...] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
+    grown_from: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "networks", tuple(map(canonical, self.networks)))
-        sources = {canonical(network): canonical(source) for network, source in self.sources.items()}
-        object.__setattr__(self, "sources", MappingProxyType(sources))
+        grown_from = {canonical(network): canonical(source) for network, source in self.grown_from.items()}
+        object.__setattr__(self, "grown_from", MappingProxyType(grown_from))
 
     def leads(self, network: str) -> bool:
         """Say whether a network is the leader."""

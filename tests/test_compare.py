@@ -10,7 +10,7 @@ from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import run_folders
-from plain_vs_residual.records.fingerprint import PACKAGE, code, hash_of, source_hashes
+from plain_vs_residual.records.fingerprint import PACKAGE, code, code_hashes, hash_of
 from plain_vs_residual.records.kept_code import diff_of_code, keep_code
 from plain_vs_residual.records.store import read_run
 from plain_vs_residual.report.comparison import compare, find_sides
@@ -117,8 +117,8 @@ def test_the_code_of_a_run_is_kept_beside_it_and_found_by_its_hash(two_results: 
     run = read_run(run_folders(before / "digits")[0])
     keep_code(before / "digits")
     kept = {path.stem for path in (before / "digits" / ".code").iterdir()}
-    assert set(source_hashes().values()) < kept
-    now = run.model_copy(update={"sources": {BLOCKS: source_hashes()[BLOCKS]}})
+    assert set(code_hashes().values()) < kept
+    now = run.model_copy(update={"sources": {BLOCKS: code_hashes()[BLOCKS]}})
     (diff,) = diff_of_code((before / "digits", run), (before / "elsewhere", now))
     assert "-    return f(x) + shortcut(x)" in diff
     assert "+class ResidualBlock(PlainBlock):" in diff

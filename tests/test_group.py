@@ -211,4 +211,4 @@ def test_a_group_of_one_shares_nothing() -> None:
     ALONE.sum([values])
     assert values.tolist() == [0, 1, 2, 3]
     assert ALONE.any(True, False) == (True, False)
-    assert ALONE.leads
+    assert ALONE.is_first

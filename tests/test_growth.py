@@ -26,7 +26,7 @@ GROWN = Experiment(
     studies={
         "digits": (
             Study(networks=("cifar-plain8",)),
-            Study("grown", sources=dict.fromkeys(("cifar-plain8", "cifar-plain14"), "cifar-plain8")),
+            Study("grown", grown_from=dict.fromkeys(("cifar-plain8", "cifar-plain14"), "cifar-plain8")),
         )
     },
     claims=(Claim("Grown", contrast={"cifar-plain14@grown": 1, "cifar-plain8@grown": -1}, above=1),),

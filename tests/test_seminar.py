@@ -116,7 +116,7 @@ def test_what_other_code_or_another_run_gave_is_measured_anew(
         read_measurement(run.folder, "gradient_norms")
     run.folder.final.write_text(final)
     assert "torch" in json.loads(record.read_text())["environment"]
-    monkeypatch.setattr(measuring, "sources_of", lambda name: {name: "other"})
+    monkeypatch.setattr(measuring, "code_of", lambda name: {name: "other"})
     assert len(measured(trained)) == 2
 
 
@@ -137,7 +137,7 @@ def test_other_initial_values_than_the_runs_are_refused(trained: Suite, monkeypa
 
 def test_an_unknown_measurement_is_named() -> None:
     with pytest.raises(ValueError, match=r"measurement 'nothing': there is no .*nothing\.py"):
-        measuring.sources_of("nothing")
+        measuring.code_of("nothing")
 
 
 @pytest.mark.parametrize("experiment", SEMINAR, ids=lambda experiment: experiment.name)
@@ -146,7 +146,7 @@ def test_experiments_of_the_seminar_can_be_measured_and_wait_to_be_named(experim
         assert sum(claim.primary for claim in experiment.claims_in(setting)) == 1
     assert experiment.waits_to_be_named("fashion")
     if experiment.measurement:
-        assert f"plain_vs_residual/seminar/{experiment.measurement}.py" in measuring.sources_of(
+        assert f"plain_vs_residual/seminar/{experiment.measurement}.py" in measuring.code_of(
             experiment.measurement
         )
 
@@ -206,7 +206,7 @@ def test_mixtures_lie_between_the_construction_and_what_is_drawn(make_suite: Any
         studies={
             "digits": (
                 Study(networks=("cifar-plain8",)),
-                Study("grown", networks=("cifar-plain14",), sources={"cifar-plain14": "cifar-plain8"}),
+                Study("grown", networks=("cifar-plain14",), grown_from={"cifar-plain14": "cifar-plain8"}),
             )
         },
         claims=(),

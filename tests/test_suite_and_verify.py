@@ -266,8 +266,8 @@ def test_changed_source_is_refused_and_rerun_sets_the_old_run_aside(
     suite = make_suite("plain18")
     train(suite)
     old = read_json(suite.plan()[0].folder.final)
-    hashes = fingerprint.source_hashes() | {"plain_vs_residual/blocks.py": "changed"}
-    monkeypatch.setattr("plain_vs_residual.training.description.source_hashes", lambda: hashes)
+    hashes = fingerprint.code_hashes() | {"plain_vs_residual/blocks.py": "changed"}
+    monkeypatch.setattr("plain_vs_residual.training.description.code_hashes", lambda: hashes)
     runs = suite.plan()
     with pytest.raises(Changed, match=r"plain_vs_residual/blocks\.py: other code"):
         suite.check(runs, rerun=False)

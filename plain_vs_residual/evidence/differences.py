@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
-from plain_vs_residual.records.fingerprint import differing_sources
+from plain_vs_residual.records.fingerprint import differing_code
 from plain_vs_residual.records.models import FinalRecord, MetricsRow, Resumption, RunRecord
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import Record
@@ -94,7 +94,7 @@ def _recipe(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
         led = field == "schedule" and {old, new} == {"plateau", "replay"}
         if old != new and not led:
             yield f"{field}: {old} against {new}"
-    for path in differing_sources(a.run.sources, b.run.sources):
+    for path in differing_code(a.run.sources, b.run.sources):
         yield f"{path}: trained by different code"
 
 

@@ -12,7 +12,7 @@ from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.executor import Stops
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.records.fingerprint import PACKAGE, hashes_of_code
+from plain_vs_residual.records.fingerprint import PACKAGE, hashes_of_modules
 from plain_vs_residual.records.models import MeasurementRecord
 from plain_vs_residual.records.store import read_final, read_measurement, write_measurement
 from plain_vs_residual.run import Job
@@ -68,14 +68,14 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
         measurement=name,
         summary={key: value if math.isfinite(value) else None for key, value in measured.summary.items()},
         run=read_final(job.folder).checksum,
-        sources=sources_of(name),
+        sources=code_of(name),
         environment=environment(device),
         seconds=round(time.perf_counter() - began_at, 3),
     )
     write_measurement(job.folder, record, measured.rows)
 
 
-def sources_of(name: str) -> dict[str, str]:
+def code_of(name: str) -> dict[str, str]:
     """Hash the code of every module that determines a measurement's numbers, by its path in the repository.
 
     Raises:
@@ -84,7 +84,7 @@ def sources_of(name: str) -> dict[str, str]:
     path = PACKAGE / "seminar" / f"{name}.py"
     if not path.is_file():
         raise ValueError(f"measurement '{name}': there is no {path}")
-    return hashes_of_code(path)
+    return hashes_of_modules(path)
 
 
 def is_measured(folder: RunFolder, name: str) -> bool:
@@ -93,6 +93,6 @@ def is_measured(folder: RunFolder, name: str) -> bool:
     What is not is measured anew without asking: it takes seconds, and nothing is lost.
     """
     try:
-        return folder.measurement(name).exists() and read_measurement(folder, name).sources == sources_of(name)
+        return folder.measurement(name).exists() and read_measurement(folder, name).sources == code_of(name)
     except ValueError:
         return False

@@ -26,7 +26,7 @@ from plain_vs_residual.executors.processes import STOP_SECONDS
 from plain_vs_residual.executors.progress import RunProgress
 from plain_vs_residual.executors.signals import StopRequest
 from plain_vs_residual.records.files import REPOSITORY, RunFolder
-from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
+from plain_vs_residual.records.fingerprint import code_hashes, differing_code
 from plain_vs_residual.records.locks import Locked, RunLocks
 from plain_vs_residual.run import Job
 from plain_vs_residual.settings import Setting
@@ -74,7 +74,7 @@ class OnRay:
                 options = {"num_cpus": job.arithmetic.threads, "num_gpus": self.gpus, "max_retries": RETRIES}
                 remote = ray.remote(**options, retry_exceptions=[WorkerDied])(_work_here)
                 fingerprint = self.dataset_of(job.run).fingerprint
-                task = Task(job, work, self.device, self.data, fingerprint, source_hashes())
+                task = Task(job, work, self.device, self.data, fingerprint, code_hashes())
                 needed = [references[one.path] for one in job.needs if one.path in references]
                 reference = remote.remote(task, *needed)
                 submitted[reference], references[job.folder.path] = job, reference
@@ -182,7 +182,7 @@ def _work_here(task: Task, *_needed: object) -> None:
         ValueError: if this machine has other code or other images than the suite.
     """
     job = task.job
-    if changed := differing_sources(task.sources, source_hashes()):
+    if changed := differing_code(task.sources, code_hashes()):
         raise ValueError(f"{platform.node()} has other code than the suite: {', '.join(changed)}")
     dataset = _images(job.run.setting, task.data)
     if dataset.fingerprint != task.fingerprint:

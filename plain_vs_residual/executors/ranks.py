@@ -42,9 +42,11 @@ def check_shares(run: Run, num_devices: int) -> None:
         ValueError: names the numbers that are accepted.
     """
     recipe = run.setting
-    if recipe.num_parts % num_devices == 0:
+    if recipe.num_ghost_batches % num_devices == 0:
         return
-    accepted = ", ".join(str(n) for n in range(1, recipe.num_parts + 1) if recipe.num_parts % n == 0)
+    accepted = ", ".join(
+        str(n) for n in range(1, recipe.num_ghost_batches + 1) if recipe.num_ghost_batches % n == 0
+    )
     over = f"groups of {recipe.norm_batch}" if recipe.norm_batch else "the whole batch"
     raise ValueError(
         f"--devices-per-run {num_devices}: in setting {recipe.name}, BN normalises over {over} of "
@@ -146,11 +148,11 @@ def _train_rank(rank: int, size: int, path: Path, told: Connection, stopping: th
     # The lock of the suite's process is gone when that is: another may train the run by then.
     end_when(lambda: os.getppid() != task.parent)
     with _joined(task.device, rank, size, f"file://{path.parent}/meeting") as place:
-        monitor = _Messenger(told) if place.group.leads else Unwatched()
+        monitor = _Messenger(told) if place.group.is_first else Unwatched()
         try:
             train_job(task.job, place, task.dataset, monitor, stopping.is_set)
         except Stopped as stop:
-            if place.group.leads:
+            if place.group.is_first:
                 (path.parent / "stopped").write_text(str(stop))
         except ValueError as error:
             (path.parent / "failed").write_bytes(pickle.dumps(error))

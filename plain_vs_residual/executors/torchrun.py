@@ -24,7 +24,7 @@ from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.session import Stopped
 
 
-class Leading:
+class WithFollowers:
     """The work of training a job together with the processes that follow this one.
 
     Attributes:
@@ -60,15 +60,15 @@ def under_torchrun(placed: Placed) -> Iterator[Placed | None]:
     on_gpu = placed.device.type == "cuda"
     device = torch.device("cuda", launched().local_rank) if on_gpu else placed.device
     place = Place(device, join(device.type, launched().rank, launched().size, "env://"))
-    leading = Leading(place.group)
+    together = WithFollowers(place.group)
     try:
-        if place.group.leads:
-            yield replace(placed, executor=Here(place, placed.dataset_of), work=leading)
+        if place.group.is_first:
+            yield replace(placed, executor=Here(place, placed.dataset_of), work=together)
         else:
             _follow(place, placed.dataset_of)
             yield None
     finally:
-        if place.group.leads and not leading.midway:  # else torchrun ends the others when this process ends
+        if place.group.is_first and not together.midway:  # else torchrun ends the others when this process ends
             place.group.as_first(None)
     dist.destroy_process_group()
 

@@ -20,7 +20,7 @@ from plain_vs_residual.launcher import command
 from plain_vs_residual.networks import build, on_device
 from plain_vs_residual.recipe import IMAGE_KINDS, Recipe
 from plain_vs_residual.records.files import SET_ASIDE, RunFolder
-from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
+from plain_vs_residual.records.fingerprint import code_hashes, differing_code
 from plain_vs_residual.records.models import RunRecord
 from plain_vs_residual.records.store import Record, read_record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
@@ -218,7 +218,7 @@ def _remark(record: Record, errors: Errors, device: torch.device) -> str:
         return f"recomputed error {error:.4f} %: as recorded{diverged}"
     images = round(abs(error - recorded) * sum(map(sum, errors.confusion)) / 100)
     environment = record.run.environment
-    reasons = [f"{path} has changed" for path in differing_sources(record.run.sources, source_hashes())]
+    reasons = [f"{path} has changed" for path in differing_code(record.run.sources, code_hashes())]
     for what, before, now in (
         ("device", environment.device, device.type),
         ("torch", environment.torch, str(torch.__version__)),

@@ -23,7 +23,7 @@ COLUMNS = ("error_as_built", "worst_training_error")
 def measure(subject: Subject) -> Measured:
     """Take the error at the start and at the end; of a grown network also at each share of what is drawn."""
     images, labels = subject.images(NUM_IMAGES)
-    grown = subject.run.source is not None
+    grown = subject.run.grown_from is not None
     moments = {(0, share): mixed(subject, share) for share in SHARES} if grown else {}
     moments[subject.num_iterations, 0.0] = subject.trained()
     rows = []
@@ -54,8 +54,8 @@ def mixed(subject: Subject, share: float) -> Network:
     Every added parameter is (1 - share) times its value plus share times what was drawn for it; BN's statistics
     stay those of the construction.
     """
-    assert subject.run.source
-    copied = subject.run.source[0].parameter_names
+    assert subject.run.grown_from
+    copied = subject.run.grown_from[0].parameter_names
     network = subject.untrained()
     drawn = dict(on_device(drawn_network(subject.run, subject.dataset), subject.device).named_parameters())
     with torch.no_grad():

@@ -20,7 +20,7 @@ def record_beginning(job: Job, dataset: Dataset, network: Network, description: 
     """Write ``run.json``: what is known of the run, and of its network before the first step."""
     run = job.run
     size = run.setting.input_size
-    changed = run.source or run.setting.modification != "none"
+    changed = run.grown_from or run.setting.modification != "none"
     drawn = drawn_network(run, dataset) if changed else network
     record = RunRecord(
         **dict(description),  # not model_dump(), which would turn the records inside it into dictionaries

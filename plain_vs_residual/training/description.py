@@ -12,7 +12,7 @@ import torch
 from plain_vs_residual.data.decoding import decoder
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.records.files import REPOSITORY
-from plain_vs_residual.records.fingerprint import hash_of, source_hashes
+from plain_vs_residual.records.fingerprint import code_hashes, hash_of
 from plain_vs_residual.records.models import Configuration, DatasetRecord, Environment, RunDescription
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job
@@ -45,7 +45,7 @@ def describe(job: Job, dataset: Dataset, device: torch.device) -> RunDescription
         departures=list(setting.departures),
         configuration=configuration(job, dataset),
         arithmetic=job.arithmetic,
-        sources=source_hashes(),
+        sources=code_hashes(),
         environment=environment(device),
         started=time.strftime("%Y-%m-%d %H:%M:%S"),
     )
@@ -54,7 +54,7 @@ def describe(job: Job, dataset: Dataset, device: torch.device) -> RunDescription
 def configuration(job: Job, dataset: Dataset) -> Configuration:
     """Resolve everything that was chosen for a run, but for its arithmetic."""
     run = job.run
-    source = job.folder.beside(run.source[1]) if run.source else None
+    source = job.folder.beside(run.grown_from[1]) if run.grown_from else None
     grown = source is not None and source.finished
     leader = job.folder.beside(run.leader) if run.leader else None
     led = leader is not None and leader.finished
@@ -103,7 +103,7 @@ def environment(device: torch.device) -> Environment:
         cudnn=torch.backends.cudnn.version() if cuda else None,
         decoder=decoder(),
         git_commit=_git("rev-parse", "--short=12", "HEAD"),
-        git_changes=bool(_git("status", "--porcelain", "--", *source_hashes())),
+        git_changes=bool(_git("status", "--porcelain", "--", *code_hashes())),
     )
 
 

@@ -109,7 +109,7 @@ class Totals:
 
     def restore(self, state: Tensor) -> None:
         """Go on from an earlier :meth:`state`, whatever the number of processes then."""
-        self.sums.copy_(state if self.group.leads else torch.zeros_like(state))
+        self.sums.copy_(state if self.group.is_first else torch.zeros_like(state))
 
 
 @contextmanager

@@ -20,8 +20,8 @@ def initial_network(job: Job, dataset: Dataset) -> Network:
     """
     run = job.run
     network = _built(run, dataset, run.architecture, run.setting)
-    if run.source:
-        architecture, name = run.source
+    if run.grown_from:
+        architecture, name = run.grown_from
         source = drawn_network(run, dataset, architecture)
         source.load_state_dict(_weights_of(job.folder.beside(name), run))
         feed = make_feed(dataset, run.setting, run.seed, torch.device("cpu"))

@@ -31,7 +31,7 @@ def record_outcome(session: Session) -> None:
         batches = feed.ten_crop_batches("validation")
         ten_crops = evaluate(session.network, batches, precision, group=group, views=10)
     consumed = feed.digest.state()
-    if not group.leads:
+    if not group.is_first:
         return
     write_rows(folder.responses, responses)
     if session.stepper.probed:

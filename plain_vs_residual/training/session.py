@@ -98,11 +98,11 @@ class Session:
         session = cls(job, place, dataset)
         folder, group = job.folder, place.group
         folder.path.mkdir(parents=True, exist_ok=True)
-        checkpoint, damaged = group.as_first(load_checkpoint(folder) if group.leads else (None, []))
+        checkpoint, damaged = group.as_first(load_checkpoint(folder) if group.is_first else (None, []))
         outcome = "goes on from the checkpoint before it" if checkpoint else "starts again"
-        for line in damaged if group.leads else ():
+        for line in damaged if group.is_first else ():
             print(f"note: {line}; the run {outcome}")
-        if group.leads:
+        if group.is_first:
             now = describe(job, dataset, place.device)
             if checkpoint:
                 record_resumption(folder, now, checkpoint["iteration"])
@@ -157,7 +157,7 @@ class Session:
         training, validation = self.errors_on("training"), self.errors_on("validation")
         self.evaluation_seconds += time.perf_counter() - began_at
         self.rows.append(self._metrics_row(running, training, validation))
-        if group.leads:
+        if group.is_first:
             write_rows(self.folder.metrics, self.rows)
             write_rows(self.folder.training_curve, self.training_curve.rows(self._epoch))
         # The validation loss does not count: divergence is a matter of training.
@@ -207,7 +207,7 @@ class Session:
     def _save(self) -> None:
         """Save everything that a resumed run needs to go on as if nothing had happened."""
         state = self._state()  # of which the processes of a group have their parts
-        if self.group.leads:
+        if self.group.is_first:
             save_checkpoint(self.folder, state)
 
     def _state(self) -> Checkpoint:

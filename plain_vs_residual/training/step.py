@@ -78,7 +78,7 @@ class Trainer:
     ) -> None:
         self.network = network
         self.group = group
-        self.num_parts = recipe.num_parts
+        self.num_ghost_batches = recipe.num_ghost_batches
         self.normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self.training_pass: Callable[[Tensor], Tensor] = (
             torch.compile(network) if compiled else TrainingPass(network, precision)
@@ -101,8 +101,8 @@ class Trainer:
         a forward and a backward pass of their own, here or in the other processes of the group.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        own_parts = self.num_parts // self.group.size
-        first, *others = zip(images.tensor_split(own_parts), labels.tensor_split(own_parts), strict=True)
+        own = self.num_ghost_batches // self.group.size
+        first, *others = zip(images.tensor_split(own), labels.tensor_split(own), strict=True)
         self._pass(*first)
         if others:
             with _without_running_statistics(self.normalisations):
@@ -120,7 +120,7 @@ class Trainer:
         with autocast(self.device, self.precision):
             logits = self.training_pass(images).float()
         loss = cross_entropy(logits, labels)
-        share = loss if self.num_parts == 1 else loss / self.num_parts
+        share = loss if self.num_ghost_batches == 1 else loss / self.num_ghost_batches
         # The scaler passes everything through unless the precision is fp16.
         self.scaler.scale(share).backward()
         self.totals.add(logits.detach(), labels, loss.detach())

@@ -45,7 +45,7 @@ def _trained_on(
     axes: Axes, recorded: RecordedRuns, experiment: Experiment, study: Study, table: pd.DataFrame
 ) -> list[pd.DataFrame]:
     """Draw the training of the networks that were built, from a mark at the error that they were given."""
-    names = [name for name in experiment.networks[recorded.setting] if name in study.sources]
+    names = [name for name in experiment.networks[recorded.setting] if name in study.grown_from]
     curves = _curves(axes, recorded, experiment, names, study.name)
     for name in names:
         built = _before_training(table, name, study.name)
