@@ -94,7 +94,7 @@ def test_parts_are_normalised_by_themselves_and_weigh_the_same(
     """The gradient of a step is the mean of its parts' gradients, each from a network that sees it alone."""
     setting = parts_of(tiny_setting, 4).with_changes({"weight_decay": 0.0})  # which SGD adds to the gradient
     network = network_of("cifar-plain8", channels=1, num_classes=3).double()
-    feed = make_feed(tiny_dataset, setting, 0, CPU)
+    feed = make_feed(tiny_dataset, setting, 0, CPU.device)
     images, labels = feed.batch(*next(feed.inputs(0, 1)))
     images = images.double()
     expected: list[Any] = []
