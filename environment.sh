@@ -209,16 +209,20 @@ say_what_is_kept() {
     done
 }
 
-set_up() {
-    local built_from beside=""
+check_places() {
     if [[ ! -f $venv/set-up.log && -d $venv && -n $(find "$venv/" -mindepth 1 -maxdepth 1 ! -name lock) ]]; then
         fail "$venv was not made here and will not do; install requirements*.txt in it, or remove it"
     fi
     if [[ -f $venv ]]; then fail "cannot write to $venv: it is a file; remove it"; fi
-    choose_parent
     if ! mkdir -p "$environments" 2>/dev/null || ! { : >>"$environments/lock"; } 2>/dev/null; then
         fail "cannot write to $environments; make it writable, or name a Python that has it all: PYTHON=/path/to/python3 bash $script"
     fi
+}
+
+set_up() {
+    local built_from beside=""
+    choose_parent
+    check_places
 
     exec 8>&2 9>>"$environments/lock"
     # By 8, because an interrupted step may have standard error go to the log.
