@@ -9,6 +9,7 @@ from typing import Any
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import run_name
 from plain_vs_residual.run import Run
 from plain_vs_residual.settings import Setting, find_setting
@@ -65,7 +66,7 @@ class Selection:
                         run = self._run(network, seed, study, experiment.name)
                         planned[run.name] = _shared(planned.get(run.name), run)
         if strangers := sorted(self.runs - planned.keys()):
-            raise ValueError(f"run {strangers[0]}: no such run is planned; the command runs lists those that are")
+            raise ValueError(f"run {strangers[0]}: no such run is planned; {command('runs')} lists those that are")
         return [run for run in planned.values() if not self.runs or run.name in self.runs]
 
     def _run(self, network: str, seed: int, study: Study, experiment: str) -> Run:

@@ -3,7 +3,9 @@
 import importlib
 import os
 import platform
+import shlex
 import shutil
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import REPOSITORY, run_folders
 from plain_vs_residual.records.locks import LOCKS, holder, is_locked
 from plain_vs_residual.records.store import damage
@@ -73,7 +76,7 @@ def preferred_setting(device_name: str | None) -> str:
 def _versions() -> Iterator[Finding]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     python = project["requires-python"]
-    wanted = "" if platform.python_version() in SpecifierSet(python) else "PYTHON=/path/to/python3 bash run_all.sh"
+    wanted = "" if platform.python_version() in SpecifierSet(python) else f"PYTHON=/path/to/python3 {command()}"
     yield Finding("Python", f"{platform.python_version()} (needed: {python})", wanted)
     for line in project["dependencies"]:
         requirement = Requirement(line)
@@ -83,7 +86,7 @@ def _versions() -> Iterator[Finding]:
             installed = "missing"
         if installed == "missing" or not requirement.specifier.contains(installed, prereleases=True):
             yield Finding(
-                requirement.name, f"{installed} (needed: {line})", "bash run_all.sh sets up a .venv with it"
+                requirement.name, f"{installed} (needed: {line})", f"{command()} sets up a Python with it"
             )
 
 
@@ -92,7 +95,11 @@ def _imports(module: str) -> Finding:
     try:
         importlib.import_module(module)
     except Exception as error:  # a broken installation can raise anything
-        return Finding(name, f"cannot be imported: {error}", f"python -m pip install --force-reinstall {name}")
+        return Finding(
+            name,
+            f"cannot be imported: {error}",
+            f"{shlex.quote(sys.executable)} -m pip install --force-reinstall {name}",
+        )
     return Finding(name, f"{version(name)}, can be imported")
 
 

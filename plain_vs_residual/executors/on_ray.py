@@ -6,6 +6,8 @@ suite's matter, as everywhere. All machines see the repository, the images and `
 
 import os
 import platform
+import shlex
+import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -92,8 +94,8 @@ def _ray() -> ModuleType:
         import ray
     except ImportError as error:
         raise ValueError(
-            "--cluster: Ray is not installed; install the extra: python -m pip install '.[cluster]' "
-            "(docs/scale.md has Slurm without it)"
+            f"--cluster: Ray is not installed; {shlex.quote(sys.executable)} -m pip install "
+            f"{shlex.quote(f'{REPOSITORY}[cluster]')} installs it (docs/scale.md has Slurm without it)"
         ) from error
     module: ModuleType = ray
     return module
