@@ -50,7 +50,8 @@ def test_one_line_says_how_to_install_ray(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setitem(sys.modules, "ray", None)
     suite = suite_in(tmp_path)
     cluster = on_ray(suite.split)
-    with pytest.raises(ValueError, match=r"--cluster: Ray is not installed; .* -m pip install .*\[cluster\]'? installs it"):
+    line = r"--cluster: Ray is not installed; .* -m pip install .*\[cluster\]'? installs it"
+    with pytest.raises(ValueError, match=line):
         list(cluster.carry_out(suite.plan(), train_job, lambda job: Silent()))
 
 

@@ -149,5 +149,6 @@ def test_no_text_names_a_command_that_fails_as_copied() -> None:
     texts = [path for room in ("experiments", "benchmarks") for path in (REPOSITORY / room).rglob("*")]
     texts = [path for path in texts if path.suffix in (".py", ".sh", ".md", ".ipynb")]
     assert len(texts) > 30
-    for path in (*texts, REPOSITORY / "CONTRIBUTING.md"):
+    pages = (REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"))
+    for path in (*texts, *pages):
         assert not re.findall(r"(?<!\")python -m (?:plain_vs|benchmarks).*", path.read_text("utf-8")), path
