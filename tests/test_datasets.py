@@ -41,7 +41,7 @@ def test_what_is_known_of_each_kind_of_images_is_true_of_them() -> None:
 
 def test_a_kind_of_images_without_a_loader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(LOADERS, "digits")
-    with pytest.raises(ValueError, match="data digits: recipe.py knows such images"):
+    with pytest.raises(ValueError, match=r"data digits: recipe\.py knows such images"):
         load_dataset(DIGITS)
 
 
