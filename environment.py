@@ -1,8 +1,9 @@
-"""What environment.sh asks of a Python: what it lacks of pyproject.toml, what a .venv built on it must know.
+"""What environment.sh asks of a Python: what it lacks of pyproject.toml, what one built on it must know.
 
 Runs before every command, on whatever Python is active: the standard library only, and no import of torch.
 """
 
+import contextlib
 import fcntl
 import re
 import site
@@ -14,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+VENVS = ROOT / ".venvs"
 PIN_FILES = {"runtime": ["requirements.txt"], "tests": ["requirements.txt", "requirements-tests.txt"]}
 
 
@@ -80,20 +82,22 @@ def pinned(purpose: str) -> str:
 
 
 def in_own_venv() -> bool:
-    """Say whether this Python is that of the repository's own .venv."""
-    return Path(sys.prefix).resolve() == VENV.resolve()
+    """Say whether this Python is that of one of the repository's own environments."""
+    prefix = Path(sys.prefix).resolve()
+    return prefix == VENV.resolve() or prefix.parent == VENVS.resolve()
 
 
 def set_up_is_complete(purpose: str) -> bool:
-    """Say whether environment.sh finished .venv, with today's pins."""
+    """Say whether environment.sh finished this environment, with today's pins."""
+    own = Path(sys.prefix)
     # A .venv that somebody else made has no log: it is judged by its packages alone.
-    if not (VENV / "set-up.log").exists():
+    if not (own / "set-up.log").exists():
         return True
     try:
-        _, _, pins = (VENV / "set-up.done").read_text(encoding="utf-8").partition("\n")
+        _, _, pins = (own / "set-up.done").read_text(encoding="utf-8").partition("\n")
     except FileNotFoundError:
         return False
-    # A .venv with the test tools serves at run time as well.
+    # One with the test tools serves at run time as well.
     return pins.startswith(pinned(purpose))
 
 
@@ -114,7 +118,7 @@ def frozen() -> Iterator[str]:
 
 
 def parent_path() -> Iterator[str]:
-    """Yield the lines of a .pth file through which a .venv sees this Python's packages, after its own.
+    """Yield the lines of a .pth file through which an environment sees this Python's packages, after its own.
 
     --system-site-packages would show those of the base Python, which is another one when this is a virtual
     environment. addsitedir also follows .pth files, hence editable installs.
@@ -138,17 +142,30 @@ def lock() -> None:
         pass  # some network file systems have no locks: go on without
 
 
-def main(question: str, purpose: str = "runtime") -> None:
-    """Answer one question of environment.sh on standard output."""
+def link(environment: str) -> None:
+    """Make .venv a link to an environment at one stroke, unless a folder with files in it is in its place."""
+    with contextlib.suppress(OSError):
+        VENV.rmdir()
+    if VENV.is_symlink() or not VENV.exists():
+        new = VENVS / "link"
+        new.unlink(missing_ok=True)
+        new.symlink_to(Path(environment).relative_to(ROOT))
+        new.replace(VENV)
+
+
+def main(question: str, argument: str = "runtime") -> None:
+    """Answer one question of environment.sh on standard output, or do what it cannot do itself."""
     match question:
         case "report":
-            print(*report(purpose), sep="\n")
+            print(*report(argument), sep="\n")
         case "frozen":
             print(*frozen(), sep="\n")
         case "parent-path":
             print(*parent_path(), sep="\n")
         case "lock":
             lock()
+        case "link":
+            link(argument)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 # shellcheck shell=bash
 # Sourced by run_all.sh ("runtime") and run_tests.sh ("tests"): goes to the repository's root and leaves in $python a
-# Python that has what pyproject.toml asks for. That is the active one if it will do, else the one in .venv, which is
-# set up when it is missing. Runs on bash 3.2, the one of macOS.
+# Python that has what pyproject.toml asks for. That is the active one if it will do, else that of an environment in
+# .venvs/, which is set up when it is missing; .venv is a link to the last one. Runs on bash 3.2, the one of macOS.
+#
+# No environment is changed or removed for another one, because a suite may be running from it. Each stays where it was
+# built: its path stands in its files. In it, set-up.log is written from the first step on, and says that it was made
+# here; set-up.done is written last, and says what it was built from, then with which pins.
 # shellcheck disable=SC2034,SC2129 # $python is for those who source this; the .pth file is no log
 
 purpose=$1
 script=${0##*/}
 if [[ ${PYTHON:-} == */* && $PYTHON != /* ]]; then PYTHON=$PWD/$PYTHON; fi
 CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")" || exit
-venv=$PWD/.venv
-venv_python=$venv/bin/python
-log=$venv/set-up.log      # written from the first step on: it also says that .venv is ours
-stamp=$venv/set-up.done   # written last: what .venv was built from, then the pins it was built with
+venv=$PWD/.venv # a link, or the folder that earlier versions made
+environments=$PWD/.venvs
 
 say() { printf '%s: %s\n' "$script" "$1" >&2; }
 
@@ -47,15 +49,24 @@ active_pythons() {
     if [[ -n $second && ${second%/*} != "${first%/*}" ]]; then echo "$second"; fi
 }
 
-# Whoever names an interpreter wants no .venv that was built from another.
-venv_is_wished() {
+# Whoever names an interpreter wants no environment that was built from another.
+is_wished() {
     local built_from=""
     if [[ -z ${PYTHON:-} ]]; then return 0; fi
-    if [[ -f $stamp ]]; then IFS= read -r built_from <"$stamp" || true; fi
+    if [[ -f $1/set-up.done ]]; then IFS= read -r built_from <"$1/set-up.done" || true; fi
     [[ $built_from == "$(report "$PYTHON" | head -n 1)" ]]
 }
 
-venv_will_do() { [[ -x $venv_python ]] && will_do "$venv_python" && venv_is_wished; }
+find_environment() {
+    local candidate
+    for candidate in "$venv" "$environments"/*; do
+        if [[ -x $candidate/bin/python ]] && will_do "$candidate/bin/python" && is_wished "$candidate"; then
+            environment=$candidate
+            return 0
+        fi
+    done
+    return 1
+}
 
 find_python() {
     local candidate
@@ -65,14 +76,10 @@ find_python() {
             return 0
         fi
     done < <(active_pythons)
-    if venv_will_do; then
-        python=$venv_python
-        return 0
-    fi
-    return 1
+    find_environment && python=$environment/bin/python
 }
 
-# ---- setting up .venv ------------------------------------------------------------------------------------------
+# ---- setting up an environment ---------------------------------------------------------------------------------
 
 why_unusable() {
     local version
@@ -86,7 +93,7 @@ why_unusable() {
     fi
 }
 
-# Chooses what to build .venv from: the first Python that has torch, else the first that is new enough.
+# Chooses what to build from: the first Python that has torch, else the first that is new enough.
 choose_parent() {
     local candidate answer unusable=""
     parent="" parent_name="" parent_has_torch=no
@@ -95,7 +102,7 @@ choose_parent() {
             unusable=${unusable:-$candidate}
             continue
         fi
-        # An activated .venv cannot be its own parent.
+        # An environment is not built from another one of these.
         if [[ $answer == .venv* ]]; then continue; fi
         if [[ $answer != *$'\n'torch[=\>]* ]]; then parent_has_torch=yes; fi
         if [[ -z $parent || $parent_has_torch == yes ]]; then
@@ -111,21 +118,38 @@ choose_parent() {
     fail "no python3 on PATH besides that of .venv; $(remedy)"
 }
 
-uv_venv() { uv venv --allow-existing --python "$parent" "$venv"; }
+# Whatever was cut short is removed: nothing runs from it.
+choose_place() {
+    local candidate name=${parent_name#Python } number=1
+    name=${name%% *}
+    for candidate in "$venv" "$environments"/*; do
+        if [[ -f $candidate/set-up.log && ! -f $candidate/set-up.done ]]; then rm -rf "$candidate"; fi
+    done
+    environment=$environments/$name
+    while [[ -e $environment ]]; do
+        number=$((number + 1))
+        environment=$environments/$name-$number
+    done
+    unfinished=$environment
+    log=$environment/set-up.log
+    mkdir "$environment" && : >"$log"
+}
+
+uv_venv() { uv venv --allow-existing --python "$parent" "$environment"; }
 
 make_venv() {
-    find "$venv/" -mindepth 1 -maxdepth 1 ! -name lock ! -name set-up.log -exec rm -rf {} + || return 1
     if [[ $parent_has_torch == yes ]]; then
         # The pip of a new .venv may come with an old setuptools, which would hide the one that the torch there needs.
-        "$parent" -m venv --without-pip "$venv" || uv_venv || return 1
-        "$parent" environment.py parent-path >"$(echo "$venv"/lib/python3*/site-packages)/parent.pth"
+        "$parent" -m venv --without-pip "$environment" || uv_venv || return 1
+        "$parent" environment.py parent-path >"$(echo "$environment"/lib/python3*/site-packages)/parent.pth"
     else
         # The second is for Debian without python3-venv, where a .venv can be made but gets no pip.
-        "$parent" -m venv "$venv" || "$parent" -m venv --without-pip "$venv" || uv_venv
+        "$parent" -m venv "$environment" || "$parent" -m venv --without-pip "$environment" || uv_venv
     fi
 } >>"$log" 2>&1
 
 choose_installer() {
+    local venv_python=$environment/bin/python
     if "$venv_python" -m pip --version; then
         installer=("$venv_python" -m pip install)
     elif "$parent" -m pip --python "$venv_python" --version; then
@@ -139,13 +163,15 @@ choose_installer() {
     fi
 } >>"$log" 2>&1
 
+lacking() { report "$environment/bin/python" | grep '[=>]='; }
+
 install_packages() {
     local packages=() package
-    if compgen -G "$venv/lib/python3*/site-packages/parent.pth" >/dev/null; then
-        "$venv_python" environment.py frozen >"$venv/frozen.txt"
-        while IFS= read -r package; do packages+=("$package"); done < <(report "$venv_python" | grep '[=>]=')
+    if compgen -G "$environment/lib/python3*/site-packages/parent.pth" >/dev/null; then
+        "$environment/bin/python" environment.py frozen >"$environment/frozen.txt"
+        while IFS= read -r package; do packages+=("$package"); done < <(lacking)
         if [[ ${#packages[@]} == 0 ]]; then return; fi
-        packages+=(-c "$venv/frozen.txt")
+        packages+=(-c "$environment/frozen.txt")
     else
         packages=(-r requirements.txt)
         if [[ $purpose == tests ]]; then packages+=(-r requirements-tests.txt); fi
@@ -166,65 +192,89 @@ why_install_failed() {
 }
 
 write_stamp() {
+    local stamp=$environment/set-up.done
     {
         echo "$1"
         if [[ $purpose == tests ]]; then cat requirements.txt requirements-tests.txt; else cat requirements.txt; fi
     } >"$stamp.new" && mv "$stamp.new" "$stamp"
 }
 
-set_up() {
-    local before=""
-    if [[ ! -f $log && -d $venv && -n $(find "$venv/" -mindepth 1 -maxdepth 1 ! -name lock) ]]; then
+say_what_is_kept() {
+    local candidate words
+    for candidate in "$venv" "$environments"/*; do
+        if [[ ! -f $candidate/set-up.done || $candidate -ef $environment ]]; then continue; fi
+        words="rm -rf $(printf '%q' "$candidate")"
+        if [[ $candidate == "$venv" ]]; then words+=" && ln -s .venvs/${environment##*/} $(printf '%q' "$venv")"; fi
+        say "$candidate is kept for whatever runs from it; when nothing does: $words"
+    done
+}
+
+check_places() {
+    if [[ ! -f $venv/set-up.log && -d $venv && -n $(find "$venv/" -mindepth 1 -maxdepth 1 ! -name lock) ]]; then
         fail "$venv was not made here and will not do; install requirements*.txt in it, or remove it"
     fi
-    choose_parent
-    if ! mkdir -p "$venv" 2>/dev/null || ! { : >>"$venv/lock" && : >>"$log"; } 2>/dev/null; then
-        fail "cannot write to $venv; make it writable, or name a Python that has it all: PYTHON=/path/to/python3 bash $script"
+    if [[ -f $venv ]]; then fail "cannot write to $venv: it is a file; remove it"; fi
+    if ! mkdir -p "$environments" 2>/dev/null || ! { : >>"$environments/lock"; } 2>/dev/null; then
+        fail "cannot write to $environments; make it writable, or name a Python that has it all: PYTHON=/path/to/python3 bash $script"
     fi
+}
 
-    exec 8>&2 9>>"$venv/lock"
+set_up() {
+    local built_from beside=""
+    choose_parent
+    check_places
+
+    exec 8>&2 9>>"$environments/lock"
     # By 8, because an interrupted step may have standard error go to the log.
-    trap 'say "set-up interrupted; the next call starts it anew" 2>&8; exit 130' INT TERM
+    trap 'rm -rf "$unfinished"; say "set-up interrupted; the next call starts it anew" 2>&8; exit 130' INT TERM
     "$parent" environment.py lock
     if find_python; then return; fi # set up by another call while this one waited
-    : >"$log"
 
-    if [[ $purpose == tests ]] && (purpose=runtime && venv_will_do); then
-        before=$(head -n 1 "$stamp")
+    if [[ $purpose == tests ]] && purpose=runtime find_environment; then
+        # Nothing that runs from it is touched: pip adds what is missing and replaces nothing that it finds there.
+        built_from=$(head -n 1 "$environment/set-up.done")
+        log=$environment/set-up.log
         say "Adding the test tools to .venv: about a minute (progress: $log)"
+        : >"$log"
     else
+        built_from=$parent_name
+        if [[ -d $venv ]]; then beside=" beside the present one"; fi
+        choose_place || fail "cannot write to $environment: is the disk full?"
         if [[ $parent_has_torch == yes ]]; then
-            say "Setting up .venv on $parent_name, whose torch it uses: about a minute (progress: $log)"
+            say "Setting up .venv$beside on $parent_name, whose torch it uses: about a minute (progress: $log)"
         else
-            say "Setting up .venv with $parent_name: some minutes, most of them for torch (progress: $log)"
+            say "Setting up .venv$beside with $parent_name: some minutes, most of them for torch (progress: $log)"
         fi
-        rm -f "$stamp"
         make_venv || fail "$parent_name makes no .venv, is its venv module there (Debian: python3-venv)? See $log"
     fi
     choose_installer || fail "no pip to fill .venv with; install pip (Debian: python3-venv) or uv. See $log"
-
-    rm -f "$stamp"
-    if ! install_packages; then
-        # Before it says this, pip has changed nothing, and what was there still serves.
-        if [[ -n $before ]] && ! grep -q "^Installing collected packages" "$log"; then
-            purpose=runtime
-            write_stamp "$before"
-        fi
+    install_packages ||
         fail "cannot install the requirements: $(why_install_failed). Mend that and call again; see $log"
+    if lacking >/dev/null; then fail "$environment still lacks $(lacking | tail -n 1); see $log"; fi
+    write_stamp "$built_from" || fail "cannot write to $environment: is the disk full?"
+    if [[ -n $unfinished ]]; then
+        unfinished=""
+        "$parent" environment.py link "$environment" 2>>"$log" || say "no link .venv could be made, see $log"
+        say_what_is_kept
     fi
-    write_stamp "${before:-$parent_name}" || fail "cannot write to $venv: is the disk full?"
-    find_python || fail "$venv still lacks $(report "$venv_python" | tail -n 1); see $log"
+    find_python || fail "$environment will not do; see $log"
     say "Set up in $SECONDS s."
 }
 
+unfinished=""
 if [[ -n ${PYTHON:-} ]]; then
     if ! type -P "$PYTHON" >/dev/null; then fail "PYTHON=$PYTHON is no program that can run; $(remedy)"; fi
     PYTHON=$(type -P "$PYTHON")
-    if [[ $PYTHON == "$venv"/* ]]; then PYTHON=""; fi
+    # An environment that will not do is completed, or replaced by one that is built from another Python.
+    if [[ $PYTHON == "$venv"/* || $PYTHON == "$environments"/* ]] && ! will_do "$PYTHON"; then PYTHON=""; fi
 fi
 if ! find_python; then
     set_up
     # Neither the lock nor the trap is for what runs next.
     exec 8>&- 9>&-
     trap - INT TERM
+fi
+# Not through the link, which may come to point elsewhere while this Python runs.
+if [[ $python == "$venv"/* && -L $venv && $(readlink "$venv") == .venvs/* ]]; then
+    python=$PWD/$(readlink "$venv")/${python#"$venv"/}
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint, format, types and tests: bash run_tests.sh [what pytest takes], or one of them: --only mypy
 set -euo pipefail
-# shellcheck source=environment.sh
+# shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" tests
 
 failed=""

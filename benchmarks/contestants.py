@@ -20,14 +20,14 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks import measuring
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.batches import Inputs
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.torchvision_import import torchvision
-from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.settings import Setting
-from plain_vs_residual.training.arithmetic import autocast, prepare_arithmetic
 from plain_vs_residual.training.execution import executed
+from plain_vs_residual.training.precision import autocast, prepare_arithmetic, this_process
 from plain_vs_residual.training.step import Trainer
 
 Contestant = Callable[[int], None]
@@ -210,7 +210,7 @@ class EngineInProcess:
     def __call__(self) -> Contestant:
         """Set the number of threads and build the engine."""
         torch.set_num_threads(self.threads)
-        prepare_arithmetic(torch.device(self.device), self.precision, deterministic=False)
+        prepare_arithmetic(torch.device(self.device), this_process(self.precision))
         network, setting, images = measuring.case(self.case)
         built = measuring.build_case(network, setting, images)
         return engine(built, images, setting, torch.device(self.device), self.precision, self.execution)

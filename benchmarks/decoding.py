@@ -1,6 +1,6 @@
 """The throughput of the `imagenet` loader: images decoded, scaled, cropped and mirrored per second.
 
-    python -m benchmarks.decoding
+    bash run_all.sh benchmark decoding
 
 The images are copies of one photograph (427 x 640 pixels, from scikit-learn). Each decoder has its turns, by one
 worker process and by one per core, in several rounds; the medians are reported.
@@ -54,7 +54,7 @@ def main(batches: int = 6, rounds: int = 3) -> None:
                     found[name].setdefault(workers, []).append(rate(dataset, setting, workers, batches))
     medians = {name: {n: round(median(rates), 1) for n, rates in by.items()} for name, by in found.items()}
     print(medians)
-    command = "python -m benchmarks.decoding"
+    command = "bash run_all.sh benchmark decoding"
     print(measuring.write("decoding", command, torch.device("cpu"), {"images_per_second": medians}))
 
 

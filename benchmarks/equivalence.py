@@ -1,6 +1,6 @@
 """Does the fast implementation give the same results as a slow one?
 
-    python -m benchmarks.equivalence              # about 20 minutes on 2 CPU cores
+    bash run_all.sh benchmark equivalence              # about 20 minutes on 2 CPU cores
 
 1. The first iterations compare the engine, in fp32 and in the device's best precision, with a simple reference
    implementation in this file (augmentation image by image, SGD written out as a formula, NCHW). Both start from
@@ -25,19 +25,22 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks import measuring
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.executors.machine import choose_device, choose_execution
+from plain_vs_residual.executors.placement import Computing, place
+from plain_vs_residual.executors.progress import SuiteProgress
+from plain_vs_residual.executors.suite import train_all
 from plain_vs_residual.experiment import load_experiments
-from plain_vs_residual.recipe import Precision
+from plain_vs_residual.ledger import Ledger
+from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.store import read_records
 from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.suite.machine import choose_device, choose_execution, share_cores
-from plain_vs_residual.suite.progress import SuiteProgress
-from plain_vs_residual.suite.suite import Suite
-from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
 from plain_vs_residual.training.execution import executed
+from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
 from plain_vs_residual.training.schedule import num_iterations, schedule_of
 from plain_vs_residual.training.step import Trainer
 
@@ -110,7 +113,7 @@ def first_iterations(device: torch.device) -> list[dict[str, Any]]:
     """Measure how far losses and final weights deviate from the reference, in fp32 and in the best precision."""
     rows = []
     for name in FIRST_ITERATIONS:
-        prepare_arithmetic(device, "fp32", deterministic=False)
+        prepare_arithmetic(device, this_process("fp32"))
         reference, weights = reference_losses(name, device)
         row: dict[str, Any] = {"case": name}
         for precision in ("fp32", best_precision(device)):
@@ -131,21 +134,12 @@ def train(precision: Precision, seeds: int, results: Path, device: torch.device,
     """Train the networks of ``MARGINS`` on `digits` in one precision, as the suite trains them for Fig. 6."""
     setting = find_setting("digits")
     experiment = load_experiments()["fig6_cifar_depth"]
-    suite = Suite(
-        experiments=(experiment,),
-        setting=setting,
-        dataset=load_dataset(setting),
-        results=results / precision,
-        seeds=range(seeds),
-        precision=precision,
-        device=device,
-        execution=choose_execution(None, device, precision),
-        only=frozenset(MARGINS),
-    )
-    at_once = share_cores(jobs, device)
-    runs = suite.plan()
-    suite.check(runs, rerun=False)
-    suite.train(runs, SuiteProgress(bars=False), at_once)
+    selection = Selection((experiment,), setting, range(seeds), networks=frozenset(MARGINS))
+    ledger, runs = Ledger(results / precision), selection.plan()
+    wanted = Computing(device=str(device), precision=precision, jobs=jobs)
+    placed = place(runs, ledger, load_dataset(setting), wanted)
+    ledger.check(placed.jobs, placed.describe, rerun=False)
+    train_all(placed, SuiteProgress(bars=False))
 
 
 def equivalence(results: Path, precision: Precision) -> list[dict[str, Any]]:
@@ -225,7 +219,7 @@ def main(
     for kind in ("fp32", precision):
         train(kind, seeds, results, chosen, jobs)
     rows = equivalence(results, precision)
-    command = f"python -m benchmarks.equivalence --seeds {seeds}"
+    command = f"bash run_all.sh benchmark equivalence --seeds {seeds}"
     path = measuring.write("equivalence", command, chosen, {"first_iterations": first, "runs": rows})
     path.with_suffix(".md").write_text(table(first, rows, precision), encoding="utf-8")
     print(table(first, rows, precision))

@@ -1,6 +1,6 @@
 """Does it pay to train several runs at once, in processes or in threads of one process?
 
-    python -m benchmarks.jobs
+    bash run_all.sh benchmark jobs
 
 It measures the images per second of all runs together and compares them with one run that has the whole
 machine. The variants take turns, and each number is the median of several rounds. Threads are tried on the CPU
@@ -15,9 +15,9 @@ import typer
 
 from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, in_processes, in_threads
-from plain_vs_residual.suite.machine import choose_device
-from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
+from plain_vs_residual.executors.machine import choose_device
 from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
 
 CASES = ("cifar-residual20-A@digits", "residual34-A@digits", "cifar-residual20-A@cifar10")
 
@@ -31,7 +31,7 @@ def main(
     chosen = choose_device(device)
     precision = best_precision(chosen)
     execution = best_execution(chosen, precision)
-    prepare_arithmetic(chosen, precision, deterministic=False)
+    prepare_arithmetic(chosen, this_process(precision))
     numbers = (2, 4) if chosen.type == "cuda" else (measuring.CORES,)
     lines = ["| network @ setting | runs at once | images/s of all | x one run |", "|---|---|--:|--:|"]
     cases = []
@@ -55,7 +55,7 @@ def main(
             lines.append(f"| {name} | {key} | {rate:,.0f} | {ratio:.2f} |")
         cases.append({"case": name, **rows})
         print("\n".join(lines), flush=True)
-    path = measuring.write("jobs", "python -m benchmarks.jobs", chosen, {"cases": cases})
+    path = measuring.write("jobs", "bash run_all.sh benchmark jobs", chosen, {"cases": cases})
     path.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(path)
 

@@ -1,9 +1,9 @@
 """How long the paper's Tables 2 and 3 take on 1, 8 and 64 GPUs: computed, from rates that are cited or measured.
 
-    python -m benchmarks.projection
+    bash run_all.sh benchmark projection
 
 Nothing here was timed on ImageNet. Rates of GPUs are cited (RATES); the rate of the loader is that of
-``python -m benchmarks.decoding`` on the machine that its file names.
+``bash run_all.sh benchmark decoding`` on the machine that its file names.
 """
 
 import json
@@ -55,7 +55,7 @@ def shortest(depths: list[int], gpus: int) -> tuple[float, int]:
     while True:
         longest = max(range(len(runs)), key=lambda place: hours(*runs[place]))
         depth, devices = runs[longest]
-        if 2 * devices > min(gpus, IMAGENET.num_parts):
+        if 2 * devices > min(gpus, IMAGENET.num_ghost_batches):
             return best
         runs[longest] = (depth, 2 * devices)
         best = min(best, (makespan(runs, gpus), max(devices for _, devices in runs)))

@@ -1,7 +1,7 @@
 """Images per second of a textbook loop, of a competent one, and of the engine with one change added at a time.
 
-    python -m benchmarks.throughput                        # every case; about 15 minutes on 2 CPU cores
-    python -m benchmarks.throughput --case cifar-residual20-A@cifar10 --rounds 3
+    bash run_all.sh benchmark throughput                        # every case; about 15 minutes on 2 CPU cores
+    bash run_all.sh benchmark throughput --case cifar-residual20-A@cifar10 --rounds 3
 
 All variants train the same network with the same batch size and recipe. They take turns, and each number is the
 median of several rounds. Each variant is one rung of the results table. All variants share one process, except the
@@ -22,11 +22,13 @@ from torch import Tensor, nn
 
 from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
+from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.executors.machine import choose_device, compiler
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.recipe import Execution, Precision
-from plain_vs_residual.suite.machine import choose_device, compiler, environment
-from plain_vs_residual.training.arithmetic import best_precision, prepare_arithmetic
+from plain_vs_residual.training.description import environment
 from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
+from plain_vs_residual.watching import watched
 
 CASES = (
     *("cifar-residual20-A@cifar10", "cifar-residual56-A@cifar10", "cifar-residual110-A@cifar10"),
@@ -79,15 +81,13 @@ def floors(name: str, found: dict[str, float], device: torch.device) -> dict[str
     shape = (images.pixels.shape[-1], setting.image_size, setting.image_size)
     elements = 0
 
-    def count(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(x: Tensor, output: Tensor) -> None:
         nonlocal elements
-        elements += 3 * inputs[0].numel() + (3 + 8) * output.numel()
+        elements += 3 * x.numel() + (3 + 8) * output.numel()
 
-    hooks = [m.register_forward_hook(count) for m in built.modules() if isinstance(m, nn.Conv2d)]
-    with torch.no_grad():
+    convolutions = [name for name, module in built.named_modules() if isinstance(module, nn.Conv2d)]
+    with watched(built, dict.fromkeys(convolutions, count)), torch.no_grad():
         built(torch.zeros(2, *shape))
-    for hook in hooks:
-        hook.remove()
     precision = best_precision(device)
     num_bytes = elements / 2 * (2 if precision == "bf16" else 4)
     operations = 3 * 2 * multiply_adds(built, shape)
@@ -239,7 +239,7 @@ def main(
     Results of other cases are kept if they come from the same device and the same version of PyTorch.
     """
     chosen = choose_device(device)
-    prepare_arithmetic(chosen, best_precision(chosen), deterministic=False)
+    prepare_arithmetic(chosen, this_process(best_precision(chosen)))
     found = measuring.ceilings(chosen)
     print({name: f"{value / 1e9:,.0f} G/s" for name, value in found.items()}, flush=True)
     measured = measuring.earlier("throughput", chosen, "cases")
@@ -250,7 +250,7 @@ def main(
         measured[name]
         for name in sorted(measured, key=lambda name: CASES.index(name) if name in CASES else len(CASES))
     ]
-    command = "python -m benchmarks.throughput" + " --compile" * compiled
+    command = "bash run_all.sh benchmark throughput" + " --compile" * compiled
     path = measuring.write("throughput", command, chosen, {"ceilings": found, "cases": cases})
     path.with_suffix(".md").write_text(table(cases), encoding="utf-8")
     draw(cases, path.with_suffix(".png"), environment(chosen).device_name)

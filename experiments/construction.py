@@ -45,13 +45,15 @@ EXPERIMENT = Experiment(
     studies={
         setting: (
             Study(),
-            Study("grown", sources=PLAIN | RESIDUAL, reason="networks that are grown from trained shallower ones"),
+            Study(
+                "grown", grown_from=PLAIN | RESIDUAL, reason="networks that are grown from trained shallower ones"
+            ),
             Study(
                 "grown-slow",
                 {"learning_rate": SETTINGS[setting].learning_rate / 10},
                 reason=KEPT_SLOWLY,
                 networks=tuple(PLAIN),
-                sources=PLAIN,
+                grown_from=PLAIN,
             ),
         )
         for setting in WHERE

@@ -15,7 +15,7 @@ are trained, 20 and 56.
 
 Cost: about 2 minutes per seed on 2 cores (`fashion`).
 
-Exercise: with python -m plain_vs_residual describe NETWORK, compare the parameters of plain-56, of ResNet-56
+Exercise: with `bash run_all.sh describe NETWORK`, compare the parameters of plain-56, of ResNet-56
 with option A, and with option B (cifar-plain56, cifar-residual56-A, cifar-residual56-B). Why does the paper use
 A here?
 

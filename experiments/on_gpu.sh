@@ -31,7 +31,7 @@ out=$(cd "$out" && pwd)
 if [[ -n $data ]]; then data=$(cd "$(dirname "$data")" && pwd)/$(basename "$data"); fi
 export BENCHMARK_RESULTS=$out/benchmarks # so that a table grows from piece to piece, on whichever machine
 
-# shellcheck source=../environment.sh
+# shellcheck source-path=SCRIPTDIR source=../environment.sh
 source "$repository/environment.sh" runtime # sets $python, which takes some minutes on a fresh machine
 
 again() {
@@ -82,22 +82,26 @@ for step in "${steps[@]}"; do
     echo "on_gpu.sh: step $step, $SECONDS s into the piece" >&2
     case $step in
     throughput) # one case at a time, because a call may be too short for all of them
+        # shellcheck disable=SC2086 # options and cases, one word each
         while read -r case; do
             if [[ -e $out/done/$step-$case ]]; then continue; fi
-            # shellcheck disable=SC2086 # options, one word each
             benchmark "$step" benchmarks.throughput --device "$DEVICE" --case "$case" ${THROUGHPUT:-} </dev/null
             touch "$out/done/$step-$case"
         done < <(printf '%s\n' ${CASES:-$("$python" -c 'from benchmarks.throughput import CASES; print(*CASES)')})
         ;;
-    # shellcheck disable=SC2086
-    jobs) benchmark "$step" benchmarks.jobs --device "$DEVICE" ${JOBS:-} ;;
+    jobs)
+        # shellcheck disable=SC2086
+        benchmark "$step" benchmarks.jobs --device "$DEVICE" ${JOBS:-}
+        ;;
     equivalence) # it trains, and goes on where it was cut off
         # shellcheck disable=SC2086
         within_the_piece "$step" yes "$python" -m benchmarks.equivalence --device "$DEVICE" --results "$out/equivalence" \
             ${EQUIVALENCE:-}
         ;;
-    # shellcheck disable=SC2086
-    faults) benchmark "$step" benchmarks.faults --device "$DEVICE" --record ${FAULTS:---kills 20} ;;
+    faults)
+        # shellcheck disable=SC2086
+        benchmark "$step" benchmarks.faults --device "$DEVICE" --record ${FAULTS:---kills 20}
+        ;;
     headline)
         # shellcheck disable=SC2046 # one word each
         train "$step" "$SETTING" fig4_depth fig6_cifar_depth --seeds "$SEEDS" \
@@ -107,8 +111,8 @@ for step in "${steps[@]}"; do
     everything) train "$step" "$SETTING" --seeds 1 ;;
     short) train "$step" "$SHORT" --seeds "$SEEDS" ;;
     pages)
-        "$python" -m plain_vs_residual verify --results "$out/results"
-        "$python" -m plain_vs_residual report --results "$out/results" --plots "$out/plots"
+        bash run_all.sh verify --results "$out/results"
+        bash run_all.sh report --results "$out/results" --plots "$out/plots"
         ;;
     *)
         echo "on_gpu.sh: unknown step $step" >&2

@@ -4,14 +4,14 @@
 # For example:
 #   bash experiments/on_slurm.sh table3_depth --setting imagenet --data /data/imagenet
 #
-# The options are those of `python -m plain_vs_residual runs`; --setting is needed. Runs that need no other go into one
+# The options are those of `bash run_all.sh runs`; --setting is needed. Runs that need no other go into one
 # array of jobs; those that replay another's learning rates, or begin with its weights, into a second one that waits for
 # the first. A quarter of an hour before its time is up (an evaluation on ImageNet takes minutes), a job saves its run
 # and goes back into the queue; the next one goes on from there. A job whose run is finished ends at once, so that the
 # same command again trains what is left. results/ must be on a file system that all nodes share.
 #
 #   SBATCH="--gpus=1 --cpus-per-task=16 --time=24:00:00"   further options for sbatch
-#   EXECUTION=graph    how operations reach the GPU, one way for all runs; eager on CPUs
+#   EXECUTION=""                                           one for all runs; if empty, a graph on GPUs, eager on CPUs
 #   FOLDER=results/slurm                                   where lists of runs and output go
 #   TRAIN=""                                               further options for train, e.g. "--results DIR"
 set -euo pipefail
@@ -22,9 +22,10 @@ FOLDER=${FOLDER:-results/slurm}
 
 if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then # inside a job: RUNS and OPTIONS come from the submission
     name=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$RUNS")
+    # shellcheck disable=SC2153 # not `options`: the file that holds them
     mapfile -t options <"$OPTIONS"
     read -r -a train <<<"${TRAIN:-}"
-    "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" --execution "${EXECUTION:-graph}" "${train[@]}" \
+    "${PYTHON:?}" -m plain_vs_residual train "${options[@]}" ${EXECUTION:+--execution "$EXECUTION"} "${train[@]}" \
         --run "$name" --jobs 1 --no-report &
     running=$! time_is_up=
     # Slurm tells this script that time is nearly up, not what it has started. A job that somebody cancels is told
@@ -49,7 +50,7 @@ if [[ " $* " != *" --setting"* ]]; then
     echo "on_slurm.sh: --setting is needed: this machine and the nodes might choose different ones" >&2
     exit 2
 fi
-# shellcheck source=../environment.sh
+# shellcheck source-path=SCRIPTDIR source=../environment.sh
 source "$repository/environment.sh" runtime # sets $python
 mkdir -p "$FOLDER"
 folder=$(mktemp -d "$(cd "$FOLDER" && pwd)/XXXXXX")
@@ -74,4 +75,4 @@ if [[ -s $folder/second ]]; then
     second=$(submit second --dependency="afterany:${first%%;*}")
     echo "on_slurm.sh: $(wc -l <"$folder/second") runs that need others wait for it as array $second"
 fi
-echo "on_slurm.sh: when all have ended, draw the report: $python -m plain_vs_residual report"
+echo "on_slurm.sh: when all have ended, draw the report: bash $(printf '%q' "$repository/run_all.sh") report"

@@ -3,6 +3,8 @@
 A rate that suits residual networks best could make plain ones look worse than they are. The rule is therefore the
 one that is hardest on the claims: the rate at which the *deep plain* networks train best.
 
+Predict: is the rate at which plain-56 trains best smaller than that of ResNet-56, or the same?
+
 What to look for: in the table, for each rate, the training error of plain-34 and plain-56.
 
     bash run_all.sh rate_trials --setting fashion --first-seed 100 --seeds 2 --results results/trials

@@ -1,13 +1,15 @@
-"""``python -m plain_vs_residual``."""
+"""``python -m plain_vs_residual``, which is how run_all.sh starts every command."""
 
 import sys
 
-from plain_vs_residual.suite.interrupt import ignore_interrupts
+from plain_vs_residual.executors.signals import ignore_interrupts
+from plain_vs_residual.launcher import command
 
 try:
     from plain_vs_residual.cli.app import main
 except ImportError as missing:
-    print(f"error: {missing}; bash run_all.sh sets up a Python that has everything", file=sys.stderr)
+    line = command(*sys.argv[1:])
+    print(f"error: {missing} in {sys.executable}; with a Python that has everything: {line}", file=sys.stderr)
     raise SystemExit(2) from None
 except KeyboardInterrupt:
     raise SystemExit(130) from None

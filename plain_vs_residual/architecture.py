@@ -2,7 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal, get_args
+
+from plain_vs_residual.near_misses import question
 
 Kind = Literal["plain", "residual"]
 Family = Literal["imagenet", "cifar"]
@@ -44,9 +47,9 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if self.family == "imagenet" and self.depth not in BASIC_STAGES | BOTTLENECK_STAGES:
-            raise ValueError(f"network '{self.name}': no depth {self.depth} in this family; {ACCEPTED}")
+            raise ValueError(f"network '{self.name}': no depth {self.depth} in this family{_question(self.name)}")
         if self.family == "cifar" and (self.depth < 8 or self.depth % 6 != 2):
-            raise ValueError(f"network '{self.name}': depth {self.depth} is not 6n+2; {ACCEPTED}")
+            raise ValueError(f"network '{self.name}': depth {self.depth} is not 6n+2{_question(self.name)}")
         if self.stride_in_1x1 and not self.bottleneck:
             raise ValueError(f"network '{self.name}': no bottlenecks at this depth, so no -1x1; {ACCEPTED}")
         if (self.option is None) != (self.kind == "plain"):
@@ -116,10 +119,47 @@ class Architecture:
         options = "|".join(OPTIONS)
         match = re.fullmatch(rf"(cifar-)?(plain|residual)([1-9][0-9]{{0,3}})(?:-({options}))?(-1x1)?", name)
         if not match:
-            raise ValueError(f"unknown network '{name}'; {ACCEPTED}")
+            raise ValueError(f"unknown network '{name}'{_question(name)}")
         cifar, kind, depth, option, stride_in_1x1 = match.groups()
         if kind == "plain" and option:
             raise ValueError(f"network '{name}': a plain network has no shortcuts, so no option {option}")
         if kind == "residual":
             option = option or ("B" if not cifar and int(depth) in BOTTLENECK_STAGES else "A")
         return cls(kind, int(depth), option, "cifar" if cifar else "imagenet", bool(stride_in_1x1))  # type: ignore[arg-type]
+
+
+def _question(name: str) -> str:
+    """Say what follows a wrong name in a message: which networks may have been meant, and what is accepted.
+
+    >>> _question("resnet34")
+    ' (did you mean residual34-A or residual34-B?); accepted are the names that the command list explains'
+    """
+    meant = networks_near(name)
+    accepted = "accepted are the names that the command list explains" if meant else ACCEPTED
+    return f"{question(meant)}; {accepted}"
+
+
+def networks_near(name: str) -> list[str]:
+    """Name the networks whose kind and depth a wrong name seems to mean; without an option, the usual ones.
+
+    >>> networks_near("ResNet-56"), networks_near("plain-34"), networks_near("plain20"), networks_near("vgg16")
+    (['cifar-residual56-A'], ['plain34'], ['cifar-plain20'], [])
+    """
+    parts = re.fullmatch(
+        r"(cifar(?:10)?)?[-_ ]?([a-z]+)[-_ ]?([1-9][0-9]{0,3})[-_ ]?([abc])?", name.strip().lower()
+    )
+    cifar, word, digits, option = parts.groups() if parts else ("", "", "", "")
+    kinds = get_close_matches(word, ("plain", "residual", "resnet"), n=1)
+    if not kinds:
+        return []
+    depth = int(digits)
+    imagenet = depth in BASIC_STAGES | BOTTLENECK_STAGES
+    if depth % 6 == 2 and depth > 8 and (cifar or not imagenet):
+        family, usual = "cifar-", "A"
+    elif imagenet:
+        family, usual = "", "B" if depth in BOTTLENECK_STAGES else "AB"
+    else:
+        return []
+    if kinds == ["plain"]:
+        return [f"{family}plain{depth}"]
+    return [f"{family}residual{depth}-{one}" for one in (option or usual).upper()]

@@ -1,108 +1,43 @@
-"""What a file in experiments/ declares: networks, claims, and the experiment that holds them."""
+"""What a file in experiments/ declares: an experiment of networks, studies and claims; and how it is loaded."""
 
 import importlib.util
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, get_args
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.claim import COLUMN_WORDS, ERRORS, MARGINS, Claim, canonical
+from plain_vs_residual.notebook import Notebook, read_notebook
 from plain_vs_residual.settings import SETTINGS
+from plain_vs_residual.study import Study
+from plain_vs_residual.vocabulary import check_code, check_names, columns, figures, measurements
+
+__all__ = [
+    "COLUMN_WORDS",
+    "ERRORS",
+    "MARGINS",
+    "SEMINAR",
+    "Claim",
+    "Experiment",
+    "Study",
+    "load_experiment",
+    "load_experiments",
+]
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 Column = Literal["responses", "costs", "classes"]
-Margin = float | Mapping[str, float]
-# The smallest difference between errors that is worth teaching, in points, by setting.
-MARGINS = MappingProxyType({name: setting.margin for name, setting in SETTINGS.items()})
-# The first is what decides: it has no floor at 0 on small data, and it is what the paper's training curves show.
-COLUMN_WORDS = {
-    "running_training_error": "training error",
-    "training_error": "clean training error",
-    "validation_error": "validation error",
-}
-ERRORS = tuple(COLUMN_WORDS)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence of the paper as one number per seed, written down before the runs.
-
-    The number is a sum over networks of weight times ``column`` in the final record. The claim holds if that
-    number is above ``above`` or below ``below``; exactly one of the two is given.
-
-    Attributes:
-        statement: the sentence, as the report prints it.
-        contrast: weight of each network by name; ``network@study`` where the experiment has several studies.
-        column: a column of the final record, such as ``validation_error`` (percent).
-        above: margin the number must exceed, in the column's unit; or a margin by setting, such as MARGINS.
-        below: margin the number must stay under, likewise.
-        primary: whether this is the experiment's one primary claim.
-        undecidable: reason by setting, where a setting cannot decide the claim.
-        settings: the ones that it is about; all of the experiment's if empty.
-    """
-
-    statement: str
-    contrast: Mapping[str, float]
-    column: str = "running_training_error"
-    above: Margin | None = None
-    below: Margin | None = None
-    primary: bool = False
-    undecidable: Mapping[str, str] = field(default_factory=dict)
-    settings: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if (self.above is None) == (self.below is None):
-            raise ValueError(f"claim '{self.statement}': give exactly one of above and below")
-        names = {_canonical(name): weight for name, weight in self.contrast.items()}
-        object.__setattr__(self, "contrast", MappingProxyType(names))
-
-    @property
-    def wants_more(self) -> bool:
-        """Whether the claim holds above its margin, rather than below."""
-        return self.above is not None
-
-    def margin_in(self, setting: str) -> float:
-        """Return the value that separates a claim that holds from one that does not."""
-        margin = self.above if self.above is not None else self.below
-        assert margin is not None
-        return margin if isinstance(margin, int | float) else margin[setting]
-
-
-def _canonical(name: str) -> str:
-    network, at, study = name.partition("@")
-    return f"{Architecture.parse(network).name}{at}{study}"
-
-
-@dataclass(frozen=True)
-class Study:
-    """The same setting with some fields changed, under a name that sets its runs apart.
-
-    Attributes:
-        name: part of the runs' names; empty for the setting as it is.
-        changes: fields of the setting and their values.
-        reason: why, as the report prints it.
-        leader: the network whose learning rates the others replay, where the schedule watches its own run.
-        networks: the ones it is about; all of the experiment's if empty.
-        sources: for networks that are grown, before training, from a trained one of equal seed: its name. Its run
-            is the one of the setting as it is.
-    """
-
-    name: str = ""
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    reason: str = ""
-    leader: str = ""
-    networks: tuple[str, ...] = ()
-    sources: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "networks", tuple(map(_canonical, self.networks)))
-        sources = {_canonical(network): _canonical(source) for network, source in self.sources.items()}
-        object.__setattr__(self, "sources", MappingProxyType(sources))
-
-    def leads(self, network: str) -> bool:
-        """Say whether a network is the leader."""
-        return bool(self.leader) and Architecture.parse(self.leader) == Architecture.parse(network)
+AS_IT_IS = (Study(),)
+# What the command line takes for something else than the file of an experiment.
+SEMINAR = "seminar"
+KEYWORDS = (
+    *(SEMINAR, "list", "train", "runs", "plot", "report", "verify", "compare", "power", "doctor"),
+    *("describe", "evaluate", "responses", "inspect", "export", "benchmark"),
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +63,7 @@ class Experiment:
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
         published_classes: precision and recall by class that a publication gives, shown beside ours.
         name: name of the file, filled in by :func:`load_experiments`.
-        notebook: docstring of the file, likewise.
+        notebook: what the docstring of the file says, likewise.
     """
 
     title: str
@@ -146,9 +81,13 @@ class Experiment:
     paper_data: str = ""
     published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     name: str = ""
-    notebook: str = ""
+    notebook: Notebook = field(default_factory=Notebook)
 
     def __post_init__(self) -> None:
+        several = {name: getattr(self, name) for name in ("figures", "claims", "table", "on_request", "code")}
+        for name, value in (*several.items(), *self.networks.items(), *self.studies.items()):
+            if not isinstance(value, tuple | list):
+                raise ValueError(f"{name}: ({value!r},) is needed, with a comma, not ({value!r})")
         names = {
             setting: tuple(Architecture.parse(name).name for name in networks)
             for setting, networks in self.networks.items()
@@ -163,7 +102,7 @@ class Experiment:
 
     def studies_in(self, setting: str) -> tuple[Study, ...]:
         """Return the studies of a setting: the setting as it is where none is declared."""
-        return self.studies.get(setting, (Study(),))
+        return self.studies.get(setting) or AS_IT_IS
 
     def runs_in(self, setting: str) -> list[tuple[str, Study]]:
         """List every network with every study that the experiment needs in a setting, leaders first."""
@@ -182,37 +121,116 @@ class Experiment:
 
     def claims_in(self, setting: str) -> tuple[Claim, ...]:
         """Return the claims whose runs this setting has."""
+        return tuple(claim for claim in self.claims if self._judges(claim, setting))
+
+    def _judges(self, claim: Claim, setting: str) -> bool:
+        return setting in (claim.settings or (setting,)) and not self._lacks(claim, setting)
+
+    def _lacks(self, claim: Claim, setting: str) -> list[str]:
+        """List what a claim compares and the setting does not train."""
         runs = {(name, study.name) for name, study in self.runs_in(setting)}
-        return tuple(
-            claim
-            for claim in self.claims
-            if setting in (claim.settings or (setting,))
-            and all(self.member(key, setting) in runs for key in claim.contrast)
-        )
+        return [key for key in claim.contrast if self.member(key, setting) not in runs]
+
+    def check(self) -> None:
+        """Refuse what would otherwise be found after training, or never.
+
+        Raises:
+            ValueError: if something that is named does not exist, or a claim can be judged in no setting.
+        """
+        check_names("figure", self.figures, figures())
+        check_names("column of a table", self.table, get_args(Column))
+        check_names("measurement", filter(None, [self.measurement]), measurements())
+        for reference in self.code:
+            check_code(reference)
+        for name in self.paper_errors:
+            Architecture.parse(name)
+        check_names("setting", (*self.networks, *self.studies, *self.on_request), SETTINGS)
+        if not self.networks or not all(self.networks.values()):
+            raise ValueError("networks: at least one setting is needed, and networks in each")
+        for setting in self.networks:
+            self._check_studies(setting)
+        for claim in self.claims:
+            try:
+                self._check_claim(claim)
+            except ValueError as error:
+                raise ValueError(f"claim '{claim.statement}': {error}") from error
+
+    def _check_studies(self, setting: str) -> None:
+        networks, studies = self.networks[setting], self.studies_in(setting)
+        if len({study.name for study in studies}) < len(studies):
+            raise ValueError(f"studies of {setting}: each needs a name of its own")
+        for study in studies:
+            if not re.fullmatch(r"[\w.+-]*", study.name):
+                raise ValueError(f"study '{study.name}': accepted are letters, digits, and . _ + - in a name")
+            SETTINGS[setting].with_changes(study.changes)
+            check_names(f"network of {setting}", study.networks, networks)
+            check_names(f"network of study '{study.name}'", study.grown_from, study.networks or networks)
+            leader = [canonical(study.leader)] if study.leader else []
+            check_names(f"network of study '{study.name}'", leader, study.networks or networks)
+
+    def _check_claim(self, claim: Claim) -> None:
+        check_names("column", [claim.column], columns(self.measurement))
+        margins = claim.margin if isinstance(claim.margin, Mapping) else ()
+        check_names("setting", (*claim.undecidable, *margins), SETTINGS)
+        check_names("setting of the experiment", claim.settings, self.networks)
+        judging = [setting for setting in self.networks if self._judges(claim, setting)]
+        if not judging or not set(claim.settings) <= set(judging):
+            for setting in claim.settings or self.networks:
+                runs = [f"{name}@{study.name}" if study.name else name for name, study in self.runs_in(setting)]
+                check_names(f"run of {setting}", self._lacks(claim, setting), runs)
+        for setting in judging:
+            claim.margin_in(setting)
 
 
 def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
     """Load every experiment, by file name, in the order of the file names, those of the seminar last.
 
+    A file that declares none, or a wrong one, is named on standard error and left out.
+
     Raises:
-        ValueError: if a file does not declare an ``EXPERIMENT``, or declares a wrong one.
+        ValueError: if none is left.
     """
     experiments: dict[str, Experiment] = {}
+    faults = []
     for path in sorted(folder.glob("*.py")):
-        spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            raise ValueError(f"{path}: {error}") from error
+            experiments[path.stem] = load_experiment(path)
+        except ValueError as error:
+            faults.append(str(error))
+    if not experiments:
+        raise ValueError(faults[0] if faults else f"{folder}: no experiment files (*.py) there")
+    for fault in faults:
+        _say_once(f"note: {fault}; this file is left out")
+    return dict(sorted(experiments.items(), key=lambda item: item[1].seminar))
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Load one experiment and check what it declares.
+
+    Raises:
+        ValueError: if the file does not declare an ``EXPERIMENT``, or declares a wrong one; names the file.
+    """
+    spec = importlib.util.spec_from_file_location(f"experiments.{path.stem}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        if path.stem in KEYWORDS:
+            raise ValueError("its name is a word of the command line; give it another one")
+        spec.loader.exec_module(module)
+        notebook = read_notebook(module.__doc__ or "")
         experiment = getattr(module, "EXPERIMENT", None)
         if not isinstance(experiment, Experiment):
-            raise ValueError(f"{path}: declares no EXPERIMENT = Experiment(...)")
-        object.__setattr__(experiment, "name", path.stem)
-        object.__setattr__(experiment, "notebook", (module.__doc__ or "").strip())
-        experiments[path.stem] = experiment
-    if not experiments:
-        raise ValueError(f"{folder}: no experiment files (*.py) there")
-    return dict(sorted(experiments.items(), key=lambda item: item[1].seminar))
+            raise ValueError("declares no EXPERIMENT = Experiment(...)")
+        experiment.check()
+    except (Exception, SystemExit) as error:
+        kind = "" if isinstance(error, ValueError | SyntaxError | ImportError) else f"{type(error).__name__}: "
+        raise ValueError(f"{path}: {kind}{' '.join(str(error).split())}") from error
+    object.__setattr__(experiment, "name", path.stem)
+    object.__setattr__(experiment, "notebook", notebook)
+    return experiment
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)

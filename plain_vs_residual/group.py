@@ -31,7 +31,7 @@ class Group:
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process writes the records and says what is printed."""
         return self.rank == 0
 

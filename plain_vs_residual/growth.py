@@ -5,12 +5,14 @@ learned shallower model. Such a solution exists, so a deeper model should not ha
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
 from plain_vs_residual.networks import Network
+from plain_vs_residual.watching import watched
 
 
 def grow(network: Network, source: Network, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -72,21 +74,15 @@ def _statistics_of_stages(
     """Return mean and variance (C) of what leaves each stage, over all images and pixels."""
     sums = {stage: torch.zeros(3, 1, dtype=torch.float64) for stage in network.stages}
 
-    def note(stage: str, output: Tensor) -> None:
+    def note(stage: str, x: Tensor, output: Tensor) -> None:
         values = output.double()
         count = torch.full(values.shape[1:2], values.numel() / values.shape[1], dtype=torch.float64)
         powers = (values.sum(dim=(0, 2, 3)).cpu(), values.square().sum(dim=(0, 2, 3)).cpu())
         sums[stage] = sums[stage] + torch.stack((count, *powers))
 
-    hooks = [
-        network.get_submodule(stage).register_forward_hook(lambda _m, _i, output, stage=stage: note(stage, output))
-        for stage in network.stages
-    ]
-    with torch.no_grad():
+    with watched(network, {stage: partial(note, stage) for stage in network.stages}), torch.no_grad():
         for images, _ in batches:
             network(images)
-    for hook in hooks:
-        hook.remove()
     means = {stage: total / count for stage, (count, total, _) in sums.items()}
     squares = {stage: square / count for stage, (count, _, square) in sums.items()}
     return {stage: (means[stage].float(), (squares[stage] - means[stage] ** 2).float()) for stage in sums}

@@ -8,7 +8,8 @@ Figures are those of the report: their functions take axes, as
 True
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.batches import Batch
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
+from plain_vs_residual.executors.placement import Computing, place
+from plain_vs_residual.executors.suite import train_all
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.ledger import Changed, Ledger
 from plain_vs_residual.measures.responses import with_estimated_statistics
 from plain_vs_residual.networks import Network, build
+from plain_vs_residual.plan import Selection
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.records.models import FinalRecord, MetricsRow
-from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.records.store import read_record
+from plain_vs_residual.run import Job
 from plain_vs_residual.settings import find_setting
-from plain_vs_residual.suite.machine import choose_precision
-from plain_vs_residual.suite.suite import Suite
-from plain_vs_residual.training.run import Run
 
 CPU = torch.device("cpu")
 
@@ -76,25 +80,47 @@ def train(
     seeds: Sequence[int] = (0,),
     *,
     results: Path = Path("results/notebook"),
+    rerun: bool = False,
     watch: Callable[[Path], object] | None = None,
     **changes: Any,
 ) -> RecordedRuns:
-    """Train networks under one schedule, or find them trained, and return what is recorded of the setting.
+    """Train networks under one schedule, or find them trained, and return what is recorded of these runs.
 
     Args:
         names: of networks.
         setting: a recipe by name.
-        seeds: each network is trained with each of them; consecutive.
+        seeds: each network is trained with each of them.
         results: where the records go.
+        rerun: whether runs that other code trained are set aside and trained anew.
         watch: called after every evaluation with the folder of the run, which holds ``metrics.csv`` and
             ``training_curve.csv`` up to then.
-        changes: of fields of the setting, such as ``iterations=100``.
+        changes: of fields of the setting, such as ``iterations=100``, in any order.
 
     Raises:
         ValueError: if a name or field is not accepted, or other code trained what is recorded there.
     """
-    study = Study("-".join(f"{field}-{value}" for field, value in changes.items()), changes)
-    experiment = Experiment(
+    recipe = find_setting(setting)
+    selection = Selection((_experiment(names, setting, changes),), recipe, tuple(dict.fromkeys(seeds)))
+    ledger, runs = Ledger(results), selection.plan()
+    placed = place(runs, ledger, load_dataset(recipe), Computing(device="cpu", jobs=1))
+    with ledger.locked(runs):
+        try:
+            ledger.check(placed.jobs, placed.describe, rerun=rerun)
+        except Changed as changed:
+            raise ValueError(
+                f"{changed}; train(..., rerun=True) sets them aside and trains anew, and "
+                'train(..., results=Path("elsewhere")) keeps them'
+            ) from None
+        train_all(placed, _Watching(watch))
+    records = tuple(read_record(job.folder) for job in placed.jobs)
+    return RecordedRuns(setting, selection.variant, records)
+
+
+def _experiment(names: Sequence[str], setting: str, changes: Mapping[str, Any]) -> Experiment:
+    """Declare an experiment without claims: networks under one study, which the changes name in any order."""
+    words = (f"{field}-{changes[field]}" for field in sorted(changes))
+    study = Study("-".join(re.findall(r"[\w.+-]+", " ".join(words))), changes)
+    return Experiment(
         title="From Python",
         paper="none",
         figures=("final_errors",),
@@ -103,21 +129,6 @@ def train(
         claims=(),
         name="from_python",
     )
-    recipe = find_setting(setting)
-    suite = Suite(
-        experiments=(experiment,),
-        setting=recipe,
-        dataset=load_dataset(recipe),
-        results=results,
-        seeds=range(min(seeds), max(seeds) + 1),
-        precision=choose_precision(None, CPU),
-        device=CPU,
-    )
-    runs = suite.plan()
-    with suite.locked(runs):
-        suite.check(runs, rerun=False)
-        suite.train(runs, _Watching(watch))
-    return next(recorded for recorded in load_recorded_runs(results, setting) if not recorded.variant)
 
 
 class _Watching:
@@ -127,11 +138,11 @@ class _Watching:
         self.watch = watch
         self.folder: Path | None = None
 
-    def begins(self, run: Run, number: int, total: int, seconds_left: float | None) -> "_Watching":
-        self.folder = run.folder.path
+    def begins(self, job: Job, number: int, total: int, seconds_left: float | None) -> "_Watching":
+        self.folder = job.folder.path
         return self
 
-    def ended(self, run: Run, final: FinalRecord) -> None:
+    def ended(self, job: Job, final: FinalRecord) -> None:
         pass
 
     def advanced(self, iteration: int, num_iterations: int) -> None:

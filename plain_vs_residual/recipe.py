@@ -4,7 +4,6 @@ A field is declared, documented and bounded here and nowhere else: its range is 
 or changed, and the options of the command line take their words from it. Imports no torch.
 """
 
-from enum import StrEnum
 from textwrap import shorten
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -12,35 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 Stem = Literal["3x3", "7x7"]
 Split = Literal["test", "45k/5k"]
-Precision = Literal["bf16", "fp32", "tf32", "fp16"]
 Modification = Literal[
     "none", "zero-gamma", "pre-activation", "skip-init", "delta-orthogonal", "dirac", "looks-linear"
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-
-
-class Execution(StrEnum):
-    """How the operations of a step reach the device: one by one, compiled, or as one recorded CUDA graph."""
-
-    EAGER = "eager"
-    GRAPH = "graph"
-    COMPILE = "compile"
-    COMPILE_AND_GRAPH = "compile+graph"
-
-    @property
-    def compiled(self) -> bool:
-        """Whether the network goes through ``torch.compile``."""
-        return self in (Execution.COMPILE, Execution.COMPILE_AND_GRAPH)
-
-    @property
-    def recorded(self) -> bool:
-        """Whether the step is recorded as a CUDA graph."""
-        return self in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH)
-
-    @property
-    def uncompiled(self) -> "Execution":
-        """The same without ``torch.compile``."""
-        return Execution.GRAPH if self.recorded else Execution.EAGER
 
 
 class ImageKind(NamedTuple):
@@ -86,8 +60,8 @@ class Recipe(BaseModel):
     norm_batch: int | None = Field(
         None,
         ge=1,
-        description="Images over which BN normalises in training, equal parts of the batch; the whole batch where "
-        "it is not given. Running statistics are those of the first part.",
+        description="Images over which BN normalises in training, equal parts of the batch (ghost batches, "
+        "Hoffer et al., 2017); the whole batch where it is not given. Running statistics are those of the first.",
     )
     learning_rate: float = Field(ge=0, allow_inf_nan=False, description="Learning rate at the start.")
     schedule: Literal["step", "linear", "plateau", "replay"] = Field(
@@ -163,8 +137,8 @@ class Recipe(BaseModel):
         return self
 
     @property
-    def num_parts(self) -> int:
-        """Number of parts of a batch over each of which BN normalises."""
+    def num_ghost_batches(self) -> int:
+        """Number of equal parts of a batch over each of which BN normalises."""
         return self.batch_size // (self.norm_batch or self.batch_size)
 
     @property

@@ -1,5 +1,8 @@
 """Fixtures and helpers of several tests: tiny images, a tiny setting, and a suite of it."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +12,23 @@ import torch
 from PIL import Image
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Arithmetic, Execution, Precision
 from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.executors.executor import DatasetOf, Executor, split_once
+from plain_vs_residual.executors.placement import Placed, on_this_machine
+from plain_vs_residual.executors.sharing import Sharing
+from plain_vs_residual.executors.suite import SuiteMonitor, measure_all, train_all
+from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.ledger import Ledger
 from plain_vs_residual.networks import Network, build
+from plain_vs_residual.plan import Selection
+from plain_vs_residual.records.locks import RunLocks
+from plain_vs_residual.run import Job
 from plain_vs_residual.settings import DIGITS, Setting
-from plain_vs_residual.suite.suite import Suite
+from plain_vs_residual.training.place import Place
 
+CPU = torch.device("cpu")
 # Tiny networks gain nothing from several threads, which on a busy machine spend their time waiting for each other.
 torch.set_num_threads(1)
 
@@ -45,6 +59,77 @@ class InterruptedAfter(Silent):
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a command has in its hands: a selection, a ledger, an arithmetic, images and a device."""
+
+    experiments: tuple[Experiment, ...]
+    setting: Setting
+    dataset: Dataset
+    results: Path
+    seeds: Sequence[int]
+    precision: Precision = "fp32"
+    device: torch.device = CPU
+    execution: Execution = Execution.EAGER
+    deterministic: bool = False
+    trial: Mapping[str, Any] = field(default_factory=dict)
+    only: frozenset[str] = frozenset()
+    executor: Callable[[DatasetOf], Executor] | None = None
+
+    @property
+    def selection(self) -> Selection:
+        return Selection(
+            self.experiments,
+            self.setting,
+            self.seeds,
+            networks=self.only,
+            trial=self.trial,
+            images=self.dataset.variant,
+        )
+
+    @property
+    def variant(self) -> str:
+        return self.selection.variant
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.results)
+
+    @property
+    def place(self) -> Place:
+        return Place(self.device)
+
+    @cached_property
+    def split(self) -> DatasetOf:
+        return split_once(self.dataset)
+
+    def dataset_of(self, job: Job) -> Dataset:
+        return self.split(job.run)
+
+    def plan(self) -> list[Job]:
+        arithmetic = Arithmetic(
+            precision=self.precision, execution=self.execution, deterministic=self.deterministic, threads=1
+        )
+        return self.ledger.jobs(self.selection.plan(), arithmetic)
+
+    def placed(self, jobs: Iterable[Job], at_once: int = 1) -> Placed:
+        here = on_this_machine(self.device, Sharing(at_once, 1, 1), self.split)
+        executor = self.executor(self.split) if self.executor else here
+        return Placed(list(jobs), self.device, self.split, executor, train_job, here)
+
+    def locked(self, jobs: Iterable[Job]) -> RunLocks:
+        return self.ledger.locked(job.run for job in jobs)
+
+    def check(self, jobs: Sequence[Job], *, rerun: bool) -> list[Path]:
+        return self.ledger.check(jobs, self.placed(jobs).describe, rerun=rerun)
+
+    def train(self, jobs: Sequence[Job], monitor: SuiteMonitor, at_once: int = 1) -> None:
+        train_all(self.placed(jobs, at_once), monitor)
+
+    def measure(self, jobs: Sequence[Job], say: Callable[[str], object], at_once: int = 1) -> None:
+        measure_all(self.placed(jobs, at_once), self.experiments, say)
 
 
 def network_of(
@@ -104,8 +189,6 @@ def make_suite(tiny_setting: Setting, tiny_dataset: Dataset, tmp_path: Path) -> 
             "dataset": tiny_dataset,
             "results": tmp_path / "results",
             "seeds": range(seeds),
-            "precision": "fp32",
-            "device": torch.device("cpu"),
         }
         return Suite(**(values | changes))
 

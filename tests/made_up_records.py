@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.experiment import Experiment, Study
-from plain_vs_residual.recipe import Execution, Recipe
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
+    RESPONSE_MEANS,
     Configuration,
     CurveRow,
     DatasetRecord,
@@ -53,7 +55,6 @@ ENVIRONMENT = Environment(
     device_name="Abacus",
     cuda=None,
     cudnn=None,
-    threads=2,
     git_commit="0123456789ab",
     git_changes=False,
 )
@@ -138,10 +139,8 @@ def write_run(
             num_training=num_training,
             num_validation=num_validation,
             data_fingerprint=_hash(dataset, variant),
-            precision="fp32",
-            execution=Execution.EAGER,
-            deterministic=False,
         ),
+        arithmetic=Arithmetic(precision="fp32", threads=2),
         sources={"plain_vs_residual/blocks.py": _hash("blocks")},
         environment=ENVIRONMENT,
         started="2026-01-01 00:00:00",
@@ -380,7 +379,7 @@ def _final(
     responses: Sequence[ResponseRow],
     outcome: Outcome,
 ) -> dict[str, Any]:
-    def mean(kind: str, moment: str = "final") -> float | None:
+    def mean(kind: str, moment: str) -> float | None:
         values = [row.value for row in responses if row.kind == kind and row.moment == moment]
         return sum(values) / len(values) if values else None
 
@@ -389,10 +388,7 @@ def _final(
         "outcome": outcome,
         "iteration": last.iteration,
         **{name: getattr(last, name) for name in (*columns, "training_loss", "validation_loss")},
-        "mean_response": mean("response_std"),
-        "mean_ratio": mean("ratio"),
-        "initial_mean_ratio": mean("ratio", "initial"),
-        "mean_cosine": mean("cosine"),
+        **{column: mean(of.kind, of.moment) for column, of in RESPONSE_MEANS.items()},
         "skipped_steps": 0,
         "responses_on": "1,000 training images, evenly spaced, no augmentation, evaluation mode",
         "training_seconds": last.training_seconds,

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
-from plain_vs_residual.records.recorded_runs import load_recorded_runs
-from plain_vs_residual.records.summary import summary
+from plain_vs_residual.records.models import RESPONSE_MEANS, CurveRow
+from plain_vs_residual.records.recorded_runs import load_recorded_runs, read_table
+from plain_vs_residual.report.summary import summary
 from tests.made_up_records import read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -108,6 +110,8 @@ def test_the_summary_has_mean_deviation_and_number_of_seeds(tmp_path: Path) -> N
     assert math.isnan(table.loc["plain18", "mean_ratio_mean"])
     assert table.loc["residual18-A", "mean_ratio_mean"] < 1
     assert table.loc["residual18-A", "label"] == "ResNet-18 A"
+    numbers = {"training_loss", "training_seconds", *RESPONSE_MEANS}
+    assert {f"{name}_{end}" for name in numbers for end in ("mean", "sd")} <= set(table.columns)
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, classes="abcd", outcome="diverged", errors=by_seed)
     write_run(tmp_path, "digits", "plain18", 1, classes="abcd", errors=by_seed)
     recorded = read_runs(tmp_path, "digits")
-    finals = recorded.finals.set_index("seed")
+    finals = counted(recorded).set_index("seed")
     assert finals["diverged"].to_list() == [True, False]
     assert finals.loc[0, ["training_error", "validation_error"]].to_list() == [75.0, 75.0]
     row = summary(recorded, PAIR).iloc[0]
@@ -144,7 +148,18 @@ def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path) -> None:
 
 def test_chance_in_the_first_five_guesses_is_counted_too(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0, outcome="diverged")
-    assert read_runs(tmp_path, "digits").finals["validation_top5_error"].to_list() == [50.0]
+    assert counted(read_runs(tmp_path, "digits"))["validation_top5_error"].to_list() == [50.0]
+
+
+def test_the_record_of_a_diverged_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """What it counts as is decided in one place, and neither the reader nor a cached table is changed by that."""
+    write_run(tmp_path, "digits", "plain18", 1, outcome="diverged", errors=by_seed)
+    recorded = read_runs(tmp_path, "digits")
+    assert counted(recorded)["training_error"].to_list() == [90.0]
+    (row,), (record,) = recorded.finals.to_dict("records"), recorded.records
+    assert record.final
+    assert row["diverged"]
+    assert row["training_error"] == record.final.training_error != 90.0
 
 
 def damaged(tmp_path: Path, file: str, change: Callable[[Any], Any]) -> Path:
@@ -237,6 +252,19 @@ def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
     reseal(folder)
     with pytest.raises(ValueError, match=f"{path}.*'validation_error'"):
         _ = read_runs(tmp_path, "digits").curves
+
+
+def test_a_table_that_is_older_than_a_column_is_read_without_it(tmp_path: Path) -> None:
+    class LaterRow(CurveRow):
+        gradient_norm: float | None = None
+        share: float = 1.0
+
+    path = write_run(tmp_path, "digits", "plain18", 0).training_curve
+    table = read_table(path, LaterRow)
+    assert table["gradient_norm"].isna().all()
+    assert table["gradient_norm"].dtype == float
+    assert set(table["share"]) == {1.0}
+    assert list(table.columns[:-2]) == list(CurveRow.model_fields)
 
 
 def test_words_where_numbers_belong_are_named_with_file_and_column(tmp_path: Path) -> None:

@@ -128,6 +128,12 @@ def test_a_claim_without_any_run_is_undecided_and_has_no_numbers(tmp_path: Path)
     assert math.isnan(verdict.measurement.mean)
 
 
+def test_a_claim_about_a_number_that_its_runs_do_not_record_is_undecided(tmp_path: Path) -> None:
+    claim = Claim("on held-out images", contrast=DEEPER, column="test_error", above=0.5, primary=True)
+    verdict = verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3})
+    assert (verdict.outcome, verdict.reason) == (UNDECIDED, "complete seeds: 0, needed: 3")
+
+
 def test_what_a_setting_cannot_decide_is_undecided_with_the_reason(tmp_path: Path) -> None:
     claim = Claim("deeper", contrast=DEEPER, above=0.5, primary=True, undecidable={"digits": "too few images"})
     verdict = verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3})

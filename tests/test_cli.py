@@ -20,10 +20,10 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data import datasets
 from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.executors import progress
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import RunFolder, plots_folder
 from plain_vs_residual.settings import SETTINGS
-from plain_vs_residual.suite import progress
 from tests.made_up_records import reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -76,7 +76,7 @@ def training(mistake: Callable[..., str], tmp_path: Path, monkeypatch: pytest.Mo
     def never(*_: object) -> NoReturn:
         pytest.fail("trained in spite of the mistake")
 
-    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", never)
+    monkeypatch.setattr("plain_vs_residual.executors.suite.train_all", never)
     return lambda *arguments: mistake("train", "--results", tmp_path / "results", *arguments)
 
 
@@ -142,6 +142,12 @@ def test_python_m_reaches_the_command_line() -> None:
     [
         (["--setting", "mnist"], "unknown setting 'mnist'; accepted are fashion, digits, cifar10"),
         (["fig5"], "unknown experiment 'fig5'; accepted are fig4_depth"),
+        (["fig4"], "unknown experiment 'fig4' (did you mean fig4_depth?); accepted are fig4_depth"),
+        (["semniar"], "unknown experiment 'semniar' (did you mean seminar?)"),
+        (["--setting", "fashon"], "unknown setting 'fashon' (did you mean fashion?); accepted are fashion"),
+        (["--network", "resnet34"], "unknown network 'resnet34' (did you mean residual34-A or residual34-B?)"),
+        (["--network", "resnet56"], "unknown network 'resnet56' (did you mean cifar-residual56-A?)"),
+        (["--network", "plain-34"], "unknown network 'plain-34' (did you mean plain34?)"),
         (["--network", "vgg16"], "unknown network 'vgg16'; accepted are plainD"),
         (["--network", "cifar-plain21"], "depth 21 is not 6n+2"),
         (["--network", "plain20"], "no depth 20 in this family"),
@@ -161,7 +167,7 @@ def test_python_m_reaches_the_command_line() -> None:
         (["--split", "50/50"], "--split 50/50: input should be 'test' or '45k/5k'"),
         (["--precision", "fp8", "--setting", "digits"], "--precision fp8: accepted are bf16, fp32, tf32, fp16"),
         (["--precision", "tf32"], "--precision tf32: only CUDA devices have it, not cpu; use fp32 or bf16"),
-        (["--execution", "jit"], "--execution jit: accepted are auto, eager, graph, compile, compile+graph"),
+        (["--execution", "jit"], "--execution jit: accepted are eager, graph, compile, compile+graph"),
         (["--execution", "graph"], "--execution graph: graphs need a CUDA device, not cpu; use eager or compile"),
         (["--device", "tpu"], "--device tpu: accepted are cpu, cuda, cuda:N and mps"),
         (["--device", "meta"], "--device meta: accepted are"),
@@ -335,7 +341,7 @@ def test_stopping_is_no_failure_and_says_how_to_go_on(
     def stopped(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", stopped)
+    monkeypatch.setattr("plain_vs_residual.executors.suite.train_all", stopped)
     code, _, err = command("train", "fig4_depth", "--setting", "digits", "--device", "cpu", "--results", tmp_path)
     assert code == 130
     assert err == "\nstopped; what was saved is kept: the same command goes on from there\n"
@@ -363,7 +369,7 @@ def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Com
 def test_without_cuda_fashion_is_chosen_and_it_is_said(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plain_vs_residual.suite.suite.Suite.train", lambda *_: None)
+    monkeypatch.setattr("plain_vs_residual.executors.suite.train_all", lambda *_: None)
     code, out, _ = command("train", "--device", "cpu", "--results", tmp_path / "results", "--no-report")
     assert code == 0
     assert out.startswith("setting fashion, because no CUDA device is used: ")

@@ -12,15 +12,16 @@ import torch
 
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.evidence.pairing import verify
+from plain_vs_residual.executors.executor import DatasetOf
+from plain_vs_residual.executors.on_ray import OnRay, writer_of
+from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.locks import RunLocks, lock_path
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.store import read_run
+from plain_vs_residual.run import Job
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.suite.cluster import Cluster, writer_of
-from plain_vs_residual.suite.locks import RunLocks, lock_path
-from plain_vs_residual.suite.suite import Suite
-from plain_vs_residual.training.run import Run
-from tests.conftest import Silent
+from tests.conftest import Silent, Suite
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 EXPERIMENT = Experiment(
@@ -39,14 +40,19 @@ EXPERIMENT = Experiment(
 )
 
 
+def on_ray(dataset_of: DatasetOf) -> OnRay:
+    return OnRay("local", torch.device("cpu"), None, 0, 1, dataset_of)
+
+
 def test_one_line_says_how_to_install_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
     suite = suite_in(tmp_path)
-    cluster = Cluster("local", None, 1, 0)
-    with pytest.raises(ValueError, match=r"--cluster: Ray is not installed; .*pip install '\.\[cluster\]'"):
-        list(cluster.train(suite.plan(), suite.dataset_of, suite.work, lambda run: Silent()))
+    cluster = on_ray(suite.split)
+    line = r"--cluster: Ray is not installed; .* -m pip install .*\[cluster\]'? installs it"
+    with pytest.raises(ValueError, match=line):
+        list(cluster.carry_out(suite.plan(), train_job, lambda job: Silent()))
 
 
 def suite_in(folder: Path, **changes: Any) -> Suite:
@@ -57,8 +63,6 @@ def suite_in(folder: Path, **changes: Any) -> Suite:
         "dataset": load_dataset(setting),
         "results": folder / "results",
         "seeds": range(2),
-        "precision": "fp32",
-        "device": torch.device("cpu"),
     }
     return Suite(**(values | changes))
 
@@ -86,9 +90,9 @@ def two_nodes() -> Iterator[Any]:
         nodes.shutdown()
 
 
-def is_on(node: Any, run: Run) -> bool:
+def is_on(node: Any, run: Job) -> bool:
     """Say whether a run is under way, has a checkpoint, and is trained by a process of this node."""
-    writer = lock_path(writer_of(run))
+    writer = lock_path(writer_of(run.folder))
     if not (run.folder.checkpoint.exists() and writer.exists() and writer.read_text()):
         return False
     process, raylet = json.loads(writer.read_text())["pid"], node.all_processes["raylet"][0].process.pid
@@ -96,7 +100,7 @@ def is_on(node: Any, run: Run) -> bool:
     return stat.exists() and int(stat.read_text().rpartition(")")[2].split()[1]) == raylet
 
 
-def lose(nodes: Any, runs: list[Run]) -> None:
+def lose(nodes: Any, runs: list[Job]) -> None:
     """Take away the second node as soon as it has a run under way."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -109,7 +113,7 @@ def lose(nodes: Any, runs: list[Run]) -> None:
 def test_runs_on_two_nodes_of_which_one_is_lost_are_those_of_a_suite_here(tmp_path: Path, two_nodes: Any) -> None:
     here = suite_in(tmp_path / "here")
     here.train(here.plan(), Silent())
-    suite = suite_in(tmp_path / "cluster", cluster=Cluster("local", None, 1, 0))
+    suite = suite_in(tmp_path / "cluster", executor=on_ray)
     runs = suite.plan()
     assert len(runs) == 8
     losing = threading.Thread(target=lose, args=(two_nodes, runs))
@@ -129,11 +133,11 @@ def test_runs_on_two_nodes_of_which_one_is_lost_are_those_of_a_suite_here(tmp_pa
 
 
 def test_a_process_waits_for_the_one_that_still_writes(tmp_path: Path, two_nodes: Any) -> None:
-    suite = suite_in(tmp_path, seeds=range(1), cluster=Cluster("local", None, 1, 0))
-    run: Run = suite.plan()[0]
-    writer = RunLocks([writer_of(run)])
-    trained = Cluster("local", None, 1, 0).train([run], suite.dataset_of, suite.work, lambda run: Silent())
-    ended: list[Run] = []
+    suite = suite_in(tmp_path, seeds=range(1), executor=on_ray)
+    run: Job = suite.plan()[0]
+    writer = RunLocks([writer_of(run.folder)])
+    trained = on_ray(suite.split).carry_out([run], train_job, lambda job: Silent())
+    ended: list[Job] = []
     thread = threading.Thread(target=lambda: ended.extend(trained))
     with writer:
         thread.start()

@@ -10,11 +10,11 @@ from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import run_folders
-from plain_vs_residual.records.fingerprint import PACKAGE, code, hash_of, source_hashes
+from plain_vs_residual.records.fingerprint import PACKAGE, code, code_hashes, hash_of
 from plain_vs_residual.records.kept_code import diff_of_code, keep_code
 from plain_vs_residual.records.store import read_run
 from plain_vs_residual.report.comparison import compare, find_sides
-from tests.made_up_records import read_json, reseal, usual_errors, write_results
+from tests.made_up_records import read_json, reseal, usual_errors, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4 = EXPERIMENTS["fig4_depth"]
@@ -88,6 +88,16 @@ def test_changed_settings_and_machines_are_named(tmp_path: Path) -> None:
     assert "The code that determines the numbers is the same." in text
 
 
+def test_a_diverged_run_counts_as_guessing_in_a_comparison_too(tmp_path: Path) -> None:
+    for place, outcome in (("before", "finished"), ("after", "diverged")):
+        write_run(tmp_path / place, "digits", "plain18", 0, outcome=outcome, errors=lambda *_: (10.0, 20.0))
+    ((before, after),) = find_sides(tmp_path / "before", tmp_path / "after")
+    markdown, _ = compare(before, after, [FIG4], tmp_path / "page")
+    text = markdown.read_text()
+    assert "| plain-18 | training error | 10.00 | 90.00 | +80.00, 1 seed |" in text
+    assert "| plain-18 | validation error | 20.00 | 90.00 | +70.00, 1 seed |" in text
+
+
 def test_results_with_nothing_in_common_are_refused_in_one_line(tmp_path: Path) -> None:
     write_results(tmp_path / "a", [FIG4], "digits", seeds=[0])
     write_results(tmp_path / "b", [FIG4], "digits", seeds=[1])
@@ -107,8 +117,8 @@ def test_the_code_of_a_run_is_kept_beside_it_and_found_by_its_hash(two_results: 
     run = read_run(run_folders(before / "digits")[0])
     keep_code(before / "digits")
     kept = {path.stem for path in (before / "digits" / ".code").iterdir()}
-    assert set(source_hashes().values()) < kept
-    now = run.model_copy(update={"sources": {BLOCKS: source_hashes()[BLOCKS]}})
+    assert set(code_hashes().values()) < kept
+    now = run.model_copy(update={"sources": {BLOCKS: code_hashes()[BLOCKS]}})
     (diff,) = diff_of_code((before / "digits", run), (before / "elsewhere", now))
     assert "-    return f(x) + shortcut(x)" in diff
     assert "+class ResidualBlock(PlainBlock):" in diff

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from plain_vs_residual.cli.app import app
+from plain_vs_residual.executors import doctor
+from plain_vs_residual.executors.needs import largest_network_bytes
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import REPOSITORY
+from plain_vs_residual.records.locks import RunLocks
 from plain_vs_residual.settings import SETTINGS, find_setting
-from plain_vs_residual.suite import doctor
-from plain_vs_residual.suite.locks import RunLocks
-from plain_vs_residual.suite.needs import largest_network_bytes
 from tests.made_up_records import write_results
 
 

@@ -3,10 +3,15 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +20,10 @@ import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 BASH = shutil.which("bash") or "bash"
-TOOLS = ["bash", "cat", "dirname", "env", "find", "grep", "head", "mkdir", "mv", "rm", "sed", "sleep", "tail"]
+TOOLS = [
+    *("bash", "cat", "dirname", "env", "find", "grep", "head", "mkdir", "mv"),
+    *("readlink", "rm", "sed", "sleep", "tail"),
+]
 
 # Runs the Python of these tests, but behaves like Debian's without python3-venv and pip.
 BARE_PYTHON = f"""#!{BASH}
@@ -31,6 +39,7 @@ exec "{sys.executable}" "$@"
 # Installs nothing, but writes the metadata of each package listed in the files that follow -r.
 FAKE_UV = f"""#!{BASH}
 echo "$*" >>"$UV_CALLS"
+if [[ ${{UV_DOES:-}} == wait ]]; then exec sleep 30; fi
 if [[ ${{UV_DOES:-}} == fail ]]; then echo "error: no such luck"; exit 1; fi
 sleep 0.2
 while [[ $# -gt 0 ]]; do
@@ -61,6 +70,7 @@ class Copy:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "my copy"
         self.venv = self.root / ".venv"
+        self.environments = self.root / ".venvs"
         self.bin = folder / "bin"
         self.calls = folder / "calls"
         self.calls.touch()
@@ -112,6 +122,42 @@ class Copy:
     def installs(self) -> int:
         return len(self.calls.read_text(encoding="utf-8").splitlines())
 
+    def other_python(self) -> str:
+        """Make another Python than the one on PATH."""
+        folder = self.bin.parent / "other"
+        venv.create(folder, with_pip=False)
+        text = BARE_PYTHON.replace(sys.executable, str(folder / "bin" / "python"))
+        return str(program(folder / "bare-python", text))
+
+    def make_as_before(self) -> None:
+        """Set up .venv as earlier versions did: a folder and no link."""
+        assert self.run("run_all.sh").returncode == 0
+        environment = self.venv.resolve()
+        self.venv.unlink()
+        environment.rename(self.venv)
+        shutil.rmtree(self.environments)
+
+    def start(self, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command("run_all.sh"),
+            env=self.variables(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def files(folder: Path) -> dict[Path, float]:
+    return {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
@@ -158,7 +204,7 @@ def test_asking_what_is_missing_imports_no_torch() -> None:
 def test_an_active_python_that_has_everything_is_used_as_it_is(copy: Copy) -> None:
     copy.require({"torch": "1.0"}, {"pytest": "1.0"})
     done = copy.run("run_all.sh", "--setting", "a b", "")
-    assert done.stdout == f"{sys.prefix} {['train', '--setting', 'a b', '']}\n"
+    assert done.stdout == f"{sys.prefix} {['--setting', 'a b', '']}\n"
     assert done.stderr == ""
     assert not copy.venv.exists()
 
@@ -242,6 +288,120 @@ def test_a_named_interpreter_is_not_served_from_another_ones_venv(copy: Copy) ->
     assert copy.run("run_all.sh").stderr == ""
     assert "Set up in" in copy.run("run_all.sh", PYTHON="bin/python3").stderr
     assert copy.run("run_all.sh", PYTHON=str(copy.python)).stderr == ""
+
+
+def test_another_interpreter_gets_an_environment_beside_and_the_first_one_stays(copy: Copy) -> None:
+    first_call = copy.run("run_all.sh")
+    first = copy.venv.resolve()
+    before = files(first)
+    done = copy.run("run_all.sh", "--help", PYTHON=copy.other_python())
+    second = copy.venv.resolve()
+    assert done.stdout == f"{second} ['--help']\n"
+    assert first != second
+    assert {first.parent, second.parent} == {copy.environments}
+    assert "beside the present one" in done.stderr
+    assert f"rm -rf {shlex.quote(str(first))}".replace("'", "") in done.stderr.replace("\\", "")
+    assert files(first) == before
+    again = copy.run("run_all.sh", PYTHON=str(copy.python))  # kept, and hence not built anew
+    assert (again.stdout, again.stderr) == (first_call.stdout, "")
+    named = copy.run("run_all.sh", PYTHON=str(first / "bin" / "python"))
+    assert (named.stdout, named.stderr) == (first_call.stdout, "")
+    assert copy.installs() == 2
+
+
+def test_a_suite_keeps_the_environment_that_it_runs_from(copy: Copy) -> None:
+    copy.run("run_all.sh")
+    (late,) = copy.venv.glob("lib/python3*/site-packages")
+    (late / "late.py").write_text("word = 'found'\n", encoding="utf-8")
+    main = copy.root / "plain_vs_residual" / "__main__.py"
+    kept = main.read_text(encoding="utf-8")
+    main.write_text("print(flush=True); input(); import late; print(late.word)\n", encoding="utf-8")
+    suite = subprocess.Popen(
+        copy.command("run_all.sh"),
+        env=copy.variables(PATH=f"{copy.venv / 'bin'}:{copy.bin}"),  # by way of the link, which is swapped
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert suite.stdout is not None
+    suite.stdout.readline()
+    main.write_text(kept, encoding="utf-8")
+    copy.require({"torch": "9001.0"}, {})
+    assert "Set up in" in copy.run("run_all.sh", PYTHON=copy.other_python()).stderr
+    assert suite.communicate("go on\n", timeout=30) == ("found\n", None)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_set_up_leaves_the_old_one_and_nothing_of_the_new_one(copy: Copy, end: int) -> None:
+    first = copy.run("run_all.sh")
+    call = copy.start(PYTHON=copy.other_python(), UV_DOES="wait")
+    wait_until(lambda: copy.installs() == 2)
+    os.killpg(call.pid, end)
+    output, error = call.communicate(timeout=30)
+    assert (call.returncode, output) == (130, "")
+    assert error.endswith("set-up interrupted; the next call starts it anew\n")
+    assert [path for path in copy.environments.iterdir() if path.is_dir()] == [copy.venv.resolve()]
+    after = copy.run("run_all.sh")
+    assert (after.stdout, after.stderr) == (first.stdout, "")
+
+
+@pytest.mark.parametrize("accident", ["fail", "die"])
+def test_a_set_up_that_fails_leaves_the_old_one_and_the_next_one_tidies_up(copy: Copy, accident: str) -> None:
+    first = copy.run("run_all.sh")
+    other = copy.other_python()
+    assert copy.run("run_all.sh", PYTHON=other, UV_DOES=accident).returncode in {2, -9}
+    after = copy.run("run_all.sh")
+    assert (after.stdout, after.stderr) == (first.stdout, "")
+    assert copy.run("run_all.sh", PYTHON=other).returncode == 0
+    assert len([path for path in copy.environments.iterdir() if path.is_dir()]) == 2
+
+
+def test_tools_cut_short_leave_the_environment_to_suites(copy: Copy) -> None:
+    first = copy.run("run_all.sh")
+    assert copy.run("run_tests.sh", UV_DOES="die").returncode == -9
+    after = copy.run("run_all.sh")
+    assert (after.stdout, after.stderr) == (first.stdout, "")
+    assert "Adding the test tools" in copy.run("run_tests.sh").stderr
+    assert copy.run("run_all.sh").stdout == first.stdout
+
+
+def test_a_folder_that_an_earlier_version_made_goes_on_serving(copy: Copy) -> None:
+    copy.make_as_before()
+    done = copy.run("run_all.sh")
+    assert (done.stdout, done.stderr) == (f"{copy.venv} ['train']\n", "")
+    assert "Adding the test tools" in copy.run("run_tests.sh").stderr
+    assert copy.run("run_all.sh").stdout == done.stdout
+    assert copy.installs() == 2
+
+
+def test_a_folder_that_an_earlier_version_made_is_left_and_what_removes_it_is_said(copy: Copy) -> None:
+    copy.make_as_before()
+    before = files(copy.venv)
+    copy.require({"torch": "9001.0"}, {})
+    done = copy.run("run_all.sh")
+    assert (done.returncode, files(copy.venv)) == (0, before)
+    second = copy.run("run_all.sh")
+    assert (second.stdout, second.stderr) == (done.stdout, "")
+    (remedy,) = re.findall(r"when nothing does: (.*)", done.stderr)
+    subprocess.run([BASH, "-c", remedy], cwd=copy.root, check=True)
+    assert copy.venv.resolve().parent == copy.environments
+    third = copy.run("run_all.sh")
+    assert (third.stdout, third.stderr) == (done.stdout, "")
+
+
+def test_activating_venv_names_the_environment_and_not_the_link(copy: Copy) -> None:
+    copy.run("run_all.sh")
+    activation = f'source {shlex.quote(str(copy.venv / "bin" / "activate"))}; echo "$VIRTUAL_ENV"'
+    done = subprocess.run([BASH, "-c", activation], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{copy.venv.resolve()}\n"
+
+
+def test_the_link_and_the_environments_are_no_part_of_the_repository() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no clone")
+    names = [".venv", ".venvs/3.12.1"]
+    done = subprocess.run(["git", "check-ignore", *names], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == names
 
 
 def test_a_venv_made_by_somebody_else_is_left_alone(copy: Copy) -> None:

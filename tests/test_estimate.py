@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from plain_vs_residual.suite.estimate import Estimate
+from plain_vs_residual.executors.estimate import Estimate
 
 # Seconds that the fourteen runs of one seed of digits took on two cores, and actual over predicted time of each.
 SECONDS = (6, 12, 7, 13, 14, 17, 8, 17, 9, 19, 8, 17, 9, 19)

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from plain_vs_residual.arithmetic import Execution
 from plain_vs_residual.data.feeds import ResidentFeed
-from plain_vs_residual.recipe import Execution
 from plain_vs_residual.training import execution, session
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
 from plain_vs_residual.training.execution import CudaGraphRecorder, Recorded, best_execution, executed
+from plain_vs_residual.training.precision import prepare_arithmetic
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import network_of
 from tests.test_training import CLOCKS, train_all

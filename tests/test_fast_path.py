@@ -2,21 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from plain_vs_residual.recipe import Execution
-from plain_vs_residual.suite import execution_choice, fast_path, jobs_choice
-from plain_vs_residual.suite.execution_choice import StepTime, allowed, choose_for, measure
-from plain_vs_residual.suite.fast_path import Check, TrialSteps, deepest_and_widest
+from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.executors import fast_path, machine, placement
+from plain_vs_residual.executors.fast_path import Check, TrialSteps, deepest_and_widest
+from plain_vs_residual.executors.placement import Computing, place
 from plain_vs_residual.training import execution
 from tests.test_training import train_all
-
-CUDA = torch.device("cuda")
 
 
 class CallsAgain:
@@ -45,8 +41,26 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 
 
 def check_of(suite: Any) -> Check:
-    run = suite.plan()[0]
-    return Check(run, suite.dataset_of(run))
+    job = suite.plan()[0]
+    return Check(job, suite.place, suite.dataset_of(job))
+
+
+@pytest.fixture
+def chosen_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Execution]:
+    """Return a function that says in which execution the suite would train, as if the device had them all."""
+    monkeypatch.setattr(machine, "refusal", lambda *_: "")
+    monkeypatch.setattr(placement, "refusal", lambda *_: "")
+
+    def chosen(suite: Any, wanted: str | None, say: Callable[[str], None] = print) -> Execution:
+        runs = suite.selection.plan()
+        computing = Computing(device="cpu", precision="fp32", execution=wanted)
+        executions = {
+            job.arithmetic.execution for job in place(runs, suite.ledger, suite.dataset, computing, say).jobs
+        }
+        assert len(executions) == 1
+        return executions.pop()
+
+    return chosen
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -106,109 +120,68 @@ def test_values_that_are_no_numbers_are_caught(
     ("kind", "words"), [(CannotRecord, "not permitted when stream is capturing"), (DoesNothing, "times as far")]
 )
 def test_a_fault_is_said_in_one_line_and_all_runs_are_eager(
-    make_suite: Any, recorder: Any, kind: Any, words: str
+    make_suite: Any, recorder: Any, chosen_for: Any, kind: Any, words: str
 ) -> None:
     recorder(kind)
     said: list[str] = []
-    suite = choose_for(make_suite("plain18", "residual18-A"), Execution.GRAPH, said.append)
-    assert {run.execution for run in suite.plan()} == {Execution.EAGER}
+    assert chosen_for(make_suite("plain18", "residual18-A"), "graph", said.append) is Execution.EAGER
     assert len(said) == 1
     assert "\n" not in said[0]
     assert words in said[0]
     assert "all runs are trained eagerly" in said[0]
 
 
-def test_what_was_asked_for_is_used_where_it_computes_the_same(make_suite: Any, recorder: Any) -> None:
+def test_what_was_asked_for_is_used_where_it_computes_the_same(
+    make_suite: Any, recorder: Any, chosen_for: Any
+) -> None:
     recorder(CallsAgain)
     said: list[str] = []
-    suite = choose_for(make_suite("plain18"), Execution.GRAPH, said.append)
-    assert suite.execution is Execution.GRAPH
+    assert chosen_for(make_suite("plain18"), "graph", said.append) is Execution.GRAPH
     assert said == []
 
 
-def test_auto_is_eager_on_a_cpu_and_stays_what_recorded_runs_used(make_suite: Any, recorder: Any) -> None:
-    recorder(CallsAgain)
-    assert choose_for(make_suite("plain18"), None, print).execution is Execution.EAGER
-    train_all(make_suite("plain18", execution=Execution.GRAPH))
-    assert choose_for(make_suite("plain18", "residual18-A"), None, print).execution is Execution.GRAPH
-
-
-def test_on_cuda_the_quickest_is_measured_once_per_results_folder(
-    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+def test_the_default_is_eager_on_a_cpu_and_stays_what_recorded_runs_used(
+    make_suite: Any, recorder: Any, chosen_for: Any
 ) -> None:
-    here = SimpleNamespace(device_name="some GPU", torch="2.11")
-    monkeypatch.setattr(execution_choice, "environment", lambda _: here)
-    measured: list[str] = []
-
-    def times(run: Any, dataset: Any, tried: Execution) -> StepTime:
-        measured.append(tried)
-        ms = {"eager": 9.0, "graph": 5.0, "compile": 8.0, "compile+graph": 4.0}[tried]
-        seconds = 30.0 if tried.compiled else 1.0
-        return StepTime(
-            network=run.name, execution=tried, setup_seconds=seconds, ms_per_step=ms, iterations=20_000
-        )
-
-    monkeypatch.setattr(execution_choice, "_time", times)
-    monkeypatch.setattr(
-        execution_choice, "Check", lambda run, _: SimpleNamespace(run=run, dataset=None, fault=fault)
-    )
-    monkeypatch.setattr(execution_choice, "allowed", lambda *_: list(Execution))
-    faults: dict[str, str] = {}
-
-    def fault(tried: Execution) -> str:
-        return faults.get(tried, "")
-
-    suite = replace(make_suite("plain18"), device=CUDA)
-    # 20,000 iterations: 100 s + 1 s recorded, 80 s + 30 s compiled and recorded.
-    assert choose_for(suite, None, print).execution is Execution.GRAPH
-    assert set(measured) == set(Execution)
-    measured.clear()
-    assert choose_for(suite, None, print).execution is Execution.GRAPH
-    assert measured == []
-    here.torch = "2.12"
-    faults["graph"] = "plain18: differs"
-    said: list[str] = []
-    assert choose_for(suite, None, said.append).execution is Execution.COMPILE_AND_GRAPH
-    assert "graph left out: plain18: differs" in said[-1]
+    recorder(CallsAgain)
+    assert chosen_for(make_suite("plain18"), None) is Execution.EAGER
+    train_all(make_suite("plain18", execution=Execution.GRAPH))
+    assert chosen_for(make_suite("plain18", "residual18-A"), None) is Execution.GRAPH
+    assert chosen_for(make_suite("plain18", "residual18-A"), "eager") is Execution.EAGER
 
 
-def test_the_time_for_trials_is_limited(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution_choice, "BUDGET_SECONDS", -1.0)
-    suite = make_suite("plain18")
-    choice = measure(suite, suite.plan(), list(Execution))
-    assert choice.execution is Execution.EAGER
-    assert set(choice.left_out) == {"graph", "compile", "compile+graph"}
-    assert choice.times[0].ms_per_step > 0
-    assert choice.times[0].iterations == 12
+def test_what_recorded_runs_used_gives_way_where_the_device_does_not_have_it(
+    make_suite: Any, recorder: Any
+) -> None:
+    recorder(CallsAgain)
+    suite = make_suite("plain18", "residual18-A")
+    train_all(make_suite("plain18", execution=Execution.GRAPH))
+    placed = place(suite.selection.plan(), suite.ledger, suite.dataset, Computing(device="cpu", precision="fp32"))
+    assert {job.arithmetic.execution for job in placed.jobs} == {Execution.EAGER}
+
+
+def test_on_cuda_the_default_is_a_graph_and_no_stopwatch_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    assert machine.choose_execution(None, cuda, "bf16") is Execution.GRAPH
+    assert machine.choose_execution(None, cuda, "fp16") is Execution.EAGER
+    assert machine.choose_execution(None, torch.device("cpu"), "bf16") is Execution.EAGER
 
 
 def test_what_a_device_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution_choice, "compiler", lambda: "g++")
-    assert allowed(torch.device("cpu"), "bf16") == ["eager", "compile"]
-    assert allowed(CUDA, "bf16") == ["eager", "graph", "compile", "compile+graph"]
-    assert allowed(CUDA, "fp16") == ["eager", "compile"]
-    monkeypatch.setattr(execution_choice, "compiler", lambda: None)
-    assert allowed(CUDA, "bf16") == ["eager", "graph"]
+    def allowed(device: str, precision: Precision) -> list[str]:
+        return [one for one in Execution if not machine.refusal(one, torch.device(device), precision)]
+
+    monkeypatch.setattr(machine, "compiler", lambda: "g++")
+    assert allowed("cpu", "bf16") == ["eager", "compile"]
+    assert allowed("cuda", "bf16") == ["eager", "graph", "compile", "compile+graph"]
+    assert allowed("cuda", "fp16") == ["eager", "compile"]
+    monkeypatch.setattr(machine, "compiler", lambda: None)
+    assert allowed("cuda", "bf16") == ["eager", "graph"]
 
 
 def test_the_deepest_and_the_widest_stand_for_the_plan(make_suite: Any) -> None:
     suite = make_suite("plain18", "residual34-A", "cifar-plain20", "cifar-residual56-A")
     suite = replace(suite, setting=suite.setting.with_changes({"stem_width": 32}))
-    names = [run.architecture.name for run in deepest_and_widest(suite.plan(), suite.dataset)]
+    names = [job.run.architecture.name for job in deepest_and_widest(suite.plan(), suite.split)]
     assert names == ["cifar-residual56-A", "residual34-A"]
-
-
-def test_runs_at_once_are_measured_in_processes(
-    make_suite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jobs_choice, "NUMBERS", (1, 2))
-    monkeypatch.setattr(jobs_choice, "WINDOW_SECONDS", 0.3)
-    said: list[str] = []
-    suite = make_suite("plain18", seeds=4)
-    jobs = jobs_choice.jobs_for(suite, said.append)
-    assert f"{jobs} runs at once" in said[-1]
-    recorded = (suite.results / suite.setting.name / "jobs.json").read_text()
-    assert '"relative_seconds"' in recorded
-    assert jobs_choice.jobs_for(suite, said.append) == jobs
-    assert len(said) == 2  # measured once
-    assert jobs_choice.jobs_for(make_suite("plain18"), said.append) == 1  # a single run needs no measurement
+    assert deepest_and_widest([], suite.split) == []

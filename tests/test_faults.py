@@ -1,4 +1,4 @@
-"""A short version of `python -m benchmarks.faults`: kills, stops, a full disk, damaged files, a second suite."""
+"""A short version of the benchmark `faults`: kills, stops, a full disk, damaged files, a second suite."""
 
 from pathlib import Path
 

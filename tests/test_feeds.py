@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.augmentation import crop_and_flip
 from plain_vs_residual.data.batches import Batch, Feed, evenly_spaced
 from plain_vs_residual.data.datasets import load_dataset
@@ -18,12 +19,13 @@ from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, LoaderFeed
 from plain_vs_residual.data.torchvision_import import torchvision
+from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
+from plain_vs_residual.run import Job, Run
 from plain_vs_residual.settings import IMAGENET, Setting
-from plain_vs_residual.suite.workers import train_run
 from plain_vs_residual.training.evaluation import evaluate
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.place import Place
 from tests.conftest import Silent, network_of
 
 CPU = torch.device("cpu")
@@ -206,8 +208,10 @@ def test_a_run_on_files_records_its_ten_crop_error(
 ) -> None:
     dataset = load_dataset(small_imagenet, image_folder)
     folder = RunFolder(tmp_path / "results" / "imagenet" / "plain18-s0")
-    run = Run(Architecture.parse("plain18"), small_imagenet, 0, "fp32", CPU, folder)
-    train_run(run, dataset, Silent(), lambda: False)
+    job = Job(
+        Run(Architecture.parse("plain18"), small_imagenet, 0), Arithmetic(precision="fp32", threads=1), folder
+    )
+    train_job(job, Place(CPU), dataset, Silent(), lambda: False)
     final = read_final(folder)
     assert final.ten_crop_error is not None
     assert 0 <= final.ten_crop_error <= 100

@@ -56,7 +56,7 @@ def _close_figures() -> Iterator[None]:
 
 
 def drawn(recorded: RecordedRuns, experiment: Experiment, name: str) -> tuple[Figure, list[Axes], pd.DataFrame]:
-    figure, table = FIGURES[name](recorded, experiment)
+    figure, table = FIGURES[name].draw(recorded, experiment)
     return figure, figure.axes, table
 
 
@@ -109,7 +109,7 @@ def test_every_figure_shows_every_network_of_the_larger_settings(
     for experiment in EXPERIMENTS.values():
         networks = experiment.networks.get(setting)
         for name in experiment.figures if networks else ():
-            figure, table = FIGURES[name](recorded, experiment)
+            figure, table = FIGURES[name].draw(recorded, experiment)
             assert not any("not run" in words_in(axes) for axes in figure.axes)
             shown = ("cifar-plain20", "cifar-plain56") if name == "training_and_test" else networks
             assert "network" not in table or set(table["network"]) == set(shown or ())
@@ -470,3 +470,17 @@ def test_a_run_that_diverged_is_marked_in_its_own_study_alone(tmp_path: Path) ->
             write_run(tmp_path, "fashion", network, 0, study=study, outcome=outcome)
     _, panels, _ = drawn(read_runs(tmp_path, "fashion"), LONGER, "longer_curves")
     assert words_in(panels[0]).count("diverged") == 1
+
+
+def test_every_figure_has_a_caption_that_calls_the_validation_images_what_they_are(
+    find_recorded_runs: Callable[[str], RecordedRuns],
+) -> None:
+    named = {name for experiment in EXPERIMENTS.values() for name in experiment.figures}
+    assert named == set(FIGURES)
+    recorded = find_recorded_runs("digits")
+    for name, figure in FIGURES.items():
+        assert figure.draw.__name__ == name
+        assert "validation" not in figure.caption.replace("{validation}", "")
+        words = figure.words(recorded, FIG4)
+        assert words.endswith(".")
+        assert ("validation" in words) == ("{validation}" in figure.caption)

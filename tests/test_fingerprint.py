@@ -16,11 +16,11 @@ from plain_vs_residual.records.fingerprint import (
     PACKAGE,
     ROOTS,
     code,
-    differing_sources,
+    code_hashes,
+    differing_code,
     exempt,
     hash_of,
     imported_by,
-    source_hashes,
 )
 
 MODULE = """
@@ -82,10 +82,10 @@ def test_every_supported_python_gives_the_same_hashes(version: str) -> None:
     program = f"""from __future__ import annotations
 __file__ = {fingerprint.__file__!r}
 {rules}
-print(source_hashes())
+print(code_hashes())
 """
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
-    assert ast.literal_eval(done.stdout) == source_hashes()
+    assert ast.literal_eval(done.stdout) == code_hashes()
 
 
 def test_every_module_that_training_imports_is_in_it_or_exempt_with_a_reason() -> None:
@@ -98,7 +98,7 @@ def test_every_module_that_training_imports_is_in_it_or_exempt_with_a_reason() -
     places = [PACKAGE.parent.joinpath(*name.split(".")) for name in names]
     files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
     loaded = {file for file in files if file.exists() and code(file.read_text(encoding="utf-8"))}
-    hashed = {PACKAGE.parent / path for path in source_hashes()}
+    hashed = {PACKAGE.parent / path for path in code_hashes()}
     assert loaded - hashed == {path for path in loaded if exempt(path)}
     assert all(reason for reason in EXEMPT.values())
     assert len(EXEMPT) <= 3
@@ -114,7 +114,7 @@ def test_what_decides_a_bottleneck_is_in_it() -> None:
         "training/step",
         "training/loop",
     ):
-        assert f"plain_vs_residual/{name}.py" in source_hashes()
+        assert f"plain_vs_residual/{name}.py" in code_hashes()
 
 
 def test_no_name_is_defined_twice_among_what_counts() -> None:
@@ -139,10 +139,10 @@ def test_no_name_is_defined_twice_among_what_counts() -> None:
 
 def test_a_moved_file_is_no_change_and_a_changed_one_is_named() -> None:
     before = {"a.py": hash_of("a"), "b.py": hash_of("b")}
-    assert differing_sources(before, {"a.py": hash_of("a"), "rooms/b.py": hash_of("b")}) == []
-    assert differing_sources(before, {"a.py": hash_of("a"), "b.py": hash_of("c")}) == ["b.py"]
-    assert differing_sources(before, {"a.py": hash_of("a")}) == ["b.py"]
-    assert differing_sources(before, before | {"c.py": hash_of("b")}) == ["b.py", "c.py"]
+    assert differing_code(before, {"a.py": hash_of("a"), "rooms/b.py": hash_of("b")}) == []
+    assert differing_code(before, {"a.py": hash_of("a"), "b.py": hash_of("c")}) == ["b.py"]
+    assert differing_code(before, {"a.py": hash_of("a")}) == ["b.py"]
+    assert differing_code(before, before | {"c.py": hash_of("b")}) == ["b.py", "c.py"]
 
 
 def test_lines_end_where_python_says_they_end() -> None:

@@ -15,19 +15,21 @@ from torch.multiprocessing.spawn import start_processes
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.children import WorkerDied
+from plain_vs_residual.executors.ranks import check_shares, train_on_several_devices
+from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import ALONE
 from plain_vs_residual.records.models import MetricsRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import read_final, read_run
+from plain_vs_residual.run import Job
 from plain_vs_residual.settings import IMAGENET, Setting
-from plain_vs_residual.suite.ranks import ByDevices, check_shares
-from plain_vs_residual.suite.workers import WorkerDied, train_run
 from plain_vs_residual.training.checkpoint import load_checkpoint
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.place import CPU
 from plain_vs_residual.training.session import Stopped
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import Silent, network_of
-from tests.in_group import CPU, parts_of, work_in_group
+from tests.in_group import parts_of, work_in_group
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_parts_are_normalised_by_themselves_and_weigh_the_same(
     """The gradient of a step is the mean of its parts' gradients, each from a network that sees it alone."""
     setting = parts_of(tiny_setting, 4).with_changes({"weight_decay": 0.0})  # which SGD adds to the gradient
     network = network_of("cifar-plain8", channels=1, num_classes=3).double()
-    feed = make_feed(tiny_dataset, setting, 0, CPU)
+    feed = make_feed(tiny_dataset, setting, 0, CPU.device)
     images, labels = feed.batch(*next(feed.inputs(0, 1)))
     images = images.double()
     expected: list[Any] = []
@@ -135,10 +137,10 @@ class StopsAt(Silent):
 
 
 @pytest.fixture
-def make_run(make_suite: Any, tiny_setting: Setting, tmp_path: Path) -> Callable[..., tuple[Run, Dataset]]:
+def make_run(make_suite: Any, tiny_setting: Setting, tmp_path: Path) -> Callable[..., tuple[Job, Dataset]]:
     """Return a function that plans a run of 60 iterations whose batch has four parts."""
 
-    def make(name: str) -> tuple[Run, Dataset]:
+    def make(name: str) -> tuple[Job, Dataset]:
         setting = parts_of(tiny_setting, 2).with_changes({"iterations": 60, "evaluations": 6})
         suite = make_suite("cifar-plain8", setting=setting, results=tmp_path / name / "results")
         (run,) = suite.plan()
@@ -147,54 +149,58 @@ def make_run(make_suite: Any, tiny_setting: Setting, tmp_path: Path) -> Callable
     return make
 
 
-def consumed(run: Run) -> list[str]:
+def shared_by(devices: int, job: Job) -> Job:
+    return replace(job, arithmetic=job.arithmetic.model_copy(update={"devices": devices, "threads": devices}))
+
+
+def consumed(run: Job) -> list[str]:
     return [row.consumed for row in read_table(run.folder.metrics, MetricsRow).itertuples()]  # type: ignore[misc]
 
 
-def test_a_run_goes_on_with_another_number_of_devices(make_run: Callable[..., tuple[Run, Dataset]]) -> None:
+def test_a_run_goes_on_with_another_number_of_devices(make_run: Callable[..., tuple[Job, Dataset]]) -> None:
     undisturbed, dataset = make_run("undisturbed")
-    train_run(undisturbed, dataset, Silent(), lambda: False)
+    train_job(undisturbed, CPU, dataset, Silent(), lambda: False)
     run, _ = make_run("moved")
     first = StopsAt(20)
     with pytest.raises(Stopped, match="is saved at iteration"):
-        ByDevices(2)(run, dataset, first, first)
+        train_on_several_devices(shared_by(2, run), CPU, dataset, first, first)
     second = StopsAt(40)
     with pytest.raises(Stopped):
-        train_run(run, dataset, second, second)
-    ByDevices(4)(run, dataset, Silent(), lambda: False)
+        train_job(run, CPU, dataset, second, second)
+    train_on_several_devices(shared_by(4, run), CPU, dataset, Silent(), lambda: False)
     assert read_final(run.folder).consumed == read_final(undisturbed.folder).consumed
     assert consumed(run) == consumed(undisturbed)
-    assert [one.environment.devices for one in read_run(run.folder).resumed] == [1, 4]
-    assert read_run(run.folder).environment.devices == 2
+    assert [one.arithmetic.devices for one in read_run(run.folder).resumed] == [1, 4]
+    assert read_run(run.folder).arithmetic.devices == 2
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_if_a_process_is_killed_all_end_and_the_run_goes_on(
-    make_run: Callable[..., tuple[Run, Dataset]], rank: int
+    make_run: Callable[..., tuple[Job, Dataset]], rank: int
 ) -> None:
     run, dataset = make_run("killed")
     with pytest.raises(WorkerDied, match=rf"process {rank} of 2 was killed.*goes on from the last checkpoint"):
-        ByDevices(2)(run, dataset, StopsAt(10, kill=rank), lambda: False)
+        train_on_several_devices(shared_by(2, run), CPU, dataset, StopsAt(10, kill=rank), lambda: False)
     assert not [one for one in multiprocessing.active_children() if one.is_alive() and "Spawn" in one.name]
     checkpoint, damaged = load_checkpoint(run.folder)
     assert checkpoint
     assert checkpoint["iteration"] >= 10
     assert damaged == []
-    train_run(run, dataset, Silent(), lambda: False)
+    train_job(run, CPU, dataset, Silent(), lambda: False)
     undisturbed, _ = make_run("undisturbed")
-    train_run(undisturbed, dataset, Silent(), lambda: False)
+    train_job(undisturbed, CPU, dataset, Silent(), lambda: False)
     assert consumed(run) == consumed(undisturbed)
 
 
 def test_numbers_of_devices_that_would_change_the_recipe_are_refused(
-    make_run: Callable[..., tuple[Run, Dataset]], tiny_setting: Setting
+    make_run: Callable[..., tuple[Job, Dataset]], tiny_setting: Setting
 ) -> None:
     run, _ = make_run("refused")
-    check_shares(run, 4)
+    check_shares(run.run, 4)
     with pytest.raises(ValueError, match=r"--devices-per-run 3: .*groups of 2 of 8 images.*accepted are 1, 2, 4$"):
-        check_shares(run, 3)
+        check_shares(run.run, 3)
     with pytest.raises(ValueError, match=r"over the whole batch of 8 images.*accepted are 1$"):
-        check_shares(replace(run, setting=tiny_setting), 2)
+        check_shares(replace(run.run, setting=tiny_setting), 2)
     with pytest.raises(ValueError, match="norm_batch cannot be 3 with batch_size 8"):
         parts_of(tiny_setting, 3)
 
@@ -205,4 +211,4 @@ def test_a_group_of_one_shares_nothing() -> None:
     ALONE.sum([values])
     assert values.tolist() == [0, 1, 2, 3]
     assert ALONE.any(True, False) == (True, False)
-    assert ALONE.leads
+    assert ALONE.is_first

@@ -10,12 +10,13 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.growth import grow
+from plain_vs_residual.ledger import Changed
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.store import read_final, read_run
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.suite.suite import Changed, Suite
-from tests.conftest import Silent
+from plain_vs_residual.training.initial_network import initial_network
+from tests.conftest import Silent, Suite
 
 GROWN = Experiment(
     title="Tiny",
@@ -25,7 +26,7 @@ GROWN = Experiment(
     studies={
         "digits": (
             Study(networks=("cifar-plain8",)),
-            Study("grown", sources=dict.fromkeys(("cifar-plain8", "cifar-plain14"), "cifar-plain8")),
+            Study("grown", grown_from=dict.fromkeys(("cifar-plain8", "cifar-plain14"), "cifar-plain8")),
         )
     },
     claims=(Claim("Grown", contrast={"cifar-plain14@grown": 1, "cifar-plain8@grown": -1}, above=1),),
@@ -81,16 +82,16 @@ def test_a_deeper_source_is_refused() -> None:
 def test_grown_runs_wait_for_their_source_and_say_which_weights_they_began_with(make_suite: Any) -> None:
     suite: Suite = make_suite("cifar-plain8", experiments=(GROWN,))
     runs = suite.plan()
-    assert [(run.architecture.depth, run.study) for run in runs] == [(8, ""), (8, "grown"), (14, "grown")]
+    assert [(run.run.architecture.depth, run.run.study) for run in runs] == [(8, ""), (8, "grown"), (14, "grown")]
     with pytest.raises(
         ValueError, match="grown from the weights of cifar-plain8-12-iterations-s0, which are not there"
     ):
-        runs[1].network(suite.dataset_of(runs[1]))
-    suite.train(runs, Silent(), jobs=2)
+        initial_network(runs[1], suite.dataset_of(runs[1]))
+    suite.train(runs, Silent(), at_once=2)
     source, continued, grown = runs
     kept = torch.load(source.folder.weights, weights_only=True)
     for run in (continued, grown):
-        network = run.network(suite.dataset_of(run))
+        network = initial_network(run, suite.dataset_of(run))
         assert all(torch.equal(network.state_dict()[name], value) for name, value in kept.items())
         weights = read_final(source.folder).files["weights.pt"]
         assert read_run(run.folder).configuration.source_weights == weights

@@ -9,11 +9,15 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 
 # From the bottom up: a module or package imports only from those before it, and from itself.
 ROOMS = (
-    *("architecture", "recipe", "settings", "experiment", "randomness", "group"),
-    *("records", "blocks", "modifications", "networks", "growth", "data", "measures", "training"),
-    *("seminar", "evidence", "report", "suite", "inspection", "interactive", "cli", "__main__"),
+    *("launcher", "near_misses", "architecture", "arithmetic", "recipe", "settings", "vocabulary", "notebook"),
+    *("claim", "study", "experiment", "randomness", "group", "records", "run", "plan", "ledger"),
+    *("blocks", "watching", "modifications", "networks", "growth", "data", "measures", "training", "seminar"),
+    *("evidence", "report", "executors", "inspection", "interactive", "cli", "__main__"),
 )
-WITHOUT_TORCH = ("architecture", "recipe", "settings", "experiment", "records", "evidence", "report")
+WITHOUT_TORCH = (
+    *("launcher", "near_misses", "architecture", "arithmetic", "recipe", "settings", "vocabulary", "notebook"),
+    *("claim", "study", "experiment", "records", "run", "plan", "ledger", "evidence", "report"),
+)
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.read_text(encoding="utf-8").count("import "))
 
 
@@ -36,6 +40,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_what_reads_records_imports_no_torch(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert not [line for line in lines if line.strip().startswith(("import torch", "from torch"))]
+
+
+def test_hooks_are_registered_in_one_place() -> None:
+    registering = [path.name for path in MODULES if "_hook(" in path.read_text(encoding="utf-8")]
+    assert registering == ["watching.py"]
 
 
 def test_no_module_is_too_long_for_a_projector() -> None:

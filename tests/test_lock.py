@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from plain_vs_residual.suite.locks import Locked, RunLocks, holder, is_locked, lock_path
+from plain_vs_residual.records.locks import Locked, RunLocks, holder, is_locked, lock_path
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from plain_vs_residual.suite.locks import RunLocks
+from plain_vs_residual.records.locks import RunLocks
 with RunLocks([Path(sys.argv[1])]):
     print("held", flush=True)
     time.sleep(60)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from plain_vs_residual.suite import machine
+from plain_vs_residual.executors import machine
+from plain_vs_residual.executors.sharing import Sharing, share
 
 CUDA = torch.device("cuda")
 
@@ -18,25 +19,23 @@ def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("three_gpus")
 def test_cuda_means_every_gpu_and_a_number_means_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
     assert [device.index for device in machine.all_devices(CUDA)] == [0, 1, 2]
     assert machine.all_devices(torch.device("cuda:1")) == [torch.device("cuda:1")]
     assert machine.all_devices(torch.device("cpu")) == [torch.device("cpu")]
-    assert machine.share_cores(None, CUDA) == 3
-    assert machine.share_cores(None, torch.device("cuda:1")) == 1
-    assert machine.share_cores(5, CUDA) == 5
-    assert threads == [4, 12, 2]  # each run decodes its images with its share of the cores
+    # Each run decodes its images with its share of the cores.
+    assert share(CUDA) == Sharing(at_once=3, devices=1, threads=4)
+    assert share(torch.device("cuda:1")) == Sharing(at_once=1, devices=1, threads=12)
+    assert share(CUDA, jobs=5) == Sharing(at_once=5, devices=1, threads=2)
+    assert share(CUDA, devices_per_run=2) == Sharing(at_once=1, devices=2, threads=12)
+    with pytest.raises(ValueError, match=r"--devices-per-run 4: this machine offers 3; start.*torchrun"):
+        share(CUDA, devices_per_run=4)
 
 
 def test_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert machine.share_cores(None, torch.device("cpu")) == 4
-    assert machine.share_cores(1, torch.device("cpu")) == 1
-    assert threads == [2, 8]
+    assert share(torch.device("cpu")) == Sharing(at_once=4, devices=1, threads=2)
+    assert share(torch.device("cpu"), jobs=1) == Sharing(at_once=1, devices=1, threads=8)
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from plain_vs_residual.networks import Network, build
 from plain_vs_residual.recipe import Modification
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.step import Trainer
 from plain_vs_residual.training.training_pass import TrainingPass
 from tests.conftest import Silent

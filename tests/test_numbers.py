@@ -1,5 +1,6 @@
 """Every recorded number is what its name says, found out by another way than the one that recorded it."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from plain_vs_residual.measures.responses import layer_responses, with_estimated
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import REPOSITORY, RunFolder
-from plain_vs_residual.records.models import CurveRow, MetricsRow, ResponseRow
+from plain_vs_residual.records.models import RESPONSE_MEANS, CurveRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import read_final, read_record, read_records, read_run
 from plain_vs_residual.settings import CIFAR10, DIGITS, FASHION, IMAGENET, Setting
@@ -337,6 +338,18 @@ def test_the_means_of_the_outcome_are_those_of_the_rows_of_their_moment(make_sui
     assert final.initial_mean_ratio == pytest.approx(means["initial", "ratio"])
     assert final.mean_cosine == pytest.approx(means["final", "cosine"])
     assert len({final.mean_ratio, final.initial_mean_ratio, final.mean_cosine}) == 3
+    for column, of in RESPONSE_MEANS.items():
+        assert getattr(final, column) == pytest.approx(means[of.moment, of.kind]), column
+
+
+def test_a_mean_of_the_trained_network_is_lost_where_the_run_diverged_and_an_initial_one_is_not(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path, "digits", "residual18-A", 0, outcome="diverged")
+    (row,) = read_runs(tmp_path, "digits").finals.to_dict("records")
+    for column, of in RESPONSE_MEANS.items():
+        assert math.isnan(row[column]) == (of.moment == "final"), column
+    assert math.isnan(row["ratio_change"])
 
 
 def scaled_too_far(trainer: Trainer) -> None:

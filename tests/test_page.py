@@ -123,6 +123,39 @@ def test_solutions_are_folded_and_tables_can_scroll(tmp_path: Path) -> None:
     assert '<a href="#section-0">One</a>' in text
 
 
+def test_figures_and_numbers_lie_inside_the_page_and_what_is_not_there_is_a_link(tmp_path: Path) -> None:
+    (tmp_path / "größe.svg").write_text(
+        '<?xml version="1.0"?><svg width="9" viewBox="0 0 9 9"><metadata>made</metadata>'
+        '<g id="curve:plain-18"/><g id="curve:plain-34" clip-path="url(#a)"/><path id="a"/><use href="#a"/></svg>'
+    )
+    (tmp_path / "größe.png").write_bytes(b"made-up picture")
+    (tmp_path / "größe.csv").write_text("a\n")
+    markdown = (
+        '![A "word"](größe.png)\n\n[numbers](größe.csv), [others](b.csv)\n\n![B](b.png)\n\nIn text: ![B](b.png)\n'
+    )
+    text = as_html(markdown, "Title", tmp_path).split("<main>\n")[1].split("</main>")[0]
+    buttons = "".join(
+        f'<button type="button" aria-pressed="true" data-shows="{name}">{name}</button>'
+        for name in ("plain-18", "plain-34")
+    )
+    assert text == (
+        f'<figure><div class="curves">{buttons}</div>'
+        '<svg role="img" aria-label="A &quot;word&quot;" viewBox="0 0 9 9"><g data-curve="plain-18"/>'
+        '<g data-curve="plain-34" clip-path="url(#größe-a)"/><path id="größe-a"/>'
+        '<use href="#größe-a"/></svg></figure>\n'
+        '<p><a download="größe.csv" href="data:text/csv;base64,YQo=">numbers</a>, <a href="b.csv">others</a></p>\n'
+        '<img src="b.png" alt="B" />\n<p>In text: <img src="b.png" alt="B" /></p>\n'
+    )
+
+
+def test_a_diff_marks_what_only_one_side_has(tmp_path: Path) -> None:
+    text = as_html("```diff\n--- a\n+++ b\n x < y\n-x & y\n+<b>\n```\n\n```python\n-x\n```\n", "Title", tmp_path)
+    assert (
+        "<pre><code>--- a\n+++ b\n x &lt; y\n<del>-x &amp; y</del>\n<ins>+&lt;b&gt;</ins></code></pre>\n"
+        '<pre><code class="language-python">-x\n</code></pre>' in text
+    )
+
+
 def test_the_line_that_matters_is_cut_out_of_the_code() -> None:
     changed = [line for line in plain_beside_residual().splitlines() if line[:1] in "+-"]
     assert changed == [

@@ -167,11 +167,11 @@ BORDERS = {
             "ResidualBlock.forward",
             "PlainBlock.residual_function",
         ),  # BN that averages all batches
-        *("_Moments.add", "_BlockMoments._note_output", "ResidentFeed.evaluation_batches"),
+        *("_Sums.add", "_Block._note_output", "ResidentFeed.evaluation_batches"),
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state"),
     },
     "record_outcome": {
-        *("", "_Moments.add", "_BlockMoments._note_output", "ResidentFeed.evaluation_batches"),
+        *("", "_Sums.add", "_Block._note_output", "ResidentFeed.evaluation_batches"),
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state", "Totals.counts", "Totals.read"),
     },
     "Session.leave": {"save_checkpoint", "PixelChain.state", "Trainer.state"},

@@ -19,14 +19,14 @@ from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data.decoding import decode_image
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.evidence.verdicts import judge
+from plain_vs_residual.executors import suite
+from plain_vs_residual.executors.machine import PRECISIONS
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.store import damage
-from plain_vs_residual.records.summary import summary
+from plain_vs_residual.report.summary import summary
 from plain_vs_residual.settings import DIGITS, SETTINGS, Setting
-from plain_vs_residual.suite.machine import PRECISIONS
-from plain_vs_residual.suite.suite import Suite
 from plain_vs_residual.training.checkpoint import MAGIC, load_checkpoint
 from tests.made_up_records import write_results
 
@@ -63,7 +63,7 @@ def test_the_command_line_takes_sense_and_names_nonsense(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[tuple[str, str]]
 ) -> None:
     trained: list[bool] = []
-    monkeypatch.setattr(Suite, "train", lambda *_: trained.append(True))
+    monkeypatch.setattr(suite, "train_all", lambda *_: trained.append(True))
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     arguments = [part for option in options for part in option]
     fixed = ["train", "fig4_depth", "--setting", "digits", "--device", "cpu", "--no-report", "--seeds", "1"]

@@ -1,5 +1,6 @@
 """When reports are written: at the end and regularly between runs; a failing report never stops training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,31 @@ def test_what_came_out_of_the_primary_claims_is_a_line_each(results: Path) -> No
     (line,) = headlines(results, "digits", "digits")
     assert line.startswith("undecided: Projections are not essential: the training error of A does not exceed")
     assert line.endswith("(table3_shortcuts; +0, 1 seed)")
+
+
+def test_of_experiments_that_were_named_every_claim_is_a_line(tmp_path: Path) -> None:
+    experiments = load_experiments()
+    recorded = [experiments[name] for name in ("fig4_depth", "table3_shortcuts")]
+    write_results(tmp_path, recorded, "digits", seeds=range(3))
+    claims = experiments["fig4_depth"].claims
+    lines = list(headlines(tmp_path, "digits", "digits", named=["fig4_depth"]))
+    assert len(lines) == len(claims) > 1
+    for line, claim in zip(lines, claims, strict=True):
+        assert claim.statement.replace("validation", "test") in line.replace("validation", "test")
+        assert "(fig4_depth; " in line
+        assert line.split(":")[0] in (
+            ("reproduced", "not reproduced", "undecided") if claim.primary else ("agrees", "disagrees", "open")
+        )
+    assert "table3_shortcuts" in "".join(headlines(tmp_path, "digits", "digits"))
+
+
+def test_a_claim_of_a_named_experiment_without_a_complete_seed_says_so(tmp_path: Path) -> None:
+    fig4 = load_experiments()["fig4_depth"]
+    write_results(tmp_path, [replace(fig4, networks={"digits": ("plain18",)})], "digits", seeds=range(1))
+    assert list(headlines(tmp_path, "digits", "digits")) == []
+    first, *_ = headlines(tmp_path, "digits", "digits", named=["fig4_depth"])
+    assert first.startswith("undecided: Depth raises")
+    assert first.endswith("(fig4_depth; complete seeds: 0, needed: 3)")
 
 
 def test_a_report_is_refreshed_every_few_minutes(

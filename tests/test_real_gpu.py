@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
+from plain_vs_residual.arithmetic import Execution
 from plain_vs_residual.data.feeds import ResidentFeed
+from plain_vs_residual.executors.memory import OutOfMemory
+from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.networks import on_device
-from plain_vs_residual.recipe import Execution
 from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.suite.memory import OutOfMemory
-from plain_vs_residual.suite.workers import train_run
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
+from plain_vs_residual.training.precision import prepare_arithmetic
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import Silent, network_of
 from tests.test_resume import StopsAt, assert_equal_runs
@@ -76,7 +76,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(
     (run,) = suite.plan()
     watch = StopsAt(iterations)
     with pytest.raises(KeyboardInterrupt, match=f"is saved at iteration {iterations} of 12"):
-        train_run(run, suite.dataset_of(run), watch, watch.stops)
+        train_job(run, suite.place, suite.dataset_of(run), watch, watch.stops)
     train_all(suite)
     assert_equal_runs(undisturbed, run.folder)
 
@@ -107,7 +107,7 @@ def test_two_jobs_on_one_gpu_give_the_results_of_one(make_suite: Any, tmp_path: 
     alone = train_all(make_suite(*networks, seeds=2, results=tmp_path / "one", **options))
     together = make_suite(*networks, seeds=2, results=tmp_path / "two", **options)
     runs = together.plan()
-    together.train(runs, Silent(), jobs=2)
+    together.train(runs, Silent(), at_once=2)
     for one, run in zip(alone, runs, strict=True):
         assert_equal_runs(one, run.folder)
 

@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from plain_vs_residual.evidence.pairing import verify
+from plain_vs_residual.executors import training_work
+from plain_vs_residual.executors.memory import OutOfMemory
+from plain_vs_residual.executors.signals import StopRequest
+from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.ledger import Changed
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import damage, read_records
-from plain_vs_residual.suite import workers
-from plain_vs_residual.suite.description import describe
-from plain_vs_residual.suite.interrupt import StopRequest
-from plain_vs_residual.suite.memory import OutOfMemory
-from plain_vs_residual.suite.suite import Changed, Suite
-from plain_vs_residual.suite.workers import train_run
-from plain_vs_residual.training import session
+from plain_vs_residual.training import description, session
 from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
+from plain_vs_residual.training.description import environment
 from plain_vs_residual.training.loop import train
 from plain_vs_residual.training.session import Stopped
-from tests.conftest import Silent
+from tests.conftest import Silent, Suite
 from tests.made_up_records import read_json
 from tests.test_training import CLOCKS, train_all
 
@@ -88,9 +88,9 @@ def test_a_stopped_run_ends_as_an_undisturbed_one(
     for run in suite.plan():
         watch = StopsAt(iterations)
         with pytest.raises(Stopped, match=f"{run.name} is saved at iteration {iterations} of 12"):
-            train_run(run, suite.dataset_of(run), watch, watch.stops)
+            train_job(run, suite.place, suite.dataset_of(run), watch, watch.stops)
         assert not run.folder.finished
-        train_run(run, suite.dataset_of(run), Silent(), lambda: False)
+        train_job(run, suite.place, suite.dataset_of(run), Silent(), lambda: False)
     train_all(suite)
     for before, after in zip(undisturbed, suite.plan(), strict=True):
         assert_equal_runs(before, after.folder)
@@ -105,7 +105,7 @@ def test_stopping_at_every_iteration_changes_nothing(make_suite: Any, tmp_path: 
     stops = 0
     while not run.folder.finished:
         try:
-            train(run, suite.dataset, describe(run, suite.dataset), Silent(), should_stop=lambda: True)
+            train(run, suite.place, suite.dataset, Silent(), should_stop=lambda: True)
         except Stopped:
             stops += 1
     assert stops == 11
@@ -129,7 +129,7 @@ def stopped_run(make_suite: Any, results: Path, network: str = "plain18") -> tup
     (run,) = suite.plan()
     watch = StopsAt(10)
     with pytest.raises(Stopped):
-        train(run, suite.dataset, describe(run, suite.dataset), watch, should_stop=watch.stops)
+        train(run, suite.place, suite.dataset, watch, should_stop=watch.stops)
     return suite, run.folder
 
 
@@ -220,13 +220,14 @@ def test_damaged_weights_are_found_when_looked_for(make_suite: Any) -> None:
     assert [line.split(":")[0] for line in damage(folder, weights=True)] == [str(folder.weights)]
 
 
-def test_a_run_that_moved_to_another_machine_says_so(make_suite: Any, tmp_path: Path) -> None:
+def test_a_run_that_moved_to_another_machine_says_so(
+    make_suite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     suite, _ = stopped_run(make_suite, tmp_path / "results")
     (run,) = suite.plan()
-    described = describe(run, suite.dataset)
-    elsewhere = described.environment.model_copy(update={"torch": "9.9"})
-    moved = described.model_copy(update={"environment": elsewhere})
-    train(run, suite.dataset, moved, Silent())
+    elsewhere = environment(suite.device).model_copy(update={"torch": "9.9"})
+    monkeypatch.setattr(description, "environment", lambda device: elsewhere)
+    train(run, suite.place, suite.dataset, Silent())
     from plain_vs_residual.evidence.pairing import differences
     from plain_vs_residual.records.recorded_runs import load_recorded_runs
 
@@ -290,7 +291,7 @@ def test_out_of_memory_says_the_batch_and_what_to_try(
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(workers, "train", fails)
+    monkeypatch.setattr(training_work, "train", fails)
     suite = make_suite("plain18")
     with pytest.raises(
         OutOfMemory, match=r"plain18-12-iterations-s0: out of memory on cpu with batches of 8 images of 8 px"
@@ -307,7 +308,7 @@ def test_other_errors_are_not_taken_for_memory(
     def fails(*_: Any) -> None:
         raise RuntimeError(said)
 
-    monkeypatch.setattr(workers, "train", fails)
+    monkeypatch.setattr(training_work, "train", fails)
     suite = make_suite("plain18")
     with pytest.raises(RuntimeError, match=said):
         suite.train(suite.plan(), Silent())

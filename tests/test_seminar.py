@@ -10,6 +10,7 @@ import torch
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import chosen_experiments
 from plain_vs_residual.evidence.verdicts import num_primary
+from plain_vs_residual.executors import measuring
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
@@ -20,9 +21,9 @@ from plain_vs_residual.seminar.loss_landscape import at, interpolated, random_di
 from plain_vs_residual.seminar.shattered_gradients import LINES, pairs_of_classes
 from plain_vs_residual.seminar.subject import Subject
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.suite import measuring
-from plain_vs_residual.suite.suite import Suite
-from tests.conftest import Silent
+from plain_vs_residual.training.initial_network import drawn_network
+from plain_vs_residual.vocabulary import FINAL_COLUMNS, columns
+from tests.conftest import Silent, Suite
 
 NETWORKS = ("cifar-plain8", "cifar-residual8-A")
 SEMINAR = [experiment for experiment in load_experiments().values() if experiment.seminar]
@@ -62,7 +63,7 @@ def recorded(suite: Suite) -> RecordedRuns:
 
 def test_looking_on_leaves_training_as_it_was(trained: Suite) -> None:
     for run in trained.plan():
-        subject = Subject(run, trained.dataset_of(run))
+        subject = Subject(run, trained.device, trained.dataset_of(run))
         images, labels = subject.images(16)
         for iteration, network in subject.during_training([0, 1, 5, 12]):
             gradient_norms(network, images, labels)
@@ -115,7 +116,7 @@ def test_what_other_code_or_another_run_gave_is_measured_anew(
         read_measurement(run.folder, "gradient_norms")
     run.folder.final.write_text(final)
     assert "torch" in json.loads(record.read_text())["environment"]
-    monkeypatch.setattr(measuring, "sources_of", lambda name: {name: "other"})
+    monkeypatch.setattr(measuring, "code_of", lambda name: {name: "other"})
     assert len(measured(trained)) == 2
 
 
@@ -123,12 +124,12 @@ def test_without_its_weights_a_run_cannot_be_measured(trained: Suite) -> None:
     run = trained.plan()[0]
     run.folder.weights.unlink()
     with pytest.raises(ValueError, match=r"weights\.pt: missing"):
-        Subject(run, trained.dataset_of(run)).trained()
+        Subject(run, trained.device, trained.dataset_of(run)).trained()
 
 
 def test_other_initial_values_than_the_runs_are_refused(trained: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained.plan()[0]
-    subject = Subject(run, trained.dataset_of(run))
+    subject = Subject(run, trained.device, trained.dataset_of(run))
     monkeypatch.setattr("plain_vs_residual.networks.nn.init.ones_", torch.nn.init.zeros_)
     with pytest.raises(ValueError, match="other initial values"):
         subject.untrained()
@@ -136,7 +137,7 @@ def test_other_initial_values_than_the_runs_are_refused(trained: Suite, monkeypa
 
 def test_an_unknown_measurement_is_named() -> None:
     with pytest.raises(ValueError, match=r"measurement 'nothing': there is no .*nothing\.py"):
-        measuring.sources_of("nothing")
+        measuring.code_of("nothing")
 
 
 @pytest.mark.parametrize("experiment", SEMINAR, ids=lambda experiment: experiment.name)
@@ -145,7 +146,7 @@ def test_experiments_of_the_seminar_can_be_measured_and_wait_to_be_named(experim
         assert sum(claim.primary for claim in experiment.claims_in(setting)) == 1
     assert experiment.waits_to_be_named("fashion")
     if experiment.measurement:
-        assert f"plain_vs_residual/seminar/{experiment.measurement}.py" in measuring.sources_of(
+        assert f"plain_vs_residual/seminar/{experiment.measurement}.py" in measuring.code_of(
             experiment.measurement
         )
 
@@ -188,6 +189,9 @@ def test_every_measurement_gives_the_columns_that_its_claims_are_about(
     found = recorded(suite)
     wanted = {claim.column for claim in experiment.claims}
     assert wanted <= set(found.finals.columns)
+    summaries = [read_measurement(record.folder, experiment.measurement).summary for record in found.records]
+    declared = set(columns(experiment.measurement)) - set(FINAL_COLUMNS)
+    assert all(set(summary) == declared for summary in summaries)
     table = found.measured(experiment.measurement)
     assert set(table["network"]) == family
     assert table["value"].notna().all()
@@ -202,7 +206,7 @@ def test_mixtures_lie_between_the_construction_and_what_is_drawn(make_suite: Any
         studies={
             "digits": (
                 Study(networks=("cifar-plain8",)),
-                Study("grown", networks=("cifar-plain14",), sources={"cifar-plain14": "cifar-plain8"}),
+                Study("grown", networks=("cifar-plain14",), grown_from={"cifar-plain14": "cifar-plain8"}),
             )
         },
         claims=(),
@@ -213,10 +217,10 @@ def test_mixtures_lie_between_the_construction_and_what_is_drawn(make_suite: Any
     suite: Suite = make_suite("cifar-plain8", experiments=(grown,))
     suite.train(suite.plan(), Silent())
     source, run = suite.plan()
-    subject = Subject(run, suite.dataset_of(run))
+    subject = Subject(run, suite.device, suite.dataset_of(run))
     built, half, drawn = (dict(mixed(subject, share).named_parameters()) for share in (0.0, 0.5, 1.0))
     kept = torch.load(source.folder.weights, weights_only=True)
-    initial = dict(run.drawn(suite.dataset_of(run)).named_parameters())
+    initial = dict(drawn_network(run.run, suite.dataset_of(run)).named_parameters())
     added = "layer1.1.conv1.weight"
     assert torch.equal(built[added], torch.nn.init.dirac_(torch.empty_like(built[added])))
     assert torch.equal(drawn[added], initial[added])

@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 import torch
 
+from plain_vs_residual.cli.training import _check as check_as_told
 from plain_vs_residual.data import feeds
 from plain_vs_residual.data.stream import DataStream, Draws
 from plain_vs_residual.evidence.pairing import PairCheck, summary_line, verify
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
+from plain_vs_residual.ledger import Changed
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records import fingerprint
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.settings import SETTINGS
-from plain_vs_residual.suite.suite import Changed
-from plain_vs_residual.training import run as run_module
+from plain_vs_residual.training import initial_network as run_module
 from plain_vs_residual.training import session
 from plain_vs_residual.training.schedule import Schedule, step_decay
 from tests.conftest import Silent
@@ -235,21 +236,28 @@ def test_runs_that_experiments_share_are_trained_once(make_suite: Any) -> None:
         experiment_of("plain18", "residual18-B", name="other"),
     )
     runs = make_suite(experiments=experiments).plan()
-    assert [run.architecture.name for run in runs] == ["plain18", "residual18-A", "residual18-B"]
-    assert runs[0].experiments == ("pair", "other")
+    assert [run.run.architecture.name for run in runs] == ["plain18", "residual18-A", "residual18-B"]
+    assert runs[0].run.experiments == ("pair", "other")
 
 
 def test_work_goes_seed_by_seed_and_18_34_comes_first(make_suite: Any) -> None:
     runs = make_suite(experiments=tuple(load_experiments().values()), seeds=2).plan()
-    assert [run.architecture.name for run in runs[:4]] == ["plain18", "plain34", "residual18-A", "residual34-A"]
-    assert [run.seed for run in runs] == sorted(run.seed for run in runs)
+    assert [run.run.architecture.name for run in runs[:4]] == [
+        "plain18",
+        "plain34",
+        "residual18-A",
+        "residual34-A",
+    ]
+    assert [run.run.seed for run in runs] == sorted(run.run.seed for run in runs)
 
 
 def test_a_changed_setting_is_refused_with_what_differs(make_suite: Any, tiny_setting: Any) -> None:
     train(make_suite("plain18"))
     changed = make_suite("plain18", setting=tiny_setting.with_changes({"learning_rate": 0.5}))
-    with pytest.raises(Changed, match=r"learning_rate: 0\.02 before, 0\.5 now.*--rerun.*--results"):
+    with pytest.raises(Changed, match=r"learning_rate: 0\.02 before, 0\.5 now"):
         changed.check(changed.plan(), rerun=False)
+    with pytest.raises(ValueError, match=r"learning_rate: 0\.02 before, 0\.5 now.*--rerun.*--results"):
+        check_as_told(changed.ledger, changed.placed(changed.plan()), rerun=False)
 
 
 def test_changed_source_is_refused_and_rerun_sets_the_old_run_aside(
@@ -258,8 +266,8 @@ def test_changed_source_is_refused_and_rerun_sets_the_old_run_aside(
     suite = make_suite("plain18")
     train(suite)
     old = read_json(suite.plan()[0].folder.final)
-    hashes = fingerprint.source_hashes() | {"plain_vs_residual/blocks.py": "changed"}
-    monkeypatch.setattr("plain_vs_residual.suite.description.source_hashes", lambda: hashes)
+    hashes = fingerprint.code_hashes() | {"plain_vs_residual/blocks.py": "changed"}
+    monkeypatch.setattr("plain_vs_residual.training.description.code_hashes", lambda: hashes)
     runs = suite.plan()
     with pytest.raises(Changed, match=r"plain_vs_residual/blocks\.py: other code"):
         suite.check(runs, rerun=False)
@@ -275,7 +283,7 @@ def test_a_study_changes_the_setting_and_sets_its_runs_apart(make_suite: Any) ->
     suite = make_suite(experiments=(experiment_of("plain18", "residual18-A", studies={"digits": (study,)}),))
     run = suite.plan()[0]
     assert run.name.startswith("plain18-long-")
-    assert (run.setting.learning_rate, run.setting.iterations) == (0.5, 20)
+    assert (run.run.setting.learning_rate, run.run.setting.iterations) == (0.5, 20)
 
 
 def test_a_trial_counts_for_more_than_a_study(make_suite: Any) -> None:
@@ -285,7 +293,7 @@ def test_a_trial_counts_for_more_than_a_study(make_suite: Any) -> None:
     (run, _) = make_suite(
         experiments=experiments, setting=SETTINGS["digits"].with_changes(trial), trial=trial
     ).plan()
-    assert (run.setting.iterations, run.setting.evaluations) == (450, 2)
+    assert (run.run.setting.iterations, run.run.setting.evaluations) == (450, 2)
     assert run.name == "plain18-long-450-iterations-s0"
 
 
@@ -323,7 +331,7 @@ def test_several_jobs_give_the_results_of_one(make_suite: Any, tmp_path: Any) ->
             heard.append(run.name)
 
     one.train(one.plan(), Silent())
-    many.train(many.plan(), Listens(), jobs=2)
+    many.train(many.plan(), Listens(), at_once=2)
     assert sorted(heard) == sorted(run.name for run in many.plan())
     for alone, beside in zip(one.plan(), many.plan(), strict=True):
         first, second = (read_json(run.folder.final) for run in (alone, beside))
@@ -338,7 +346,7 @@ def test_a_failing_job_ends_the_suite_with_its_error(make_suite: Any, tmp_path: 
         run.folder.path.parent.mkdir(parents=True, exist_ok=True)
         run.folder.path.write_text("a file where the run's folder should be")
     with pytest.raises(FileExistsError, match="-12-iterations-s0"):
-        suite.train(suite.plan(), Silent(), jobs=2)
+        suite.train(suite.plan(), Silent(), at_once=2)
 
 
 def test_two_studies_of_one_name_must_mean_the_same(make_suite: Any) -> None:

@@ -14,7 +14,7 @@ from plain_vs_residual.measures.responses import layer_responses, with_estimated
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.models import MetricsRow
 from plain_vs_residual.settings import DIGITS, IMAGENET
-from plain_vs_residual.training import run as run_module
+from plain_vs_residual.training import initial_network as run_module
 from plain_vs_residual.training import step
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.schedule import evaluation_points
@@ -162,7 +162,7 @@ def test_lower_precision_keeps_weights_and_statistics_in_fp32(make_suite: Any, p
     (folder,) = train_all(make_suite("residual18-A", precision=precision))
     weights = weights_of(folder)
     assert {value.dtype for value in weights.values()} == {torch.float32, torch.int64}
-    assert read_json(folder.run)["configuration"]["precision"] == precision
+    assert read_json(folder.run)["arithmetic"]["precision"] == precision
 
 
 def test_errors_are_taken_evenly_and_at_the_end() -> None:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.blocks import ZeroPaddedIdentity
 from plain_vs_residual.networks import on_device
-from plain_vs_residual.recipe import Precision
 from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.training.step import Trainer
 from plain_vs_residual.training.training_pass import TrainingPass

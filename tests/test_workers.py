@@ -11,23 +11,26 @@ import pytest
 import torch
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.children import WorkerDied
+from plain_vs_residual.executors.processes import Workers
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.run import Job, Run
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.suite.workers import WorkerDied, Workers
 from plain_vs_residual.training.loop import Monitor
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.session import Stopped
 
 CPU = torch.device("cpu")
 
 
-def pretends(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+def pretends(job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
     """Write this process's id to a file; seed 1 ends at once, other seeds wait until they are asked to stop."""
-    path = run.folder.path
+    path = job.folder.path
     path.with_suffix(".pid").write_text(str(os.getpid()))
-    if run.seed == 1:
+    if job.run.seed == 1:
         return
     while not stops():
         time.sleep(0.01)
@@ -36,13 +39,17 @@ def pretends(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], b
     raise Stopped(f"{path.name} is saved")
 
 
+def job_in(folder: Path, seed: int) -> Job:
+    run = Run(Architecture.parse("plain18"), DIGITS, seed)
+    return Job(run, Arithmetic(precision="fp32", threads=1), RunFolder(folder / f"s{seed}"))
+
+
 @pytest.fixture
 def submit(tmp_path: Path) -> Callable[[Workers, int], int]:
     """Return a function that submits a run of a seed to the pool and gives the id of the process working on it."""
 
     def submitted(workers: Workers, seed: int) -> int:
-        folder = RunFolder(tmp_path / f"s{seed}")
-        workers.submit(Run(Architecture.parse("plain18"), DIGITS, seed, "fp32", CPU, folder))
+        workers.submit(job_in(tmp_path, seed))
         path = tmp_path / f"s{seed}.pid"
         deadline = time.monotonic() + 60
         while not (path.exists() and path.read_text()):
@@ -65,11 +72,13 @@ def pool_of_two() -> Workers:
     return Workers(2, {"test": None}, [CPU], pretends)  # type: ignore[dict-item]
 
 
-def notes_its_device(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
+def notes_its_device(
+    job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]
+) -> None:
     """Write the device to a file, and wait until the other process has done the same."""
-    run.folder.path.with_suffix(".device").write_text(str(run.device))
+    job.folder.path.with_suffix(".device").write_text(str(place.device))
     deadline = time.monotonic() + 60
-    while len(list(run.folder.path.parent.glob("*.device"))) < 2 and time.monotonic() < deadline:
+    while len(list(job.folder.path.parent.glob("*.device"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -77,13 +86,14 @@ def test_two_runs_at_once_are_on_two_gpus_and_each_knows_its_own(tmp_path: Path)
     gpus = [torch.device("cuda", 0), torch.device("cuda", 1)]
     with Workers(2, {"test": None}, gpus, notes_its_device) as workers:  # type: ignore[dict-item]
         for seed in (0, 1):
-            folder = RunFolder(tmp_path / f"s{seed}")
-            workers.submit(Run(Architecture.parse("plain18"), DIGITS, seed, "fp32", torch.device("cuda"), folder))
+            workers.submit(job_in(tmp_path, seed))
     assert sorted(path.read_text() for path in tmp_path.glob("*.device")) == ["cuda:0", "cuda:1"]
 
 
-def notes_its_images(run: Run, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]) -> None:
-    run.folder.path.with_suffix(".images").write_text(dataset.fingerprint)
+def notes_its_images(
+    job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Callable[[], bool]
+) -> None:
+    job.folder.path.with_suffix(".images").write_text(dataset.fingerprint)
 
 
 def test_images_come_by_a_file_that_is_removed_and_not_by_pipe_or_shared_memory(
@@ -94,13 +104,12 @@ def test_images_come_by_a_file_that_is_removed_and_not_by_pipe_or_shared_memory(
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     dataset = load_dataset(DIGITS)
-    run = Run(Architecture.parse("plain18"), DIGITS, 0, "fp32", CPU, RunFolder(tmp_path / "s0"))
     with Workers(1, {DIGITS.split: dataset}, [CPU], notes_its_images) as workers:
         path, *_ = workers.pool._initargs
         assert path.is_relative_to(temporary)
         assert path.stat().st_size > 16 * 16 * 1797
         assert not any(isinstance(argument, Dataset | dict) for argument in workers.pool._initargs)
-        workers.submit(run)
+        workers.submit(job_in(tmp_path, 0))
     assert (tmp_path / "s0.images").read_text() == dataset.fingerprint
     assert list(temporary.iterdir()) == []
 
@@ -113,7 +122,7 @@ def test_a_run_is_saved_when_another_process_is_killed(
         with workers:
             pids.extend(submit(workers, seed) for seed in (0, other))
             os.kill(pids[1], signal.SIGKILL)
-            for future in list(workers.runs):
+            for future in list(workers.jobs):
                 future.result()
 
     pids: list[int] = []

@@ -1,7 +1,7 @@
 """Fault injection: kills, full disks, damaged files, second starts; the results must not change by a byte.
 
-    python -m benchmarks.faults                  # a short version, similar to the one in the tests
-    python -m benchmarks.faults --kills 100      # the long version; about 45 minutes on 2 CPU cores
+    bash run_all.sh benchmark faults                  # a short version, similar to the one in the tests
+    bash run_all.sh benchmark faults --kills 100      # the long version; about 45 minutes on 2 CPU cores
 
 Every fault hits a suite of its own in a temporary folder. The suite is then started again with the same command,
 or with --rerun where it asks for that. Afterwards its metrics (except times), layer responses, weights and final
@@ -50,7 +50,7 @@ def main(
             print(f"{row.fault}: {dict(row.outcomes)}", flush=True)
     print(f"\n{table(rows)}")
     if record:
-        command = f"python -m benchmarks.faults --kills {kills} --corruptions {number} --record"
+        command = f"bash run_all.sh benchmark faults --kills {kills} --corruptions {number} --record"
         entries = [{"fault": row.fault, "outcomes": dict(row.outcomes), "lost": row.lost} for row in rows]
         path = measuring.write("faults", command, torch.device(device), {"rows": entries})
         path.with_suffix(".md").write_text(table(rows), encoding="utf-8")

@@ -1,6 +1,6 @@
 """A suite that dies, or finds the disk full, when it writes a named file for the n-th time, or runs out of memory.
 
-python -m benchmarks.faults.child NAME COUNT STAGE [arguments of `plain_vs_residual train`]
+Its arguments: NAME COUNT STAGE [what `train` takes]
 """
 
 import errno

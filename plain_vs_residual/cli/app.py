@@ -9,31 +9,30 @@ import typer
 
 from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
-from plain_vs_residual.cli.checks import accept, given_fields, only_networks, possible
+from plain_vs_residual.cli.benchmarks import benchmark
+from plain_vs_residual.cli.commands import Commands
 from plain_vs_residual.cli.export import export
 from plain_vs_residual.cli.options import (
     Data,
     Device,
-    FirstSeed,
-    Iterations,
     Names,
-    Networks,
     PlotsFolder,
     Recorded,
     Results,
     ResultsFolder,
     Seeds,
     SettingName,
-    Split,
     chosen_experiments,
 )
-from plain_vs_residual.cli.training import TRIAL, train
+from plain_vs_residual.cli.training import runs, train
 from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.launcher import command as launcher
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import find_recorded_runs
-from plain_vs_residual.settings import SETTINGS, default_setting, find_setting
+from plain_vs_residual.settings import SETTINGS, find_setting
 
 app = typer.Typer(
+    cls=Commands,
     help="Plain and residual networks trained in pairs (He et al., 2015).",
     add_completion=False,
     no_args_is_help=True,
@@ -64,45 +63,7 @@ def list_() -> None:
 
 
 app.command()(train)
-
-
-@app.command()
-def runs(
-    names: Names = None,
-    setting: SettingName = None,
-    data: Data = None,
-    seeds: Seeds = None,
-    first_seed: FirstSeed = 0,
-    split: Split = "test",
-    iterations: Iterations = None,
-    network: Networks = None,
-) -> None:
-    """Print every run that train would plan: a line each, then the runs that must be finished before it, if any.
-
-    For a scheduler: train --run NAME trains one of them.
-    """
-    import torch
-
-    from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.suite.suite import Suite
-
-    accept("--first-seed", first_seed, 0, 2**31)
-    given = given_fields(seeds=seeds, split=split, iterations=iterations)
-    chosen = find_setting(setting or default_setting("cpu")).with_changes(given)
-    experiments = possible(chosen_experiments(names), chosen.name, named=bool(names))
-    suite = Suite(
-        experiments=tuple(experiments),
-        setting=chosen,
-        dataset=load_dataset(chosen, data),
-        results=RESULTS,
-        seeds=range(first_seed, first_seed + chosen.seeds),
-        precision="fp32",
-        device=torch.device("cpu"),
-        only=only_networks(network or [], experiments, chosen.name),
-        trial={name: value for name, value in given.items() if name in TRIAL},
-    )
-    for run in suite.plan():
-        print(" ".join([run.name, *(folder.name for folder in run.needs)]))
+app.command()(runs)
 
 
 @app.command()
@@ -154,7 +115,7 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
                     differing += 1
                     print(f"  {' and '.join(pair.runs)}: {'; '.join(pair.differences)}")
     if differing:
-        print("a run is trained anew by bash run_all.sh once its folder has been moved away")
+        print(f"a run is trained anew by {launcher()} once its folder has been moved away")
         raise SystemExit(1)
 
 
@@ -193,7 +154,7 @@ def doctor(
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Say whether this machine is ready for a setting, and what to do where it is not."""
-    from plain_vs_residual.suite.doctor import examine, preferred_setting, show
+    from plain_vs_residual.executors.doctor import examine, preferred_setting, show
 
     chosen = find_setting(setting or preferred_setting(device))
     print(f"setting {chosen.name}")
@@ -203,13 +164,14 @@ def doctor(
 
 for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect, export):
     app.command()(command)
+app.command(context_settings={"allow_interspersed_args": False})(benchmark)
 
 
 def main() -> None:
     """Run a command; users' mistakes are one line and exit code 2."""
     try:
         # What typer ends of its own accord comes back as an exit code: 0 after --help, 130 after Ctrl-C.
-        if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
+        if app(sys.argv[1:] or ["--help"], prog_name=launcher(), standalone_mode=False) == 130:
             raise KeyboardInterrupt
     except UsageError as error:
         _fail(error.format_message())
@@ -217,7 +179,7 @@ def main() -> None:
         if os.environ.get("PLAIN_VS_RESIDUAL_TRACEBACK"):
             raise
         if isinstance(error, ImportError):
-            _fail(f"{error}; python -m plain_vs_residual doctor says what is missing on this machine")
+            _fail(f"{error}; {launcher('doctor')} says what is missing on this machine")
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         kept = "; what was finished or saved is kept: make room, and the same command goes on" if full else ""
         _fail(f"{error}{kept}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.near_misses import did_you_mean
 from plain_vs_residual.settings import DIGITS
 
 
@@ -46,8 +47,9 @@ def only_networks(names: list[str], experiments: list[Experiment], setting: str)
     only = {Architecture.parse(name).name for name in names}
     for name in sorted(only - compared):
         raise ValueError(
-            f"--network {name}: none of the chosen experiments compares it in setting {setting}; "
-            f"they compare {', '.join(sorted(compared))}; a file in experiments/ can name others"
+            f"--network {name}: none of the chosen experiments compares it in setting {setting}"
+            f"{did_you_mean(name, compared)}; they compare {', '.join(sorted(compared))}; "
+            "a file in experiments/ can name others"
         )
     return frozenset(only)
 

@@ -112,8 +112,8 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a finished run predicts: its error recomputed, errors by class, the confusion matrix."""
+    from plain_vs_residual.executors.machine import choose_device
     from plain_vs_residual.inspection.predictions import inspect_run
-    from plain_vs_residual.suite.machine import choose_device
 
     inspection = inspect_run(run, data, choose_device(device))
     home = inspection.home
@@ -132,8 +132,8 @@ def _subject(
     device: str | None,
     precision: str,
 ) -> "Subject":
+    from plain_vs_residual.executors.machine import choose_device, choose_precision
     from plain_vs_residual.inspection.foreign import open_subject
-    from plain_vs_residual.suite.machine import choose_device, choose_precision
 
     where = choose_device(device)
     return open_subject(

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.experiment import EXPERIMENTS, SEMINAR, Experiment, load_experiment, load_experiments
+from plain_vs_residual.near_misses import did_you_mean
 from plain_vs_residual.settings import SETTINGS, Setting
 
 
@@ -18,10 +19,11 @@ def setting_option(field: str, remark: str = "If left out, the number of the set
     return typer.Option(f"--{field.replace('_', '-')}", help=f"{declared.description} {remark}".strip())
 
 
-SEMINAR = "seminar"
 Names = Annotated[
     list[str] | None,
-    typer.Argument(help="Experiments, by file name, or seminar for all that ask why; the paper's if left out."),
+    typer.Argument(
+        metavar="EXPERIMENT", help="By file name, or seminar for all that ask why; the paper's if left out."
+    ),
 ]
 SettingName = Annotated[
     str | None,
@@ -56,17 +58,22 @@ Networks = Annotated[
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
 
 
-def chosen_experiments(names: list[str] | None) -> list[Experiment]:
+def chosen_experiments(names: list[str] | None, folder: Path = EXPERIMENTS) -> list[Experiment]:
     """Load the named experiments, or all; ``seminar`` names all that ask why.
 
     Raises:
-        ValueError: if there is none of that name.
+        ValueError: if there is none of that name, or its file does not declare a right one.
     """
-    known = load_experiments()
+    for name in names or ():
+        path = folder / f"{name}.py"
+        if name != SEMINAR and path.is_file():
+            load_experiment(path)
+    known = load_experiments(folder)
     for name in names or ():
         if name not in (*known, SEMINAR):
             raise ValueError(
-                f"unknown experiment '{name}'; accepted are {', '.join(known)}, and {SEMINAR} for all that ask why"
+                f"unknown experiment '{name}'{did_you_mean(name, [*known, SEMINAR])}; "
+                f"accepted are {', '.join(known)}, and {SEMINAR} for all that ask why"
             )
     chosen = set(names or known)
     if SEMINAR in chosen:

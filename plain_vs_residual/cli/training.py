@@ -1,16 +1,16 @@
-"""The command that trains: from options to a suite, and what is said on the way."""
+"""The commands that train runs and that list them: options, selection, plan, place, run, publish."""
 
+import inspect
 import io
 import signal
 import sys
-from dataclasses import replace
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.cli.checks import accept, check_writable, given_fields, only_networks, possible
+from plain_vs_residual.cli.checks import accept, check_writable
 from plain_vs_residual.cli.options import (
     Data,
     Device,
@@ -24,20 +24,53 @@ from plain_vs_residual.cli.options import (
     Seeds,
     SettingName,
     Split,
-    chosen_experiments,
 )
+from plain_vs_residual.cli.selecting import chosen_setting, select
 from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.launcher import command
+from plain_vs_residual.ledger import Changed, Ledger
+from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import Refresher, headlines, publish
-from plain_vs_residual.settings import Setting, default_setting, find_setting
-from plain_vs_residual.suite.interrupt import interrupt
-
-TRIAL = ("iterations", "evaluations")  # options that count for more than setting and studies
 
 if TYPE_CHECKING:
-    import torch
+    from plain_vs_residual.executors.placement import Computing, Placed
+    from plain_vs_residual.executors.suite import SuiteMonitor
 
-    from plain_vs_residual.suite.suite import Suite, SuiteMonitor
+Runs = Annotated[
+    list[str] | None,
+    typer.Option("--run", help="Only this run, by its name (runs lists them); can be given again."),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", help="bf16, fp32, tf32 or fp16; if left out, bf16 where the device has it, else fp32."
+    ),
+]
+ExecutionName = Annotated[
+    str | None,
+    typer.Option(
+        "--execution",
+        help="eager, graph, compile or compile+graph; if left out, a checked graph with CUDA, eager without.",
+    ),
+]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
+]
+Jobs = Annotated[
+    int | None, typer.Option(help="Runs at once; if left out, one per core (at most 4), or one per GPU.")
+]
+DevicesPerRun = Annotated[
+    int, typer.Option(help="Devices that share each run's batches: where there are fewer runs than devices.")
+]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster", help="Address of a Ray cluster that trains the runs, or local to start one on this machine."
+    ),
+]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")]
+Report = Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")]
 
 
 def train(
@@ -47,106 +80,133 @@ def train(
     seeds: Seeds = None,
     first_seed: FirstSeed = 0,
     device: Device = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="bf16, fp32, tf32 or fp16; if left out, bf16 where the device has it, else fp32."),
-    ] = None,
-    execution: Annotated[
-        str,
-        typer.Option(
-            help="auto, eager, graph, compile or compile+graph; auto measures with CUDA, and is eager without."
-        ),
-    ] = "auto",
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
-    ] = False,
+    precision: PrecisionName = None,
+    execution: ExecutionName = None,
+    deterministic: Deterministic = False,
     split: Split = "test",
     iterations: Iterations = None,
     evaluations: Evaluations = None,
     network: Networks = None,
-    run: Annotated[
-        list[str] | None, typer.Option(help="Only this run, by its name (runs lists them); can be given again.")
-    ] = None,
+    run: Runs = None,
     results: ResultsFolder = RESULTS,
     plots: PlotsFolder = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            help="Runs at once; if left out, one per core (at most 4), one per GPU, measured on a single GPU."
-        ),
-    ] = None,
-    devices_per_run: Annotated[
-        int, typer.Option(help="Devices that share each run's batches: where there are fewer runs than devices.")
-    ] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(help="Address of a Ray cluster that trains the runs, or local to start one on this machine."),
-    ] = None,
-    rerun: Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")] = False,
-    report: Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")] = True,
+    jobs: Jobs = None,
+    devices_per_run: DevicesPerRun = 1,
+    cluster: ClusterAddress = None,
+    rerun: Rerun = False,
+    report: Report = True,
 ) -> None:
     """Train what is not finished yet and keep the report up to date; everything by default."""
-    accept("--first-seed", first_seed, 0, 2**31)
     accept("--jobs", jobs, 1, 256)
     accept("--devices-per-run", devices_per_run, 1, 4096)
-    given = given_fields(seeds=seeds, split=split, iterations=iterations, evaluations=evaluations)
-    if setting:
-        find_setting(setting)  # before torch is imported, which takes seconds
-    experiments = chosen_experiments(names)
-    for name in network or ():
-        Architecture.parse(name)
+    fields = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
+    selection = select(names, chosen_setting(setting, device), data, first_seed, network, run, **fields)
     check_writable(results)
 
-    from plain_vs_residual.data.datasets import load_dataset
+    from plain_vs_residual.executors.placement import Computing
     from plain_vs_residual.group import launched
-    from plain_vs_residual.suite.machine import choose_device, choose_execution, choose_precision
-    from plain_vs_residual.suite.placement import on_cluster, place
-    from plain_vs_residual.suite.progress import SuiteProgress
-    from plain_vs_residual.suite.suite import Suite
 
-    if launched().rank > 0:
-        sys.stdout = io.StringIO()  # the first process speaks for all
-    chosen_device = choose_device(device)
-    chosen = _choose_setting(setting, chosen_device).with_changes(given)
-    experiments = possible(experiments, chosen.name, named=bool(names))
-    chosen_precision = choose_precision(precision, chosen_device)
-    wanted = None if execution == "auto" else choose_execution(execution, chosen_device, chosen_precision)
-    only = only_networks(network or [], experiments, chosen.name)
-    suite = Suite(
-        experiments=tuple(experiments),
-        setting=chosen,
-        dataset=load_dataset(chosen, data),
-        results=results.resolve() if cluster else results,  # a cluster's processes start elsewhere
-        seeds=range(first_seed, first_seed + chosen.seeds),
-        precision=chosen_precision,
-        device=chosen_device,
-        deterministic=deterministic,
-        only=only,
-        named=frozenset(run or ()),
-        trial={name: value for name, value in given.items() if name in TRIAL},
+    wanted = Computing(device, precision, execution, deterministic, jobs, devices_per_run, cluster, data)
+    with redirect_stdout(sys.stdout if launched().rank == 0 else io.StringIO()):  # the first speaks for all
+        trained = _train(selection, wanted, results, plots, rerun=rerun, refresh=report, say_why=setting is None)
+        if trained and report:
+            named = [experiment.name for experiment in selection.experiments] if names else []
+            _publish(selection, named, results, plots)
+
+
+def runs(**options: Any) -> None:
+    """Print every run that train would plan with these options: its name, then those that it needs, if any.
+
+    For a scheduler: train --run NAME trains one of them.
+    """
+    fields = {name: options[name] for name in ("seeds", "split", "iterations", "evaluations")}
+    own = chosen_setting(options["setting"], options["device"])
+    names = ("names", "data", "first_seed", "network", "run")
+    chosen, *others = (options[name] for name in names)
+    for run in select(chosen, own, *others, **fields).plan():
+        print(" ".join([run.name, *run.needs]))
+
+
+# Whoever lists runs gives the options that whoever trains them gets.
+runs.__signature__ = inspect.signature(train)  # type: ignore[attr-defined]
+runs.__annotations__ = train.__annotations__
+
+
+def _train(
+    selection: Selection,
+    wanted: "Computing",
+    results: Path,
+    plots: Path | None,
+    *,
+    rerun: bool,
+    refresh: bool,
+    say_why: bool,
+) -> bool:
+    """Plan, place and run; false in a process that another one leads."""
+    from plain_vs_residual.data.datasets import load_dataset
+    from plain_vs_residual.executors.placement import place
+    from plain_vs_residual.executors.progress import SuiteProgress
+
+    _greet(selection, wanted, say_why=say_why)
+    ledger = Ledger(results.resolve() if wanted.cluster else results)  # a cluster's processes start elsewhere
+    planned = selection.plan()
+    placed = place(planned, ledger, load_dataset(selection.setting, wanted.data), wanted)
+    _announce(selection, placed, ledger)
+    seeds = {seed: [job.folder for job in placed.jobs if job.run.seed == seed] for seed in selection.seeds}
+    refresher = Refresher(results, plots, selection.setting.name, selection.name, seeds) if refresh else None
+    return _run(
+        selection, ledger, placed, SuiteProgress(refresher, bars=placed.executor.at_once == 1), rerun=rerun
     )
-    suite, at_once = place(suite, wanted, jobs, devices_per_run)
-    if cluster:
-        if device is None and chosen_device.type == "cpu":
-            raise ValueError(
-                f"--cluster {cluster}: this machine has no GPU to choose a setting and a precision for; "
-                "say --device cpu for runs on CPUs, or --device cuda from a machine that has one"
-            )
-        suite = replace(suite, cluster=on_cluster(suite, cluster, data, jobs))
-    seeds_runs = {seed: [run.folder for run in suite.plan() if run.seed == seed] for seed in suite.seeds}
-    name = "-".join(filter(None, (chosen.name, suite.variant)))
-    refresher = Refresher(results, plots, chosen.name, name, seeds_runs) if report else None
-    monitor = SuiteProgress(refresher, bars=at_once == 1)
-    _announce(suite)
-    if not _train(suite, monitor, at_once, rerun=rerun):
-        return
-    if report:
-        for path in publish(results, plots, chosen.name):
-            print(f"report: {path}")
-        for line in headlines(results, chosen.name, name):
-            print(line)
-        for path in _compared(results / chosen.name, plots):
-            print(f"comparison with {RESULTS}: {path}")
+
+
+def _run(selection: Selection, ledger: Ledger, placed: "Placed", monitor: "SuiteMonitor", *, rerun: bool) -> bool:
+    """Lock, check, train and measure; false in a process that another one leads."""
+    from plain_vs_residual.executors.signals import interrupt
+    from plain_vs_residual.executors.suite import measure_all, train_all
+    from plain_vs_residual.executors.torchrun import under_torchrun
+    from plain_vs_residual.group import launched
+    from plain_vs_residual.records.kept_code import keep_code
+    from plain_vs_residual.training.session import Stopped
+
+    signal.signal(signal.SIGTERM, interrupt)
+    with ledger.locked(job.run for job in placed.jobs if launched().rank == 0):
+        try:
+            with under_torchrun(placed) as led:
+                if led is None:
+                    return False
+                _check(ledger, led, rerun=rerun)
+                keep_code(ledger.results / selection.setting.name)
+                train_all(led, monitor)
+            measure_all(placed, selection.experiments, print)
+        except Stopped as stop:
+            print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
+            raise SystemExit(130) from None
+    return True
+
+
+def _check(ledger: Ledger, placed: "Placed", *, rerun: bool) -> None:
+    """Refuse recorded runs that are not what would be trained now, or set them aside."""
+    try:
+        for aside in ledger.check(placed.jobs, placed.describe, rerun=rerun):
+            print(f"set aside: {aside}")
+    except Changed as changed:
+        raise ValueError(
+            f"{changed}; --rerun sets them aside and trains anew, --results DIR/results keeps them and writes "
+            f"elsewhere, and the two are put side by side by {command('compare', ledger.results, 'DIR/results')}"
+        ) from None
+    if finished := sum(job.folder.finished for job in placed.jobs):
+        print(f"{finished} of {len(placed.jobs)} runs are finished already")
+
+
+def _publish(selection: Selection, named: list[str], results: Path, plots: Path | None) -> None:
+    """Draw the report, and say what came out, above all of the experiments that were named."""
+    setting = selection.setting.name
+    for path in publish(results, plots, setting):
+        print(f"report: {path}")
+    for line in headlines(results, setting, selection.name, named):
+        print(line)
+    for path in _compared(results / setting, plots):
+        print(f"comparison with {RESULTS}: {path}")
 
 
 def _compared(folder: Path, plots: Path | None) -> list[Path]:
@@ -164,57 +224,32 @@ def _compared(folder: Path, plots: Path | None) -> list[Path]:
     return pages
 
 
-def _train(suite: "Suite", monitor: "SuiteMonitor", jobs: int, *, rerun: bool) -> bool:
-    """Check, lock, train and measure the runs of a suite; false in a process that another one leads."""
-    from plain_vs_residual.group import launched
-    from plain_vs_residual.records.kept_code import keep_code
-    from plain_vs_residual.suite.torchrun import under_torchrun
-    from plain_vs_residual.training.session import Stopped
+def _greet(selection: Selection, wanted: "Computing", *, say_why: bool) -> None:
+    """Say why the setting was taken if nobody named it, and whether a GPU is here that torch does not use."""
+    from plain_vs_residual.executors.machine import choose_device, unused_gpu
 
-    runs = suite.plan()
-    signal.signal(signal.SIGTERM, interrupt)
-    with suite.locked(runs if launched().rank == 0 else []):
-        try:
-            with under_torchrun(suite.device, suite.dataset_of, suite.work) as work:
-                if work is None:
-                    return False
-                for aside in suite.check(runs, rerun=rerun):
-                    print(f"set aside: {aside}")
-                if finished := sum(run.folder.finished for run in runs):
-                    print(f"{finished} of {len(runs)} runs are finished already")
-                keep_code(suite.results / suite.setting.name)
-                replace(suite, work=work).train(runs, monitor, jobs)
-            suite.measure(runs, print, jobs)
-            return True
-        except Stopped as stop:
-            print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
-            raise SystemExit(130) from None
-
-
-def _choose_setting(name: str | None, device: "torch.device") -> Setting:
-    from plain_vs_residual.suite.machine import unused_gpu
-
-    if name is None:
-        name = default_setting(device.type)
+    device, setting = choose_device(wanted.device), selection.setting
+    if say_why:
         reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
-        print(f"setting {name}, because {reason}: {find_setting(name).expected}; --setting chooses another")
+        print(f"setting {setting.name}, because {reason}: {setting.expected}; --setting chooses another")
     if device.type != "cuda" and (remark := unused_gpu()):
         print(f"note: {remark.reason}; {remark.remedy}")
-    return find_setting(name)
 
 
-def _announce(suite: "Suite") -> None:
-    from plain_vs_residual.suite.machine import environment
+def _announce(selection: Selection, placed: "Placed", ledger: Ledger) -> None:
+    """Say what is trained on what, and what a reader must know of it."""
+    from plain_vs_residual.training.description import environment
 
-    device, dataset = environment(suite.device), suite.split(suite.setting.split)
-    seeds = f"{len(suite.seeds)} {'seed' if len(suite.seeds) == 1 else 'seeds'}"
+    first = placed.jobs[0]
+    dataset, arithmetic = placed.dataset_of(first.run), first.arithmetic
+    seeds = f"{len(selection.seeds)} {'seed' if len(selection.seeds) == 1 else 'seeds'}"
     print(
-        f"{suite.setting.name} on {suite.dataset.name}: {len(dataset.training):,} training and "
+        f"{selection.setting.name} on {dataset.name}: {len(dataset.training):,} training and "
         f"{len(dataset.validation):,} validation images; {seeds}; "
-        f"{device.device_name} ({suite.precision}, {suite.execution}); "
-        f"records in {suite.results / suite.setting.name}"
+        f"{environment(placed.device).device_name} ({arithmetic.precision}, {arithmetic.execution}); "
+        f"records in {ledger.results / selection.setting.name}"
     )
-    if suite.execution.compiled:
+    if arithmetic.execution.compiled:
         print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
-    for caveat in filter(None, (suite.dataset.caveat, suite.setting.caveat)):
+    for caveat in filter(None, (dataset.caveat, selection.setting.caveat)):
         print(f"note: {caveat}")

@@ -108,7 +108,7 @@ class PixelChain:
         """Go on from an earlier :meth:`state`, whatever the number of processes then."""
         unsigned = int(state, 16)
         signed = unsigned - 2**64 if unsigned >= 2**63 else unsigned
-        self.value.fill_(signed if self.group.leads else 0)
+        self.value.fill_(signed if self.group.is_first else 0)
 
 
 class Checksum:

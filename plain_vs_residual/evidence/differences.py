@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
-from plain_vs_residual.records.fingerprint import differing_sources
-from plain_vs_residual.records.models import Environment, FinalRecord, MetricsRow
+from plain_vs_residual.records.fingerprint import differing_code
+from plain_vs_residual.records.models import FinalRecord, MetricsRow, Resumption, RunRecord
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.store import Record
 
@@ -13,7 +13,7 @@ from plain_vs_residual.records.store import Record
 NOT_SHARED = {"network", "seed", "replayed_rates", "source_weights"}
 SAME_MACHINE = (
     *("torch", "torchvision", "numpy", "python"),
-    *("device", "device_name", "cuda", "cudnn", "threads"),
+    *("device", "device_name", "cuda", "cudnn"),
 )
 RATES = {"learning_rate", "warm_up_iterations", "schedule", "drops"}
 BUDGET = {"epochs", "iterations"}
@@ -94,31 +94,36 @@ def _recipe(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
         led = field == "schedule" and {old, new} == {"plateau", "replay"}
         if old != new and not led:
             yield f"{field}: {old} against {new}"
-    for path in differing_sources(a.run.sources, b.run.sources):
+    for path in differing_code(a.run.sources, b.run.sources):
         yield f"{path}: trained by different code"
 
 
 def _machines(a: Record, b: Record) -> Iterator[str]:
-    first, second = a.run.environment, b.run.environment
-    for field, old, new in _machine_differences(first, second):
+    for field, old, new in _computed_otherwise(a.run, b.run):
         yield f"{field}: {old} against {new}"
+    first, second = a.run.environment, b.run.environment
     if first.git_changes != second.git_changes:
         changed = a.name if first.git_changes else b.name
         yield f"only {changed} was trained with uncommitted changes of the code"
 
 
-def _machine_differences(first: Environment, second: Environment) -> Iterator[tuple[str, object, object]]:
+def _computed_otherwise(first: RunRecord, second: RunRecord | Resumption) -> Iterator[tuple[str, object, object]]:
+    """Yield what differs in machine, versions and arithmetic: name and both values."""
     for field in SAME_MACHINE:
-        old, new = getattr(first, field), getattr(second, field)
-        # A GPU computes the same numbers however many cores the process beside it has.
-        if old != new and not (field == "threads" and first.device == second.device == "cuda"):
+        old, new = getattr(first.environment, field), getattr(second.environment, field)
+        if old != new:
             yield field, old, new
+    # A GPU computes the same numbers however many cores the process beside it has.
+    on_gpus = first.environment.device == second.environment.device == "cuda"
+    but_for = frozenset({"threads"}) if on_gpus else frozenset()
+    for field, (old, new) in first.arithmetic.differences(second.arithmetic, but_for).items():
+        yield field, old, new
 
 
 def _moved(record: Record) -> Iterator[str]:
-    """Name where a run was resumed on another machine or with other versions than it began with."""
+    """Name where a run was resumed on another machine, or with other versions or arithmetic, than it began."""
     for session in record.run.resumed:
-        for field, old, new in _machine_differences(record.run.environment, session.environment):
+        for field, old, new in _computed_otherwise(record.run, session):
             yield f"{record.name} went on from iteration {session.iteration} with {field} {new}, not {old}"
 
 

@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.vocabulary import FINAL_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level:
     """Compute a claim's number for every seed of which all runs are finished.
 
     Raises:
-        ValueError: if the claim's column is not recorded.
+        ValueError: if there is no such column.
     """
     finals = finals_of_members(recorded, experiment, claim)
     if finals.empty:
@@ -87,14 +89,17 @@ def measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level:
 def finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Claim) -> pd.DataFrame:
     """Return the final rows of the runs that a claim compares, each with its ``weight`` in the contrast.
 
+    Diverged runs are in it as they count.
+
     Raises:
-        ValueError: if the claim's column is not recorded.
+        ValueError: if there is no such column.
     """
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     if finals.empty:
         return pd.DataFrame(columns=["seed", "diverged", "weight", claim.column], dtype=float)
-    if claim.column not in finals and experiment.measurement:  # a column of the seminar's
-        finals = finals.assign(**{claim.column: np.nan})  # not measured yet, or by code that did not look for it
+    # Not measured yet, or recorded elsewhere only, as test_error is without held-out images.
+    if claim.column not in finals and (experiment.measurement or claim.column in FINAL_COLUMNS):
+        finals = finals.assign(**{claim.column: np.nan})
     if claim.column not in finals:
         accepted = ", ".join(finals.select_dtypes("number").columns)
         raise ValueError(

@@ -92,7 +92,7 @@ def _unlike_study(record: Record, changes: Mapping[str, object]) -> Iterator[str
 def _unlike_source(record: Record, study: Study, recorded: RecordedRuns) -> Iterator[str]:
     """Say if a run was not grown from the weights that its study names."""
     grown_from = record.run.configuration.source_weights
-    source = study.sources.get(record.run.network)
+    source = study.grown_from.get(record.run.network)
     if (source is None) != (grown_from is None):
         yield f"grown from {'trained weights' if grown_from else 'none'}, but from {source or 'none'} in its study"
         return

@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from plain_vs_residual.blocks import ZeroPaddedIdentity
 from plain_vs_residual.networks import abstract, num_parameters
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
+from plain_vs_residual.watching import watched
 
 LARGEST_INPUT = 16_384
 
@@ -149,30 +150,23 @@ def measure(network: nn.Module, architecture: Architecture, image_shape: tuple[i
     """
     rows: list[Row] = []
 
-    def watch(layer: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if not output.numel():
-                raise RuntimeError(f"the output of {layer} is empty")
-            if isinstance(module, nn.BatchNorm2d) and rows:
-                rows[-1] = replace(rows[-1], bn_parameters=rows[-1].bn_parameters + num_parameters(module))
-                return
-            if isinstance(module, nn.Linear):  # what is between the last block and fc is no module
-                rows.append(_mean(rows[-1]))
-            rows.append(_row(layer, module, inputs[0], output, architecture))
+    def note(layer: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
+        if not output.numel():
+            raise RuntimeError(f"the output of {layer} is empty")
+        if isinstance(module, nn.BatchNorm2d) and rows:
+            rows[-1] = replace(rows[-1], bn_parameters=rows[-1].bn_parameters + num_parameters(module))
+            return
+        if isinstance(module, nn.Linear):  # what is between the last block and fc is no module
+            rows.append(_mean(rows[-1]))
+        rows.append(_row(layer, module, x, output, architecture))
 
-        return note
-
-    hooks = [
-        module.register_forward_hook(watch(re.sub(r"\.shortcut\.0$", ".shortcut", layer)))
+    observers = {
+        layer: partial(note, re.sub(r"\.shortcut\.0$", ".shortcut", layer), module)
         for layer, module in network.named_modules()
         if not list(module.children()) and not (layer == "maxpool" and isinstance(module, nn.Identity))
-    ]
-    try:
-        with torch.no_grad():
-            network.eval()(torch.empty(1, *image_shape, device="meta"))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    }
+    with watched(network, observers), torch.no_grad():
+        network.eval()(torch.empty(1, *image_shape, device="meta"))
     return rows
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.data.batches import Batch, Part
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
@@ -21,13 +22,12 @@ from plain_vs_residual.inspection.padding import zeros_moved_to_the_end
 from plain_vs_residual.inspection.weights import load_weights, network_for, read_weights
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
 from plain_vs_residual.networks import Network, build, num_parameters, on_device
-from plain_vs_residual.recipe import Precision
 from plain_vs_residual.report.figures.responses import draw_responses, is_wide, label_responses, response_panels
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.training.arithmetic import autocast, prepare_arithmetic
 from plain_vs_residual.training.evaluation import Errors
 from plain_vs_residual.training.evaluation import evaluate as evaluate_network
+from plain_vs_residual.training.precision import autocast, prepare_arithmetic, this_process
 
 # An error above this part of chance is worth a word: a network that was trained errs less.
 NEAR_CHANCE = 0.8
@@ -136,7 +136,7 @@ def open_subject(
             f"--normalise {normalise}: gives {len(normalisation.mean)} channels, the images of {dataset.name} "
             f"have {channels}; give MEAN/STD with {channels} or 1 numbers each, or ours"
         )
-    prepare_arithmetic(device, precision, deterministic=False)
+    prepare_arithmetic(device, this_process(precision))
     built = on_device(built, device)
     chosen_part: Part = next(known for known in get_args(Part) if known == part)
     return Subject(checkpoint, architecture, built, chosen, dataset, normalisation, chosen_part, device, precision)

@@ -16,17 +16,18 @@ from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.inspection.weights import load_weights, read_weights
+from plain_vs_residual.launcher import command
 from plain_vs_residual.networks import build, on_device
 from plain_vs_residual.recipe import IMAGE_KINDS, Recipe
 from plain_vs_residual.records.files import SET_ASIDE, RunFolder
-from plain_vs_residual.records.fingerprint import differing_sources, source_hashes
+from plain_vs_residual.records.fingerprint import code_hashes, differing_code
 from plain_vs_residual.records.models import RunRecord
 from plain_vs_residual.records.store import Record, read_record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
 from plain_vs_residual.training.evaluation import Errors, evaluate
+from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 
 # Percent: far less than one image, more than a number loses on its way through JSON.
 TOLERANCE = 1e-6
@@ -156,11 +157,12 @@ def inspect_run(path: Path, data: Path | None, device: torch.device) -> Inspecti
         seed=run.seed,
     )
     load_weights(network, state, str(record.folder.weights))
-    prepare_arithmetic(device, run.configuration.precision, deterministic=run.configuration.deterministic)
+    precision, deterministic = run.arithmetic.precision, run.arithmetic.deterministic
+    prepare_arithmetic(device, this_process(precision, deterministic=deterministic))
     network = on_device(network, device)
     feed = make_feed(dataset, setting, run.seed, device)
     batches = feed.evaluation_batches("validation")
-    errors = evaluate(network, batches, run.configuration.precision, len(dataset.classes))
+    errors = evaluate(network, batches, precision, len(dataset.classes))
     return Inspection(record, dataset.classes, errors, _remark(record, errors, device))
 
 
@@ -176,7 +178,7 @@ def finished_record(path: Path) -> Record:
             f"{path}: no run in this folder (no {folder.run.name}); give one such as results/digits/plain18-s0"
         )
     if not folder.finished:
-        raise ValueError(f"{path}: this run is not finished; bash run_all.sh goes on with it")
+        raise ValueError(f"{path}: this run is not finished; {command()} goes on with it")
     if not folder.weights.is_file():
         raise ValueError(
             f"{path}: its {folder.weights.name} is not here (git does not keep weights); train the run anew"
@@ -216,7 +218,7 @@ def _remark(record: Record, errors: Errors, device: torch.device) -> str:
         return f"recomputed error {error:.4f} %: as recorded{diverged}"
     images = round(abs(error - recorded) * sum(map(sum, errors.confusion)) / 100)
     environment = record.run.environment
-    reasons = [f"{path} has changed" for path in differing_sources(record.run.sources, source_hashes())]
+    reasons = [f"{path} has changed" for path in differing_code(record.run.sources, code_hashes())]
     for what, before, now in (
         ("device", environment.device, device.type),
         ("torch", environment.torch, str(torch.__version__)),

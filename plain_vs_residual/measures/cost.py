@@ -1,9 +1,12 @@
 """What a network costs: multiply-adds of its convolutions and fully connected layers."""
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from plain_vs_residual.watching import watched
 
 
 def multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
@@ -13,15 +16,16 @@ def multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
     """
     total = 0
 
-    def count(module: nn.Module, inputs: object, output: Tensor) -> None:
+    def count(weights_per_output: int, x: Tensor, output: Tensor) -> None:
         nonlocal total
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        total += output.numel() * module.weight[0].numel()
+        total += output.numel() * weights_per_output
 
     abstract = copy.deepcopy(network).to("meta").eval()
-    for module in abstract.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(count)
-    with torch.no_grad():
+    counted = {
+        name: partial(count, module.weight[0].numel())
+        for name, module in abstract.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+    with watched(abstract, counted), torch.no_grad():
         abstract(torch.empty(1, *image_shape, device="meta"))
     return total

@@ -1,9 +1,15 @@
 """Scale of activations and gradients in the first iterations: where a run that diverges goes wrong."""
 
+from contextlib import AbstractContextManager
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from plain_vs_residual.records.models import FirstIterationRow
+from plain_vs_residual.watching import watched
+
+WATCHED = {"conv1": "conv1", "bn1": "bn1", "fc": "logits"}  # column by layer
 
 
 class FirstIterations:
@@ -12,17 +18,15 @@ class FirstIterations:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self.seen: dict[str, float] = {}
-        self.hooks = [
-            network.get_submodule(name).register_forward_hook(
-                lambda _module, inputs, output, name=name: self._note(name, inputs[0], output)
-            )
-            for name in ("conv1", "bn1", "fc")
-        ]
 
-    def _note(self, name: str, inputs: Tensor, output: Tensor) -> None:
-        if name == "conv1":
-            self.seen["input"] = _rms(inputs)
-        self.seen[{"fc": "logits"}.get(name, name)] = _rms(output)
+    def watching(self) -> AbstractContextManager[None]:
+        """Note what the layers compute in an iteration that is taken inside this context."""
+        return watched(self.network, {layer: partial(self._note, column) for layer, column in WATCHED.items()})
+
+    def _note(self, column: str, x: Tensor, output: Tensor) -> None:
+        if column == "conv1":
+            self.seen["input"] = _rms(x)
+        self.seen[column] = _rms(output)
 
     def row(self, iteration: int, loss: float) -> FirstIterationRow:
         """Measure an iteration, whose gradients must still be in place."""
@@ -39,11 +43,6 @@ class FirstIterations:
             conv1_weight=_rms(conv1),
             gradient_norm=total,
         )
-
-    def close(self) -> None:
-        """Take the hooks away."""
-        for hook in self.hooks:
-            hook.remove()
 
 
 def _rms(values: Tensor) -> float:

@@ -90,6 +90,10 @@ class RunFolder:
         """Name of the folder: ``<network>[-<variant>]-s<seed>``."""
         return self.path.name
 
+    def beside(self, name: str) -> "RunFolder":
+        """Return the folder of another run of the same setting, by its name."""
+        return RunFolder(self.path.with_name(name))
+
     def set_aside(self) -> Path:
         """Move the run out of the way, whole, and return where it went."""
         stamp = time.strftime("%Y%m%d-%H%M%S")

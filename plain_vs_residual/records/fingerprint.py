@@ -10,7 +10,7 @@ import io
 import token as kinds
 import tokenize
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -25,13 +25,13 @@ EXEMPT = {
 }
 
 
-def source_hashes() -> dict[str, str]:
+def code_hashes() -> dict[str, str]:
     """Hash the code of every module that determines what training gives, by its path in the repository."""
-    return hashes_of_code(*ROOTS)
+    return hashes_of_modules(*ROOTS)
 
 
 @cache
-def hashes_of_code(*roots: Path) -> dict[str, str]:
+def hashes_of_modules(*roots: Path) -> dict[str, str]:
     """Hash the code of modules and of all that they import, but for EXEMPT, by its path in the repository."""
     modules = (path for path in sorted(imported_by(*roots)) if not exempt(path))
     codes = {path: code(path.read_text(encoding="utf-8")) for path in modules}
@@ -137,7 +137,7 @@ def hash_of(values: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def differing_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def differing_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Name the modules whose code differs; one that was moved without a change does not."""
     removed = Counter(before.values()) - Counter(now.values())
     added = Counter(now.values()) - Counter(before.values())
@@ -146,15 +146,21 @@ def differing_sources(before: Mapping[str, str], now: Mapping[str, str]) -> list
     return [*changed, *gone]
 
 
-def differences(recorded: RunDescription, now: RunDescription, but_for: Collection[str] = ()) -> list[str]:
-    """Say what differs between two records in configuration and sources; nothing if they are the same run.
+def differences(recorded: RunDescription, now: RunDescription) -> list[str]:
+    """Say what differs between two records in configuration, arithmetic and sources; nothing for the same run.
+
+    A run may go on with other threads, or with another number of devices, which compute eagerly what one of them
+    began as a graph: verify names that, and training does not refuse it.
 
     Args:
         recorded: the run as it was recorded.
         now: as it would be trained.
-        but_for: fields of the configuration that may differ.
     """
-    old, new = (record.configuration.model_dump(exclude={*but_for}) for record in (recorded, now))
-    found = [f"{name}: {old[name]} before, {new[name]} now" for name in new if old[name] != new[name]]
-    found += [f"{path}: other code" for path in differing_sources(recorded.sources, now.sources)]
+    old, new = (record.configuration.model_dump() for record in (recorded, now))
+    changed = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+    several = now.arithmetic.devices > 1
+    but_for = frozenset({"threads", "devices", *(["execution"] if several else [])})
+    changed |= recorded.arithmetic.differences(now.arithmetic, but_for)
+    found = [f"{name}: {before} before, {after} now" for name, (before, after) in changed.items()]
+    found += [f"{path}: other code" for path in differing_code(recorded.sources, now.sources)]
     return found

@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 from plain_vs_residual.records.atomic import write_text
-from plain_vs_residual.records.fingerprint import PACKAGE, code, differing_sources, hash_of, source_hashes
+from plain_vs_residual.records.fingerprint import PACKAGE, code, code_hashes, differing_code, hash_of
 from plain_vs_residual.records.models import RunDescription
 
 
 def keep_code(folder: Path) -> None:
     """Keep every module that determines what training gives in ``.code/`` of a setting's results, by its hash."""
-    for path, value in source_hashes().items():
+    for path, value in code_hashes().items():
         kept = folder / ".code" / f"{value}.py"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def diff_of_code(before: tuple[Path, RunDescription], after: tuple[Path, RunDesc
         after: likewise.
     """
     diffs = []
-    for path in differing_sources(before[1].sources, after[1].sources):
+    for path in differing_code(before[1].sources, after[1].sources):
         old, new = (_text(folder, run, path) for folder, run in (before, after))
         if old is None or new is None:
             diffs.append(f"{path}: differs, but its text {'before' if old is None else 'after'} is not kept\n")

@@ -1,13 +1,15 @@
 """What the records hold, field by field with its type: models of the JSON files, columns of the CSV files."""
 
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from plain_vs_residual.recipe import Execution, Precision, Recipe
+from plain_vs_residual.arithmetic import Arithmetic
+from plain_vs_residual.recipe import Recipe
 
 Confusion = list[list[int]]
 ResponseKind = Literal["response_std", "ratio", "cosine", "shortcut_share"]
+Moment = Literal["initial", "final"]
 
 
 class Model(BaseModel):
@@ -38,8 +40,6 @@ class Environment(Model):
     device_name: str
     cuda: str | None
     cudnn: int | None
-    threads: int
-    devices: int = Field(1, description="That shared the batches of the run.")
     decoder: str | None = Field(None, description="Of JPEG files.")
     git_commit: str | None
     git_changes: bool
@@ -58,9 +58,6 @@ class Configuration(Recipe):
     num_training: int = Field(description="Images trained on.")
     num_validation: int = Field(description="Images evaluated on.")
     data_fingerprint: str
-    precision: Precision
-    execution: Execution
-    deterministic: bool
     replayed_rates: str | None = Field(None, description="Hash of the leader's rates, for the schedule replay.")
     source_weights: str | None = Field(None, description="SHA-256 of the weights that the network is grown from.")
 
@@ -71,6 +68,7 @@ class Resumption(Model):
     iteration: int
     started: str
     environment: Environment
+    arithmetic: Arithmetic
 
 
 class RunDescription(Model):
@@ -85,6 +83,7 @@ class RunDescription(Model):
     caveat: str
     departures: list[str]
     configuration: Configuration
+    arithmetic: Arithmetic
     sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
     environment: Environment
     started: str
@@ -101,6 +100,14 @@ class RunRecord(RunDescription):
     initial_buffers: dict[str, str] = Field(description="Likewise of the running statistics of BN.")
     resumed: list[Resumption]
     checksum: str = ""
+
+
+class MeanOf(NamedTuple):
+    """Over which rows of ``responses.csv`` a column of ``final.json`` is the mean, and its heading in tables."""
+
+    kind: ResponseKind
+    moment: Moment
+    heading: str
 
 
 class FinalRecord(Model):
@@ -123,10 +130,11 @@ class FinalRecord(Model):
     ten_crop_top5_error: float | None = None
     confusion: Confusion = Field(description="Images by class (row) and prediction (column).")
     confusion_on: Literal["validation", "test"]
-    mean_response: float | None
-    mean_ratio: float | None = Field(description="Mean of F(x) over x; None for a plain network.")
-    initial_mean_ratio: float | None = Field(description="The same before training.")
-    mean_cosine: float | None = Field(description="Mean cosine of F(x) and x; None for a plain network.")
+    # Of these four, a plain network has the first only.
+    mean_response: Annotated[float | None, MeanOf("response_std", "final", "mean response")]
+    mean_ratio: Annotated[float | None, MeanOf("ratio", "final", "mean F(x) / x")]
+    initial_mean_ratio: Annotated[float | None, MeanOf("ratio", "initial", "untrained F(x) / x")]
+    mean_cosine: Annotated[float | None, MeanOf("cosine", "final", "mean cosine of F(x) and x")]
     responses_on: str
     skipped_steps: int = Field(description="Steps left out because fp16 overflowed.")
     training_seconds: float
@@ -143,6 +151,10 @@ class FinalRecord(Model):
     learning_rates: list[tuple[int, float]] = Field(description="Applied rates: first iteration and rate of each.")
     files: dict[str, str] = Field({}, description="SHA-256 of the run's other files.")
     checksum: str = ""
+
+
+_MARKS = ((column, mark) for column, field in FinalRecord.model_fields.items() for mark in field.metadata)
+RESPONSE_MEANS = {column: mark for column, mark in _MARKS if isinstance(mark, MeanOf)}
 
 
 class CurveRow(Model):
@@ -183,7 +195,7 @@ class MetricsRow(Model):
 class ResponseRow(Model):
     """A row of ``responses.csv``, see :func:`plain_vs_residual.measures.responses.layer_responses`."""
 
-    moment: Literal["initial", "final"]
+    moment: Moment
     kind: ResponseKind
     order: int
     layer: str

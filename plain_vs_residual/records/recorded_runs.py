@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
     CurveRow,
@@ -110,9 +111,9 @@ class RecordedRuns:
 
     @cached_property
     def finals(self) -> pd.DataFrame:
-        """A row per finished run: identity, final errors (percent), costs.
+        """A row per finished run, as it was recorded: identity, final errors (percent), costs.
 
-        A diverged run counts as chance error and has ``diverged`` set.
+        A diverged run has ``diverged`` set; ``evidence/divergence.py`` says what its numbers count as.
         """
         return pd.DataFrame(self._final_rows())
 
@@ -130,18 +131,6 @@ class RecordedRuns:
             trained, untrained = final.mean_ratio, final.initial_mean_ratio
             row["ratio_change"] = math.nan if trained is None or untrained is None else trained - untrained
             row["diverged"] = final.outcome == "diverged"
-            if row["diverged"]:
-                num_classes = len(run.dataset.classes)
-                chance = 100 * (1 - 1 / num_classes)
-                errors = {
-                    *("running_training_error", "training_error", "validation_error"),
-                    *("test_error", "ten_crop_error"),
-                }
-                top5_errors = {"validation_top5_error", "ten_crop_top5_error"}
-                row |= dict.fromkeys(errors & row.keys(), chance)
-                row |= dict.fromkeys(top5_errors & row.keys(), max(0.0, 100 * (1 - 5 / num_classes)))
-                # No value stands for failure here; what was measured on a ruined network means nothing.
-                row |= dict.fromkeys(("mean_response", "mean_ratio", "ratio_change", "mean_cosine"), math.nan)
             for measurement in record.folder.measurements():
                 row |= read_measurement(record.folder, measurement).summary
             yield row
@@ -193,7 +182,7 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
     """Read a CSV file of records of one kind.
 
     Raises:
-        ValueError: if it lacks a column, or a column of numbers holds other things.
+        ValueError: if it lacks a column that has no default, or a column of numbers holds other things.
     """
     try:
         table = pd.read_csv(path)
@@ -201,7 +190,10 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
         raise ValueError(f"{path}: not a table this suite wrote ({error})") from error
     for column, field in model.model_fields.items():
         if column not in table:
-            raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+            if field.is_required():
+                raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+            # A column that came after the table was written.
+            table[column] = math.nan if field.default is None else field.default
         if field.annotation in (int, float) and not pd.api.types.is_numeric_dtype(table[column]):
             raise ValueError(f"{path}: not a table this suite wrote (column '{column}' is not numbers)")
     return table
@@ -229,5 +221,5 @@ def load_recorded_runs(results: Path, setting: str | None = None) -> list[Record
             found.append(RecordedRuns(folder.name, variant, chosen))
     if not found:
         wanted = f" of setting '{setting}'" if setting else ""
-        raise ValueError(f"no runs{wanted} in {results}; train some first: bash run_all.sh")
+        raise ValueError(f"no runs{wanted} in {results}; train some first: {command()}")
     return found

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from plain_vs_residual.recipe import explained
 from plain_vs_residual.records.atomic import write_json, write_text
+from plain_vs_residual.records.earlier import in_todays_form
 from plain_vs_residual.records.files import RunFolder, run_folders
 from plain_vs_residual.records.models import FinalRecord, MeasuredRow, MeasurementRecord, Model, RunRecord
 
@@ -186,7 +187,7 @@ def _read(
     if not isinstance(values, dict):
         raise ValueError(f"{path}: a JSON object was expected; {advice}")
     try:
-        record = model.model_validate_json(text)
+        record = model.model_validate_json(json.dumps(in_todays_form(values)))
     except ValidationError as error:
         whole = values.get("checksum") == sealed(values)["checksum"]
         raise (OtherFormat if whole else ValueError)(f"{path}: {explained(error)}; {advice}") from None

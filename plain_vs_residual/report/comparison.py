@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import COLUMN_WORDS, Experiment
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.kept_code import diff_of_code
+from plain_vs_residual.records.models import RunRecord
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import Record
 from plain_vs_residual.report.figures.comparison import comparison_figure
@@ -33,7 +36,7 @@ class Side:
     folder: Path
     recorded: RecordedRuns
 
-    @property
+    @cached_property
     def by_identity(self) -> dict[tuple[str, str, int], Record]:
         """Every finished run by network, study and seed."""
         return {record.identity: record for record in self.recorded.records if record.final}
@@ -89,7 +92,7 @@ def compare(before: Side, after: Side, experiments: Sequence[Experiment], folder
             "train the same experiments and seeds in both"
         )
     differences = list(_differences(before, after, common))
-    make = lambda: comparison_figure(before.recorded, after.recorded, common, differences)  # noqa: E731
+    make = partial(comparison_figure, before.recorded, after.recorded, common, differences)
     caption = f"{_words(before)} (dotted) and {_words(after)} (bold)"
     write_figure(make, caption, folder, "comparison")
     text = TEMPLATES.get_template("comparison.md.j2").render(
@@ -122,23 +125,18 @@ def _changes(before: Side, after: Side, common: Sequence[tuple[str, str, int]]) 
     found: dict[str, set[tuple[str, str]]] = {}
     for identity in common:
         old, new = (side.by_identity[identity].run for side in (before, after))
-        pairs = {
-            **{
-                name: (getattr(old.configuration, name), getattr(new.configuration, name))
-                for name in type(old.configuration).model_fields
-                if name not in OF_NO_INTEREST
-            },
-            "data set": (old.dataset.name, new.dataset.name),
-            **{
-                name: (getattr(old.environment, name), getattr(new.environment, name))
-                for name in type(old.environment).model_fields
-            },
-        }
-        for name, (one, other) in pairs.items():
-            if one != other:
-                found.setdefault(name.replace("_", " "), set()).add((str(one), str(other)))
+        one, other = _circumstances(old), _circumstances(new)
+        for name in one:
+            if one[name] != other[name]:
+                found.setdefault(name.replace("_", " "), set()).add((str(one[name]), str(other[name])))
     for name, values in found.items():
         yield f"{name}: " + "; ".join(f"{one} before, {other} after" for one, other in sorted(values))
+
+
+def _circumstances(run: RunRecord) -> dict[str, object]:
+    """Return what a run was trained with, by name."""
+    named = {"data set": run.dataset.name} | run.environment.model_dump()
+    return {n: value for n, value in run.configuration.model_dump().items() if n not in OF_NO_INTEREST} | named
 
 
 def _diffs(before: Side, after: Side, common: Sequence[tuple[str, str, int]]) -> list[str]:
@@ -174,13 +172,11 @@ class Difference:
 
 
 def _differences(before: Side, after: Side, common: Sequence[tuple[str, str, int]]) -> Iterator[Difference]:
+    finals = [counted(side.recorded).set_index(["network", "study", "seed"]) for side in (before, after)]
     for network, study in dict.fromkeys(identity[:2] for identity in common):
         seeds = [identity[2] for identity in common if identity[:2] == (network, study)]
         for column in COLUMN_WORDS:
-            old, new = (
-                {seed: _error(side.by_identity[network, study, seed], column) for seed in seeds}
-                for side in (before, after)
-            )
+            old, new = ({seed: float(rows[column][network, study, seed]) for seed in seeds} for rows in finals)
             name = Architecture.parse(network).label + (f", {study}" if study else "")
             images = before.by_identity[network, study, seeds[0]].run.configuration.num_validation
             paired = {seed: new[seed] - old[seed] for seed in seeds}
@@ -193,13 +189,6 @@ def _differences(before: Side, after: Side, common: Sequence[tuple[str, str, int
                 sum(new.values()) / len(seeds),
                 Measurement(paired, LEVEL, floor),
             )
-
-
-def _error(record: Record, column: str) -> float:
-    assert record.final
-    if record.final.outcome == "diverged":
-        return 100 * (1 - 1 / len(record.run.dataset.classes))
-    return float(getattr(record.final, column))
 
 
 def _errors(differences: Sequence[Difference]) -> str:

@@ -4,14 +4,19 @@ Needs no network, and no script but a few lines that show and hide curves.
 """
 
 import base64
-import html
-import re
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
 
-from plain_vs_residual.report.figures.style import CURVE
+from plain_vs_residual.report.inline_figure import figure_in_page
 from plain_vs_residual.report.tables import plain, verdict_table
 
 TEMPLATES = Environment(
@@ -23,6 +28,11 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 TEMPLATES.filters |= {"plain": plain, "verdict_table": verdict_table}
+Tokens = Sequence[Token]
+
+
+# A paragraph that begins so is folded away.
+SOLUTION = "Solution: "
 
 
 def as_html(markdown: str, title: str, folder: Path) -> str:
@@ -31,67 +41,96 @@ def as_html(markdown: str, title: str, folder: Path) -> str:
     Args:
         markdown: what the page says. A paragraph that begins with ``Solution:`` is folded away.
         title: of the window.
-        folder: where the figures lie that the text names.
+        folder: where the figures and tables of numbers lie that the text names.
     """
-    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    body = str(renderer.render(markdown))
-    body = re.sub(
-        r'<p><img src="([\w.-]+)\.png" alt="([^"]*)" /></p>', lambda m: _figure(folder, m[1], m[2]), body
-    )
-    body = re.sub(r'<a href="([\w.-]+\.csv)">', lambda m: _download(folder, m[1]), body)
-    body = re.sub(
-        r"<p>Solution: (.*?)</p>", r"<details><summary>Solution</summary><p>\1</p></details>", body, flags=re.S
-    )
-    body = re.sub(r"<table>.*?</table>", r'<div class="table">\g<0></div>', body, flags=re.S)
-    body = re.sub(
-        r'<code class="language-diff">(.*?)</code>', lambda m: f"<code>{_diff(m[1])}</code>", body, flags=re.S
-    )
-    headings = re.findall(r"<h2>(.*?)</h2>", body)
-    for number, heading in enumerate(headings):
-        body = body.replace(f"<h2>{heading}</h2>", f'<h2 id="section-{number}">{heading}</h2>', 1)
-    contents = [(f"section-{number}", re.sub(r" \(.*\)$", "", heading)) for number, heading in enumerate(headings)]
-    return TEMPLATES.get_template("page.html.j2").render(title=title, body=body, contents=contents)
+    parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=PageRenderer).enable("table")
+    parser.core.ruler.push("figures_and_solutions", tell_figures_and_solutions)
+    environment = {"folder": folder, "contents": []}
+    body = parser.render(markdown, environment)
+    return TEMPLATES.get_template("page.html.j2").render(title=title, body=body, contents=environment["contents"])
 
 
-def _figure(folder: Path, stem: str, words: str) -> str:
-    """Return a figure as vector graphics, with a button for each of its curves; as a picture if there are none."""
-    path = folder / f"{stem}.svg"
-    if not path.exists():
-        picture = base64.b64encode((folder / f"{stem}.png").read_bytes()).decode()
-        return f'<figure><img src="data:image/png;base64,{picture}" alt="{words}"></figure>'
-    text = path.read_text(encoding="utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
-    start, rest = text.split(">", 1)
-    box = re.search(r'viewBox="[^"]*"', start)
-    assert box
-    curves = list(dict.fromkeys(re.findall(rf'id="{CURVE}([^"]*)"', rest)))
-    rest = re.sub(rf'id="{CURVE}([^"]*)"', r'data-curve="\1"', rest)
-    # Ids of one figure must not be those of another.
-    rest = re.sub(r'id="([^"]*)"', rf'id="{stem}-\1"', rest)
-    rest = re.sub(r'href="#([^"]*)"', rf'href="#{stem}-\1"', rest)
-    rest = re.sub(r"url\(#([^)]*)\)", rf"url(#{stem}-\1)", rest)
-    buttons = "".join(
-        f'<button type="button" aria-pressed="true" data-shows="{name}">{name}</button>' for name in curves
-    )
-    legend = f'<div class="curves">{buttons}</div>' if len(curves) > 1 else ""
-    return f'<figure>{legend}<svg role="img" aria-label="{words}" {box[0]}>{rest}</figure>'
+def tell_figures_and_solutions(state: StateCore) -> None:
+    """Give a paragraph that is a picture alone, or a solution, a name of its own, so that it is rendered by it."""
+    for opening, inline, closing in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
+        words = inline.children or []
+        if opening.type == "paragraph_open" and [word.type for word in words] == ["image"]:
+            opening.type, words[0].type, closing.type = "figure_open", "figure", "figure_close"
+        elif opening.type == "paragraph_open" and inline.content.startswith(SOLUTION):
+            opening.type, closing.type = "solution_open", "solution_close"
+            words[0].content = words[0].content.removeprefix(SOLUTION)
 
 
-def _download(folder: Path, name: str) -> str:
-    """Return the start of a link to a table of numbers that the page itself contains."""
-    path = folder / name
-    if not path.exists():
-        return f'<a href="{name}">'
-    numbers = base64.b64encode(path.read_bytes()).decode()
-    return f'<a download="{name}" href="data:text/csv;base64,{numbers}">'
+class PageRenderer(RendererHTML):
+    """What this page renders otherwise than usual: a method for each kind of token.
+
+    The environment of a page holds its ``folder``; ``contents`` collects the headings and where they are.
+    """
+
+    def heading_open(self, tokens: Tokens, place: int, options: OptionsDict, environment: EnvType) -> str:
+        """Begin a heading; a section's is listed in the contents, without what stands in brackets behind it."""
+        contents = environment["contents"]
+        if tokens[place].tag == "h2":
+            name = f"section-{len(contents)}"
+            words = self.renderInline(tokens[place + 1].children or [], options, environment)
+            contents.append((name, words.partition(" (")[0]))
+            tokens[place].attrSet("id", name)
+        return self.renderToken(tokens, place, options, environment)
+
+    def table_open(self, *_: object) -> str:
+        """Begin a table, which is moved sideways where the window is narrow."""
+        return '<div class="table"><table>\n'
+
+    def table_close(self, *_: object) -> str:
+        """End a table."""
+        return "</table></div>\n"
+
+    def solution_open(self, *_: object) -> str:
+        """Begin a solution, folded away."""
+        return "<details><summary>Solution</summary><p>"
+
+    def solution_close(self, *_: object) -> str:
+        """End a solution."""
+        return "</p></details>\n"
+
+    def figure_open(self, *_: object) -> str:
+        """Begin a picture that is a paragraph of its own: a figure is none."""
+        return ""
+
+    def figure_close(self, *_: object) -> str:
+        """End it."""
+        return "\n"
+
+    def figure(self, tokens: Tokens, place: int, options: OptionsDict, environment: EnvType) -> str:
+        """Return the picture itself, inside the page; a link to it where it does not lie in the page's folder."""
+        picture = _linked(environment["folder"], tokens[place].attrs["src"])
+        if not picture.exists():
+            return self.image(tokens, place, options, environment)
+        words = self.renderInlineAsText(tokens[place].children, options, environment)
+        return figure_in_page(picture, escapeHtml(words))
+
+    def link_open(self, tokens: Tokens, place: int, options: OptionsDict, environment: EnvType) -> str:
+        """Begin a link; a table of numbers is inside the page."""
+        path = _linked(environment["folder"], tokens[place].attrs["href"])
+        if path.suffix == ".csv" and path.exists():
+            numbers = base64.b64encode(path.read_bytes()).decode()
+            tokens[place].attrs = {"download": path.name, "href": f"data:text/csv;base64,{numbers}"}
+        return self.renderToken(tokens, place, options, environment)
+
+    def fence(self, tokens: Tokens, place: int, options: OptionsDict, environment: EnvType) -> str:
+        """Return lines of code; in a diff, those that only one side has are marked."""
+        if tokens[place].info != "diff":
+            return super().fence(tokens, place, options, environment)
+        lines = "\n".join(map(_marked, tokens[place].content.splitlines()))
+        return f"<pre><code>{lines}</code></pre>\n"
 
 
-def _diff(code: str) -> str:
-    """Mark the lines that only one side has."""
-    marks = {"-": "del", "+": "ins"}
-    lines = []
-    for line in code.splitlines():
-        mark = None if line.startswith(("---", "+++")) else marks.get(html.unescape(line)[:1])
-        lines.append(f"<{mark}>{line}</{mark}>" if mark else line)
-    return "\n".join(lines)
+def _linked(folder: Path, target: object) -> Path:
+    """Return the path of a file that a text names; markdown-it has encoded the name as a URL's."""
+    return folder / unquote(str(target))
+
+
+def _marked(line: str) -> str:
+    """Return a line of a diff, marked as deleted or inserted unless it names a file or is on both sides."""
+    mark = None if line.startswith(("---", "+++")) else {"-": "del", "+": "ins"}.get(line[:1])
+    return f"<{mark}>{escapeHtml(line)}</{mark}>" if mark else escapeHtml(line)

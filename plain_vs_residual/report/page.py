@@ -1,6 +1,5 @@
 """The page that says what came out: report.md, and report.html with its pictures inside it."""
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,12 @@ from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.error_table import error_table
 from plain_vs_residual.report.figures import FIGURES, claims_stem, draw, draw_claims, figure_stem
 from plain_vs_residual.report.html import TEMPLATES, as_html
 from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
-from plain_vs_residual.report.tables import (
-    class_tables,
-    error_table,
-    machine_table,
-    time_table,
-)
+from plain_vs_residual.report.tables import class_tables, machine_table, time_table
 from plain_vs_residual.settings import find_setting
 
 
@@ -88,7 +83,6 @@ def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[
     paper = (f"{Architecture.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items())
     return {
         "experiment": experiment,
-        "notebook": _notebook(experiment),
         "reasons": _reasons(recorded, experiment),
         "figures": list(_figures(recorded, experiment)),
         "code": [listing(reference) for reference in experiment.code],
@@ -114,13 +108,6 @@ def _by_seed(runs: Sequence[str]) -> list[str]:
     return [f"{name} (seed{'s' if len(own) > 1 else ''} {', '.join(own)})" for name, own in seeds.items()]
 
 
-def _notebook(experiment: Experiment) -> str:
-    """Return the experiment's docstring without its title line and its commands."""
-    paragraphs = re.split(r"\n\s*\n", experiment.notebook)[1:]
-    kept = [text for text in paragraphs if not text.startswith(("    ", "Cost:"))]
-    return "\n\n".join(" ".join(text.split()) for text in kept)
-
-
 def _reasons(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
     reasons = (study.reason for study in experiment.studies_in(recorded.setting))
     return [reason for reason in dict.fromkeys(reasons) if reason]
@@ -128,6 +115,4 @@ def _reasons(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
 
 def _figures(recorded: RecordedRuns, experiment: Experiment) -> Iterator[dict[str, str]]:
     for name in experiment.figures:
-        first_line = (FIGURES[name].__doc__ or "").split("\n")[0]
-        words = first_line.replace("validation", recorded.validation_name(experiment))
-        yield {"stem": figure_stem(experiment, name), "words": words}
+        yield {"stem": figure_stem(experiment, name), "words": FIGURES[name].words(recorded, experiment)}

@@ -4,11 +4,12 @@ Imports pandas and matplotlib only once something is to be drawn.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, plots_folder
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def find_recorded_runs(
     from plain_vs_residual.records.recorded_runs import load_recorded_runs
 
     if not results.is_dir():
-        raise ValueError(f"--results {results}: no such folder; train some runs first: bash run_all.sh")
+        raise ValueError(f"--results {results}: no such folder; train some runs first: {command()}")
     found = load_recorded_runs(results, setting)
     chosen = [recorded for recorded in found if any(recorded.of(experiment) for experiment in experiments)]
     if not chosen:
@@ -59,16 +60,26 @@ def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
     return reports
 
 
-def headlines(results: Path, setting: str, name: str) -> Iterator[str]:
-    """Say in a line each what came out of the primary claims of the runs whose reports have that name."""
+def headlines(results: Path, setting: str, name: str, named: Collection[str] = ()) -> Iterator[str]:
+    """Say in a line each what came out of the claims of the runs whose reports have that name.
+
+    Args:
+        results: where the records are.
+        setting: of the runs.
+        name: of their reports: the setting's, or that of a variant.
+        named: experiments that were asked for by name: all of their claims. Without any, the primary claims of
+            every experiment that has a complete seed.
+    """
     from plain_vs_residual.evidence.verdicts import judge
     from plain_vs_residual.report.tables import number_and_interval
 
-    experiments = list(load_experiments().values())
-    for recorded in find_recorded_runs(results, setting, experiments):
-        for verdict in judge(recorded, experiments) if recorded.name == name else ():
-            if verdict.claim.primary and verdict.measurement.num:
-                numbers = number_and_interval(verdict.measurement)
+    experiments = load_experiments()
+    for recorded in find_recorded_runs(results, setting, list(experiments.values())):
+        for verdict in judge(recorded, list(experiments.values())) if recorded.name == name else ():
+            declared = verdict.claim in experiments[verdict.experiment].claims
+            measured = verdict.measurement.num > 0
+            if verdict.experiment in named and declared if named else verdict.claim.primary and measured:
+                numbers = number_and_interval(verdict.measurement) if measured else verdict.reason
                 yield f"{verdict.outcome}: {verdict.statement} ({verdict.experiment}; {numbers})"
 
 

@@ -1,107 +1,24 @@
-"""The tables of a report, as Markdown."""
+"""The tables of a report, as Markdown, but for that of an experiment's errors (``error_table.py``)."""
 
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import COUNT_AS_CHANCE
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.verdicts import Verdict
-from plain_vs_residual.experiment import COLUMN_WORDS, ERRORS, Claim, Experiment
+from plain_vs_residual.experiment import COLUMN_WORDS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.records.summary import summary
 from plain_vs_residual.report.figures.studies import confusion_matrix
-from plain_vs_residual.report.paper_numbers import paper_is_comparable
-
-Row = Any  # of a pandas table
-NOT_RUN, SEEDS = "not run", "seeds"
 
 
-def error_table(recorded: RecordedRuns, experiment: Experiment) -> str:
-    """Tabulate final errors of every network, mean and spread over seeds, and what else is asked for."""
-    table = summary(recorded, experiment)
-    several = len(experiment.studies_in(recorded.setting)) > 1
-    labels = [
-        _label(f"{row['network']}@{row['study']}" if several else row["network"]) for _, row in table.iterrows()
-    ]
-    columns = {"network": labels} | {
-        heading: [
-            cell(row) if row["n"] else "0" if heading == SEEDS else NOT_RUN * heading.endswith("error (%)")
-            for _, row in table.iterrows()
-        ]
-        for heading, cell in _columns(recorded, experiment, table).items()
-    }
-    return _notes(recorded, experiment) + markdown_table(list(columns), list(zip(*columns.values(), strict=True)))
-
-
-def _columns(
-    recorded: RecordedRuns, experiment: Experiment, table: pd.DataFrame
-) -> dict[str, Callable[[Row], str]]:
-    """Return how to write each column of an experiment's table, by its heading."""
-    columns: dict[str, Callable[[Row], str]] = {
-        f"{column_words(column, recorded.validation_name(experiment))} (%)": partial(_spread, column=column)
-        for column in ERRORS
-    }
-    columns[SEEDS] = _seeds
-    if recorded.setting == "imagenet":
-        columns["validation top-5 (%)"] = lambda row: _spread(row, "validation_top5_error")
-        columns["10-crop error (%)"] = lambda row: _spread(row, "ten_crop_error")
-        columns["10-crop top-5 (%)"] = lambda row: _spread(row, "ten_crop_top5_error")
-    if paper_is_comparable(recorded, experiment):
-        paper = {network: f"{error:.2f}" for network, error in experiment.paper_errors.items()}
-        words = "error" if recorded.setting == "imagenet" else "test error"
-        columns[f"paper ({experiment.paper_data}, {words} %)"] = lambda row: paper.get(row["network"], "")
-    if "responses" in experiment.table:
-        columns["mean response"] = lambda row: _spread(row, "mean_response", 3)
-        columns["mean F(x) / x"] = lambda row: _spread(row, "mean_ratio", 3)
-        columns["untrained F(x) / x"] = lambda row: _spread(row, "initial_mean_ratio", 3)
-        columns["mean cosine of F(x) and x"] = lambda row: _spread(row, "mean_cosine", 3)
-    if "costs" in experiment.table:
-        plain_rows = [row for _, row in table.iterrows() if row["n"] and _kind(row) == "plain"]
-        columns["parameters"] = lambda row: f"{row['parameters']:,.0f}"
-        columns["multiply-adds (M)"] = lambda row: f"{row['multiply_adds'] / 1e6:,.1f}"
-        columns["training images per second"] = lambda row: f"{row['images_per_second']:,.0f}"
-        baseline = plain_rows[0]["images_per_second"] if plain_rows else None
-        columns["time against plain"] = lambda row: (
-            f"{baseline / row['images_per_second']:.2f}x" if baseline else ""
-        )
-    return columns
-
-
-def _kind(row: Row) -> str:
-    return Architecture.parse(row["network"]).kind
-
-
-def _seeds(row: Row) -> str:
-    return str(row["n"]) + (f" ({row['diverged']} diverged, counted as chance)" if row["diverged"] else "")
-
-
-def _notes(recorded: RecordedRuns, experiment: Experiment) -> str:
-    notes = "Mean ± standard deviation over seeds.\n\n"
-    if "costs" in experiment.table:
-        notes += (
-            "Speed is the median over the runs of this table, measured while they trained, beside whatever else "
-            "the machine did; the benchmarks compare speeds in turns.\n\n"
-        )
-    if "responses" in experiment.table:
-        finals = recorded.select(recorded.finals, experiment)
-        where = finals["responses_on"].iloc[0] if not finals.empty else ""
-        notes += (
-            f"Responses and ratios on {where}; at initialisation with BN statistics estimated on these images.\n\n"
-        )
-    return notes
-
-
-def _label(key: str) -> str:
-    """Return the paper's name of a network, with the study behind it in ``network@study``."""
-    network, _, study = key.partition("@")
+def label(network: str, study: str = "") -> str:
+    """Return the paper's name of a network, with the study behind it."""
     return Architecture.parse(network).label + (f" ({study})" if study else "")
 
 
@@ -130,28 +47,28 @@ def class_tables(recorded: RecordedRuns, experiment: Experiment) -> Iterator[str
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
     """Tabulate what was claimed and what came out: primary claims in bold, what only describes in plain words."""
-    rows = []
-    for verdict in verdicts:
-        claim, measured = verdict.claim, verdict.measurement
-        statement = plain(verdict.statement)
-        decided = f"**{verdict.outcome}**" if claim.primary else verdict.outcome
-        if verdict.reason:
-            decided += f" ({plain(verdict.reason)})"
-        if verdict.diverged and claim.column.endswith("error"):
-            decided += f"; {verdict.diverged} diverged runs count as chance error"
-        unit = " points" if claim.column.endswith("error") else ""
-        sign = ">" if claim.wants_more else "<"
-        rows.append(
-            [
-                f"**{statement}**" if claim.primary else statement,
-                f"{formula(claim, verdict.validation_name)} {sign} {verdict.margin:g}{unit}",
-                _number(measured.mean),
-                _interval(measured),
-                str(measured.num),
-                decided,
-            ]
-        )
-    return markdown_table(["claim", "number per seed", "mean", "interval (level)", "seeds", "what came out"], rows)
+    heads = ["claim", "number per seed", "mean", "interval (level)", "seeds", "what came out"]
+    return markdown_table(heads, list(map(_verdict_row, verdicts)))
+
+
+def _verdict_row(verdict: Verdict) -> list[str]:
+    claim, measured = verdict.claim, verdict.measurement
+    statement = plain(verdict.statement)
+    sign = ">" if claim.wants_more else "<"
+    unit = " points" if claim.column.endswith("error") else ""
+    came_out = f"**{verdict.outcome}**" if claim.primary else verdict.outcome
+    if verdict.reason:
+        came_out += f" ({plain(verdict.reason)})"
+    if verdict.diverged and claim.column in COUNT_AS_CHANCE:
+        came_out += f"; {verdict.diverged} diverged runs count as chance error"
+    return [
+        f"**{statement}**" if claim.primary else statement,
+        f"{formula(claim, verdict.validation_name)} {sign} {verdict.margin:g}{unit}",
+        _number(measured.mean),
+        _interval(measured),
+        str(measured.num),
+        came_out,
+    ]
 
 
 def number_and_interval(measured: Measurement) -> str:
@@ -170,11 +87,17 @@ def _interval(measured: Measurement) -> str:
 
 
 def formula(claim: Claim, validation_name: str = "validation") -> str:
-    """Put the claim's number into words, such as ``training error: plain-34 - plain-18``."""
+    """Put the claim's number into words.
+
+    >>> formula(Claim("deeper is worse", {"plain34": 1, "plain18": -0.5}, above=2))
+    'training error: plain-34 - 0.5 plain-18'
+    """
     text = ""
     for name, weight in claim.contrast.items():
+        network, _, study = name.partition("@")
         sign = "-" if weight < 0 else "+"
-        text += f" {sign} {'' if abs(weight) == 1 else f'{abs(weight):g} '}{_label(name)}"
+        factor = "" if abs(weight) == 1 else f"{abs(weight):g} "
+        text += f" {sign} {factor}{label(network, study)}"
     return f"{column_words(claim.column, validation_name)}: {text.removeprefix(' + ').strip()}"
 
 
@@ -188,13 +111,6 @@ def column_words(column: str, validation_name: str) -> str:
     return words.replace("validation", validation_name)
 
 
-def _spread(row: Row, column: str, digits: int = 2) -> str:
-    mean, sd = row.get(f"{column}_mean"), row.get(f"{column}_sd")
-    if pd.isna(mean):
-        return ""
-    return f"{mean:.{digits}f}" + ("" if pd.isna(sd) else f" ± {sd:.{digits}f}")
-
-
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:+.3g}" if abs(value) < 0.1 else f"{value:+.2f}"
 
@@ -203,10 +119,10 @@ def machine_table(recorded: RecordedRuns) -> str:
     """Tabulate on which machines and with which versions the runs were trained."""
     machines: Counter[tuple[str, ...]] = Counter()
     for record in recorded.records:
-        environment, configuration = record.run.environment, record.run.configuration
+        environment, arithmetic = record.run.environment, record.run.arithmetic
         machines[
-            f"{environment.device_name} ({environment.device}, {environment.threads} threads)",
-            f"{configuration.precision}, {configuration.execution}",
+            f"{environment.device_name} ({environment.device}, {arithmetic.threads} threads)",
+            f"{arithmetic.precision}, {arithmetic.execution}",
             f"Python {environment.python}, torch {environment.torch}, torchvision {environment.torchvision}",
             f"{environment.git_commit}{' with changes' if environment.git_changes else ''}",
         ] += 1

@@ -13,15 +13,17 @@ from plain_vs_residual.networks import Network, on_device
 from plain_vs_residual.records.models import CurveRow, MeasuredRow
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.seminar.subject import Measured, Subject, error_of
+from plain_vs_residual.training.initial_network import drawn_network
 
 NUM_IMAGES = 1000
 SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
+COLUMNS = ("error_as_built", "worst_training_error")
 
 
 def measure(subject: Subject) -> Measured:
     """Take the error at the start and at the end; of a grown network also at each share of what is drawn."""
     images, labels = subject.images(NUM_IMAGES)
-    grown = subject.run.source is not None
+    grown = subject.run.grown_from is not None
     moments = {(0, share): mixed(subject, share) for share in SHARES} if grown else {}
     moments[subject.num_iterations, 0.0] = subject.trained()
     rows = []
@@ -36,7 +38,7 @@ def measure(subject: Subject) -> Measured:
             for mode, value in errors.items()
         ]
     # Of what was built the error before its training, of all others the error after theirs.
-    curve = read_table(subject.run.folder.training_curve, CurveRow)
+    curve = read_table(subject.job.folder.training_curve, CurveRow)
     return Measured(
         rows,
         {
@@ -52,10 +54,10 @@ def mixed(subject: Subject, share: float) -> Network:
     Every added parameter is (1 - share) times its value plus share times what was drawn for it; BN's statistics
     stay those of the construction.
     """
-    assert subject.run.source
-    copied = subject.run.source[0].parameter_names
+    assert subject.run.grown_from
+    copied = subject.run.grown_from[0].parameter_names
     network = subject.untrained()
-    drawn = dict(on_device(subject.run.drawn(subject.dataset), subject.run.device).named_parameters())
+    drawn = dict(on_device(drawn_network(subject.run, subject.dataset), subject.device).named_parameters())
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name not in copied:

@@ -7,6 +7,7 @@ grows by a constant factor per layer towards the input, up to 1.21 in wide ones.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from torch.nn.functional import cross_entropy
 from plain_vs_residual.records.models import MeasuredRow
 from plain_vs_residual.seminar.subject import Measured, Subject
 from plain_vs_residual.training.schedule import evaluation_points
+from plain_vs_residual.watching import watched
 
 NUM_IMAGES = 128
 FIRST_ITERATIONS = (0, 1, 2, 5, 10, 45)
+COLUMNS = ("log10_gradient_ratio", "log10_gradient_ratio_at_iteration_10", "gradient_growth_in_stage_1")
 
 
 def measure(subject: Subject) -> Measured:
@@ -77,21 +80,20 @@ def gradient_norms(network: nn.Module, images: Tensor, labels: Tensor) -> list[L
     """
     convolutions = {name: module for name, module in network.named_modules() if _is_3x3(module)}
     outputs: dict[str, Tensor] = {}
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, output, name=name: outputs.__setitem__(name, output))
-        for name, module in convolutions.items()
-    ]
+
+    def keep(name: str, x: Tensor, output: Tensor) -> None:
+        outputs[name] = output
+
     buffers = {name: value.clone() for name, value in network.named_buffers()}
     was_training = network.training
     network.train()
     try:
-        loss = cross_entropy(network(images), labels)
+        with watched(network, {name: partial(keep, name) for name in convolutions}):
+            loss = cross_entropy(network(images), labels)
         weights = [module.weight for module in convolutions.values()]
         gradients = torch.autograd.grad(loss, [*outputs.values(), *weights])
     finally:
         network.train(was_training)
-        for hook in hooks:
-            hook.remove()
         for name, value in network.named_buffers():
             value.copy_(buffers[name])
     norms = [gradient.norm().item() for gradient in gradients]

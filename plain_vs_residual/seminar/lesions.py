@@ -19,6 +19,7 @@ from plain_vs_residual.seminar.subject import Measured, Subject, error_of
 NUM_IMAGES = 500
 NUMBERS = (1, 2, 3, 5, 8, 13, 21)  # of blocks removed at random, and of pairs of blocks exchanged
 DRAWS = 4
+COLUMNS = ("lesion_median", "lesion_median_estimated", "removable_blocks")
 
 
 def measure(subject: Subject) -> Measured:

@@ -20,6 +20,7 @@ DIRECTIONS = 10
 STEPS = (-1.0, -0.5, -0.25, -0.125, 0.0, 0.125, 0.25, 0.5, 1.0)
 PLANE = 13  # points a side, from -0.5 to 0.5
 LINE = 21  # points from the initial to the trained weights
+COLUMNS = ("rise", "rise_estimated")
 
 Direction = dict[str, Tensor]
 

@@ -19,6 +19,7 @@ from plain_vs_residual.seminar.subject import Measured, Subject
 
 NUM_IMAGES = 64
 DRAWS = 8
+COLUMNS = ("mean_path_share", "mean_path_share_change")
 
 
 def measure(subject: Subject) -> Measured:

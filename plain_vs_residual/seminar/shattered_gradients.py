@@ -15,6 +15,7 @@ from plain_vs_residual.seminar.subject import Measured, Subject
 
 LINES = 8
 LAGS = (1, 2, 4, 8, 16, 32)
+COLUMNS = ("gradient_correlation",)
 
 
 def measure(subject: Subject) -> Measured:

@@ -4,14 +4,18 @@ Brock et al. (2021), Characterizing Signal Propagation to Close the Performance 
 Sec. 2: in a residual network the variance grows by a constant from block to block.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from plain_vs_residual.blocks import PlainBlock
 from plain_vs_residual.records.models import MeasuredRow
+from plain_vs_residual.seminar.lesions import blocks_of
 from plain_vs_residual.seminar.subject import Measured, Subject
+from plain_vs_residual.watching import watched
 
 NUM_IMAGES = 128
+COLUMNS = ("stage1_variance",)
 
 
 def measure(subject: Subject) -> Measured:
@@ -41,34 +45,22 @@ def signal(network: nn.Module, images: Tensor) -> dict[str, dict[str, float]]:
         By name of the block: ``variance``, over images and pixels, and ``squared_mean``, likewise, both averaged
         over channels; and ``before_bn``, the variance of its last convolution's output, before BN.
     """
-    found: dict[str, dict[str, float]] = {}
-    hooks = []
-    for name, block in network.named_modules():
-        if isinstance(block, PlainBlock):
-            numbers = found[name] = {}
+    found: dict[str, dict[str, float]] = {name: {} for name, _ in blocks_of(network)}
 
-            def note_convolution(
-                _module: nn.Module, _inputs: object, output: Tensor, numbers: dict[str, float] = numbers
-            ) -> None:
-                numbers["before_bn"] = _variance(output)
+    def note_convolution(block: str, x: Tensor, output: Tensor) -> None:
+        found[block]["before_bn"] = _variance(output)
 
-            def note_block(
-                _module: nn.Module, _inputs: object, output: Tensor, numbers: dict[str, float] = numbers
-            ) -> None:
-                numbers["variance"] = _variance(output)
-                numbers["squared_mean"] = output.mean(dim=(0, 2, 3)).square().mean().item()
+    def note_block(block: str, x: Tensor, output: Tensor) -> None:
+        found[block]["variance"] = _variance(output)
+        found[block]["squared_mean"] = output.mean(dim=(0, 2, 3)).square().mean().item()
 
-            hooks += [
-                block.layers()[-1][0].register_forward_hook(note_convolution),
-                block.register_forward_hook(note_block),
-            ]
+    last_convolutions = {
+        f"{name}.conv{block.num_layers}": partial(note_convolution, name) for name, block in blocks_of(network)
+    }
+    whole_blocks = {name: partial(note_block, name) for name in found}
     network.train()
-    try:
-        with torch.no_grad():
-            network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with watched(network, last_convolutions, whole_blocks), torch.no_grad():
+        network(images)
     return found
 
 

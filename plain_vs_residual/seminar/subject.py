@@ -21,8 +21,10 @@ from plain_vs_residual.networks import Network, hashes_of, on_device
 from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.records.models import MeasuredRow
 from plain_vs_residual.records.store import read_run
+from plain_vs_residual.run import Job, Run
 from plain_vs_residual.training.evaluation import evaluate
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.initial_network import drawn_network, initial_network
+from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.schedule import num_iterations
 from plain_vs_residual.training.session import Session
 
@@ -35,7 +37,8 @@ class Measured:
 
     Attributes:
         rows: every number, for the figure.
-        summary: what it comes to: columns for claims, NaN where there is no number.
+        summary: what it comes to: columns for claims, which the module names as COLUMNS; NaN where there is no
+            number.
     """
 
     rows: Sequence[MeasuredRow]
@@ -47,17 +50,24 @@ class Subject:
     """A finished run and its images.
 
     Attributes:
-        run: finished.
+        job: the run and the folder in which it is recorded; finished.
+        device: where it is measured.
         dataset: the images, split as the run's setting says.
     """
 
-    run: Run
+    job: Job
+    device: torch.device
     dataset: Dataset
+
+    @property
+    def run(self) -> Run:
+        """What was trained."""
+        return self.job.run
 
     @cached_property
     def feed(self) -> Feed:
         """What brings the images to the device."""
-        return make_feed(self.dataset, self.run.setting, self.run.seed, self.run.device)
+        return make_feed(self.dataset, self.run.setting, self.run.seed, self.device)
 
     @property
     def num_iterations(self) -> int:
@@ -70,10 +80,10 @@ class Subject:
         Raises:
             ValueError: if its initial values are not those that the run recorded.
         """
-        drawn = hashes_of(self.run.drawn(self.dataset).named_parameters())
-        if drawn != read_run(self.run.folder).initial_parameters:
+        drawn = hashes_of(drawn_network(self.run, self.dataset).named_parameters())
+        if drawn != read_run(self.job.folder).initial_parameters:
             raise ValueError(f"{self.run.name}: this code draws other initial values than the run began with")
-        return on_device(self.run.network(self.dataset), self.run.device)
+        return on_device(initial_network(self.job, self.dataset), self.device)
 
     def trained(self) -> Network:
         """Load the network as it was after the last step, in evaluation mode.
@@ -81,12 +91,12 @@ class Subject:
         Raises:
             ValueError: if the run's weights are not kept.
         """
-        path = self.run.folder.weights
+        path = self.job.folder.weights
         if not path.exists():
             raise ValueError(f"{path}: missing, and it cannot be measured without; --rerun trains the run anew")
-        network = self.run.network(self.dataset)
+        network = initial_network(self.job, self.dataset)
         network.load_state_dict(torch.load(path, weights_only=True))
-        return on_device(network, self.run.device).eval()
+        return on_device(network, self.device).eval()
 
     def during_training(self, iterations: Sequence[int]) -> Iterator[tuple[int, Network]]:
         """Train the run once more, without writing anything, and show the network after each of the iterations.
@@ -94,7 +104,7 @@ class Subject:
         Whoever looks must leave parameters and running statistics as they are. On a CPU the weights are those of
         the run itself, byte for byte.
         """
-        session = Session(self.run, self.dataset)
+        session = Session(self.job, Place(self.device), self.dataset)
         for point in sorted(iterations):
             if point > session.iteration:
                 for inputs in session.inputs_until(point):

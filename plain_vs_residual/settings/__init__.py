@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from plain_vs_residual.near_misses import did_you_mean
 from plain_vs_residual.recipe import IMAGE_KINDS, Recipe, explained
 from plain_vs_residual.settings.publications import PUBLICATIONS, Publication
 
@@ -186,5 +187,6 @@ def find_setting(name: str) -> Setting:
         ValueError: if there is none.
     """
     if name not in SETTINGS:
-        raise ValueError(f"unknown setting '{name}'; accepted are {', '.join(SETTINGS)}")
+        question = did_you_mean(name, SETTINGS)
+        raise ValueError(f"unknown setting '{name}'{question}; accepted are {', '.join(SETTINGS)}")
     return SETTINGS[name]

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.group import ALONE, Group
-from plain_vs_residual.recipe import Precision
 from plain_vs_residual.records.models import Confusion
-from plain_vs_residual.training.arithmetic import autocast
+from plain_vs_residual.training.precision import autocast
 
 
 class Counts(NamedTuple):
@@ -109,7 +109,7 @@ class Totals:
 
     def restore(self, state: Tensor) -> None:
         """Go on from an earlier :meth:`state`, whatever the number of processes then."""
-        self.sums.copy_(state if self.group.leads else torch.zeros_like(state))
+        self.sums.copy_(state if self.group.is_first else torch.zeros_like(state))
 
 
 @contextmanager

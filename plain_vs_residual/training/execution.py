@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from plain_vs_residual.recipe import Execution, Precision
+from plain_vs_residual.arithmetic import Execution, Precision
 
 OnDevice = Callable[..., None]
 

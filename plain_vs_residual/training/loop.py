@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.records.models import MetricsRow, RunDescription
+from plain_vs_residual.records.models import MetricsRow
+from plain_vs_residual.run import Job
 from plain_vs_residual.training.outcome import record_outcome
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.session import Session
 
 
@@ -29,9 +30,9 @@ class Monitor(Protocol):
 
 
 def train(
-    run: Run,
+    job: Job,
+    place: Place,
     dataset: Dataset,
-    description: RunDescription,
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -40,9 +41,10 @@ def train(
     A *point* is an iteration after which the errors are evaluated. Records are written on the way and at the end.
 
     Args:
-        run: what to train; if there is a checkpoint in its folder, training goes on from there.
+        job: the run, by which arithmetic it is trained, and the folder of its records; if there is a checkpoint in
+            that, training goes on from there.
+        place: where to compute.
         dataset: the images.
-        description: the part of ``run.json`` that is known before the network is built.
         monitor: is told about progress.
         should_stop: says whether to stop; asked after every iteration but the last, unless the run diverged there.
             In a group it is enough if one process says so.
@@ -50,13 +52,13 @@ def train(
     Raises:
         Stopped: if ``should_stop`` said so; the checkpoint holds everything done so far.
     """
-    session = Session.open(run, dataset, description)
+    session = Session.open(job, place, dataset)
     for point in session.points_left():
         for inputs in session.inputs_until(point):
             session.take_step(inputs)
             monitor.advanced(session.iteration, session.num_iterations)
             if session.iteration < point:  # at the point itself, evaluate_and_save() saves
-                stopping, due = run.group.any(should_stop(), session.is_old())
+                stopping, due = place.group.any(should_stop(), session.is_old())
                 if stopping:
                     session.leave()  # saves, and raises Stopped
                 if due:
@@ -66,6 +68,6 @@ def train(
         if session.diverged:
             break
         # After the last iteration the run is recorded instead.
-        if session.iteration < session.num_iterations and any(run.group.any(should_stop())):
+        if session.iteration < session.num_iterations and any(place.group.any(should_stop())):
             session.leave()
     record_outcome(session)

@@ -15,15 +15,17 @@ from plain_vs_residual.records.models import (
     FirstIterationRow,
     MetricsRow,
     ResponseRow,
-    RunDescription,
 )
 from plain_vs_residual.records.store import write_rows
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
+from plain_vs_residual.run import Job
 from plain_vs_residual.training.beginning import initial_responses, record_beginning, record_resumption
 from plain_vs_residual.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from plain_vs_residual.training.description import describe, leader_rates
 from plain_vs_residual.training.evaluation import Counts, Errors, evaluate
+from plain_vs_residual.training.initial_network import initial_network
+from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.plateau import Plateau
-from plain_vs_residual.training.run import Run
+from plain_vs_residual.training.precision import prepare_arithmetic
 from plain_vs_residual.training.schedule import evaluation_points, num_iterations, schedule_of
 from plain_vs_residual.training.step import Stepper, Trainer
 from plain_vs_residual.training.training_curve import POINTS, TrainingCurve
@@ -40,7 +42,8 @@ class Session:
     """A run in progress, from its start or from a checkpoint.
 
     Args:
-        run: what to train.
+        job: what to train, by which arithmetic, and where it is recorded.
+        place: where to compute.
         dataset: the images.
 
     Attributes:
@@ -60,24 +63,27 @@ class Session:
         opened_at: when this session began, on the clock of ``time.perf_counter``.
     """
 
-    def __init__(self, run: Run, dataset: Dataset) -> None:
+    def __init__(self, job: Job, place: Place, dataset: Dataset) -> None:
         self.opened_at = self._lap_began_at = self._saved_at = time.perf_counter()
-        self.run = run
+        self.job = job
+        self.run, self.folder, self.arithmetic = job.run, job.folder, job.arithmetic
+        self.device, self.group = place.device, place.group
         self.dataset = dataset
-        setting = run.setting
-        prepare_arithmetic(run.device, run.precision, deterministic=run.deterministic)
-        if run.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(run.device)
-        self.network = on_device(run.network(dataset), run.device)
-        self.feed = make_feed(dataset, setting, run.seed, run.device, run.group)
+        setting = self.run.setting
+        prepare_arithmetic(self.device, self.arithmetic)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        self.network = on_device(initial_network(job, dataset), self.device)
+        self.feed = make_feed(dataset, setting, self.run.seed, self.device, self.group)
+        execution = self.arithmetic.execution
         self.trainer = Trainer(
-            self.network, setting, run.precision, compiled=run.execution.compiled, group=run.group
+            self.network, setting, self.arithmetic.precision, compiled=execution.compiled, group=self.group
         )
         self.num_iterations = num_iterations(setting, len(dataset.training))
         self.plateau = Plateau(setting.learning_rate) if setting.schedule == "plateau" else None
-        rates = run.leader_rates()
-        schedule = self.plateau or schedule_of(setting, run.architecture.depth, self.num_iterations, rates)
-        self.stepper = Stepper(self.trainer, self.feed, schedule, run.execution, setting.probe_iterations)
+        rates, depth = leader_rates(job), self.run.architecture.depth
+        schedule = self.plateau or schedule_of(setting, depth, self.num_iterations, rates)
+        self.stepper = Stepper(self.trainer, self.feed, schedule, execution, setting.probe_iterations)
         self.iteration = 0
         self.rows: list[MetricsRow] = []
         numbers = (POINTS, setting.evaluations)
@@ -87,28 +93,26 @@ class Session:
         self.diverged = False
 
     @classmethod
-    def open(cls, run: Run, dataset: Dataset, description: RunDescription) -> "Session":
-        """Begin a run and write ``run.json``, or go on from its checkpoint.
-
-        Args:
-            run: what to train.
-            dataset: the images.
-            description: the part of ``run.json`` that is known before the network is built.
-        """
-        session = cls(run, dataset)
-        run.folder.path.mkdir(parents=True, exist_ok=True)
-        checkpoint, damaged = run.group.as_first(load_checkpoint(run.folder) if run.group.leads else (None, []))
+    def open(cls, job: Job, place: Place, dataset: Dataset) -> "Session":
+        """Begin a run and write ``run.json``, or go on from its checkpoint."""
+        session = cls(job, place, dataset)
+        folder, group = job.folder, place.group
+        folder.path.mkdir(parents=True, exist_ok=True)
+        checkpoint, damaged = group.as_first(load_checkpoint(folder) if group.is_first else (None, []))
         outcome = "goes on from the checkpoint before it" if checkpoint else "starts again"
-        for line in damaged if run.group.leads else ():
+        for line in damaged if group.is_first else ():
             print(f"note: {line}; the run {outcome}")
+        if group.is_first:
+            now = describe(job, dataset, place.device)
+            if checkpoint:
+                record_resumption(folder, now, checkpoint["iteration"])
+            else:
+                record_beginning(job, dataset, session.network, now)
         if checkpoint:
-            if run.group.leads:
-                record_resumption(run, description, checkpoint["iteration"])
             session._restore(checkpoint)
         else:
-            if run.group.leads:
-                record_beginning(run, dataset, session.network, description)
-            session.initial_responses = initial_responses(run, session.network, session.feed)
+            precision = job.arithmetic.precision
+            session.initial_responses = initial_responses(session.network, session.feed, place.device, precision)
         return session
 
     # ---- the parts of the loop ---------------------------------------------------------------------------
@@ -148,14 +152,14 @@ class Session:
         self._end_lap()
         before = self.rows[-1].iteration if self.rows else 0
         running = self.training_curve.between(before, self.iteration)
-        began_at, group = time.perf_counter(), self.run.group
+        began_at, group = time.perf_counter(), self.group
         group.copy_first(self.network.buffers())  # each process has running statistics of its own images
         training, validation = self.errors_on("training"), self.errors_on("validation")
         self.evaluation_seconds += time.perf_counter() - began_at
         self.rows.append(self._metrics_row(running, training, validation))
-        if group.leads:
-            write_rows(self.run.folder.metrics, self.rows)
-            write_rows(self.run.folder.training_curve, self.training_curve.rows(self._epoch))
+        if group.is_first:
+            write_rows(self.folder.metrics, self.rows)
+            write_rows(self.folder.training_curve, self.training_curve.rows(self._epoch))
         # The validation loss does not count: divergence is a matter of training.
         self.diverged = not (math.isfinite(running.mean_loss) and math.isfinite(training.loss))
         if not self.diverged:
@@ -167,7 +171,7 @@ class Session:
     def errors_on(self, part: Part, num_classes: int = 0) -> Errors:
         """Take the errors on all images of a part, by class and prediction if there are classes to be counted."""
         batches = self.feed.evaluation_batches(part)
-        return evaluate(self.network, batches, self.run.precision, num_classes, self.run.group)
+        return evaluate(self.network, batches, self.arithmetic.precision, num_classes, self.group)
 
     def _epoch(self, iteration: int) -> float:
         return round(iteration * self.run.setting.batch_size / self.feed.num_training, 4)
@@ -203,8 +207,8 @@ class Session:
     def _save(self) -> None:
         """Save everything that a resumed run needs to go on as if nothing had happened."""
         state = self._state()  # of which the processes of a group have their parts
-        if self.run.group.leads:
-            save_checkpoint(self.run.folder, state)
+        if self.group.is_first:
+            save_checkpoint(self.folder, state)
 
     def _state(self) -> Checkpoint:
         return {

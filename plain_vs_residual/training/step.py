@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.batches import Feed, Inputs
 from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.measures.first_iterations import FirstIterations
-from plain_vs_residual.recipe import Execution, Precision, Recipe
+from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.models import FirstIterationRow
-from plain_vs_residual.training.arithmetic import autocast
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import OnDevice, executed
+from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.training_pass import TrainingPass
 
 
@@ -77,7 +78,7 @@ class Trainer:
     ) -> None:
         self.network = network
         self.group = group
-        self.num_parts = recipe.num_parts
+        self.num_ghost_batches = recipe.num_ghost_batches
         self.normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self.training_pass: Callable[[Tensor], Tensor] = (
             torch.compile(network) if compiled else TrainingPass(network, precision)
@@ -100,8 +101,8 @@ class Trainer:
         a forward and a backward pass of their own, here or in the other processes of the group.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        own_parts = self.num_parts // self.group.size
-        first, *others = zip(images.tensor_split(own_parts), labels.tensor_split(own_parts), strict=True)
+        own = self.num_ghost_batches // self.group.size
+        first, *others = zip(images.tensor_split(own), labels.tensor_split(own), strict=True)
         self._pass(*first)
         if others:
             with _without_running_statistics(self.normalisations):
@@ -119,7 +120,7 @@ class Trainer:
         with autocast(self.device, self.precision):
             logits = self.training_pass(images).float()
         loss = cross_entropy(logits, labels)
-        share = loss if self.num_parts == 1 else loss / self.num_parts
+        share = loss if self.num_ghost_batches == 1 else loss / self.num_ghost_batches
         # The scaler passes everything through unless the precision is fp16.
         self.scaler.scale(share).backward()
         self.totals.add(logits.detach(), labels, loss.detach())
@@ -206,7 +207,7 @@ class Stepper:
         self.learning_rates: list[tuple[int, float]] = []
         self.probed: list[FirstIterationRow] = []
         self.probe_iterations = probe_iterations
-        self.probe: FirstIterations | None = None
+        self.first_iterations = FirstIterations(trainer.network)
 
     @property
     def learning_rate(self) -> float:
@@ -219,14 +220,9 @@ class Stepper:
         self.trainer.learning_rate.fill_(rate)
         if not self.learning_rates or self.learning_rate != rate:
             self.learning_rates.append((iteration, rate))
-        probing = iteration < self.probe_iterations
-        if probing and self.probe is None:
-            self.probe = FirstIterations(self.trainer.network)
-        # What is probed is read on the host, which no graph can do.
-        step = self._step if probing else self._execute
-        step(*inputs)
-        if self.probe and probing:
-            self.probed.append(self.probe.row(iteration, self.trainer.totals.last_loss.item()))
-        if self.probe and iteration + 1 >= self.probe_iterations:
-            self.probe.close()
-            self.probe = None
+        if iteration >= self.probe_iterations:
+            self._execute(*inputs)
+            return
+        with self.first_iterations.watching():
+            self._step(*inputs)  # what is probed is read on the host, which no graph can do
+        self.probed.append(self.first_iterations.row(iteration, self.trainer.totals.last_loss.item()))

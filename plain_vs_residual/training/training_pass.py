@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from plain_vs_residual.recipe import Precision
-from plain_vs_residual.training.arithmetic import AUTOCAST
+from plain_vs_residual.arithmetic import Precision
+from plain_vs_residual.training.precision import AUTOCAST
 
 
 class TrainingPass:

@@ -16,14 +16,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.feeds import ResidentFeed, make_feed
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.networks import build, on_device
-from plain_vs_residual.recipe import Execution, Precision
 from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.training.arithmetic import prepare_arithmetic
 from plain_vs_residual.training.evaluation import evaluate
+from plain_vs_residual.training.precision import prepare_arithmetic
 from plain_vs_residual.training.step import Stepper, Trainer
 from tests.pretended_cuda.planted import BUGS
 from tests.pretended_cuda.watching import FUSED_SGD, WAITS, callers, name_of, tensors_in, unequal_strides

@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch.utils._pytree import tree_map
 
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.experiment import Experiment, Study
-from plain_vs_residual.recipe import Execution, Precision
+from plain_vs_residual.run import Job
 from plain_vs_residual.settings import DIGITS, IMAGENET, Setting
-from plain_vs_residual.suite.suite import Suite
-from plain_vs_residual.suite.workers import train_run
 from plain_vs_residual.training import checkpoint, session
-from plain_vs_residual.training.run import Run
 from plain_vs_residual.training.session import Stopped
+from tests.conftest import Suite
 from tests.pretended_cuda import labelled, recording
 from tests.pretended_cuda.planted import BUGS
 
@@ -213,13 +213,13 @@ def trained(
     return {"folders": [str(run.folder.path) for run in suite.plan()], "waits": waits_by_phase(), "error": error}
 
 
-def _trained(run: Run, suite: Suite, stop_after: int | None) -> None:
+def _trained(run: Job, suite: Suite, stop_after: int | None) -> None:
     if stop_after:
         watch = Watch(stop_after)
         with suppress(Stopped):
-            train_run(run, suite.dataset_of(run), watch, watch.stops)
+            train_job(run, suite.place, suite.dataset_of(run), watch, watch.stops)
         assert not run.folder.finished
-    train_run(run, suite.dataset_of(run), Watch(None), lambda: False)
+    train_job(run, suite.place, suite.dataset_of(run), Watch(None), lambda: False)
 
 
 def waits_by_phase() -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Figures, each with the CSV of what is drawn; drawn from records alone."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,23 +30,133 @@ from plain_vs_residual.report.figures.studies import (
 )
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 
-# Drawn as a line, the mean over seeds, in a band, their range.
-ERROR_CURVES = (depth_curves, cifar_curves, training_and_test, longer_curves, shortcut_options)
-SEMINAR = (
-    construction,
-    learning_rates,
-    gradient_norms,
-    shattered_gradients,
-    lesions,
-    signal_propagation,
-    path_lengths,
-    loss_landscape,
+# What a line is, and the band around it, where several seeds are drawn together.
+OF_TRAINING = "mean, and range of the training error"
+OF_ALL = "mean and range"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that an experiment can name.
+
+    Attributes:
+        draw: returns it, with the table of what is drawn.
+        caption: what stands below it; ``{validation}`` becomes what the validation images are called.
+        lines: what its lines are; empty if it has none.
+    """
+
+    draw: Callable[[RecordedRuns, Experiment], Drawn]
+    caption: str
+    lines: str = ""
+
+    def words(self, recorded: RecordedRuns, experiment: Experiment) -> str:
+        """Return the caption for these runs."""
+        return self.caption.format(validation=recorded.validation_name(experiment))
+
+
+DECLARED = (
+    Figure(
+        depth_curves,
+        "Fig. 4: thin = training error, bold = {validation} error; plain left, residual right, shared axes.",
+        OF_TRAINING,
+    ),
+    Figure(
+        cifar_curves,
+        "Fig. 6: dashed = training error, bold = {validation} error; plain left, residual right, shared axes.",
+        OF_TRAINING,
+    ),
+    Figure(
+        training_and_test,
+        "Fig. 1: plain networks of 20 and 56 layers, training error left, {validation} error right.",
+        OF_TRAINING,
+    ),
+    Figure(
+        longer_curves,
+        "Footnote 3: training error with the usual number of iterations (dashed) and with more (solid).",
+        OF_TRAINING,
+    ),
+    Figure(
+        shortcut_options,
+        "Table 3 as curves (thin = training, bold = {validation}) and as final errors, "
+        "with what each option costs.",
+        OF_TRAINING,
+    ),
+    Figure(
+        layer_responses,
+        "Fig. 7: standard deviation of the responses, in order and sorted; below, F(x) against x block by block.",
+        OF_ALL,
+    ),
+    Figure(
+        error_and_loss,
+        "Error and loss against epochs: thin = training, bold = {validation}; dotted: the learning rate's drops.",
+        OF_ALL,
+    ),
+    Figure(
+        construction,
+        "Training error from the construction on, at two rates; the error of mixtures before it.",
+        OF_ALL,
+    ),
+    Figure(
+        learning_rates,
+        "Final training and {validation} error of each network by its learning rate.",
+        OF_ALL,
+    ),
+    Figure(
+        gradient_norms,
+        "The gradient at each layer before training and ten iterations later, and their ratio through training.",
+        OF_ALL,
+    ),
+    Figure(
+        shattered_gradients,
+        "How alike gradients are at two points of a line between two images, by their distance (cosine).",
+        OF_ALL,
+    ),
+    Figure(
+        lesions,
+        "Error without each block, without some at random, and with blocks exchanged; above by E, below by R.",
+        OF_ALL,
+    ),
+    Figure(
+        signal_propagation,
+        "Variance and squared mean at the end of each block, and the variance before its last BN, untrained.",
+        OF_ALL,
+    ),
+    Figure(
+        path_lengths,
+        "The gradient along one path by its length, and each length's share of the whole gradient.",
+        OF_ALL,
+    ),
+    Figure(
+        loss_landscape,
+        "Above, the loss along random directions and along a line; below, on a plane, of the first seed.",
+        OF_ALL,
+    ),
+    Figure(
+        final_errors,
+        "Error at the end against depth, a dot per seed; bold lines join means, thin ones the runs of one seed.",
+    ),
+    Figure(
+        confusion,
+        "Confusion matrices at the end, all seeds together: row = label, column = prediction, percent of the row.",
+    ),
+    Figure(
+        input_scaling_grid,
+        "Training error at the end of every combination, mean over seeds; D marks runs that diverged.",
+    ),
+    Figure(
+        first_iterations,
+        "Scale (RMS) in the first iterations, without warm-up: what BN takes out again, and what is left.",
+    ),
+    Figure(
+        residual_functions,
+        "The ratio of F(x) to x at the start, and how it changes: a map of blocks and iterations per study.",
+    ),
+    Figure(
+        cures,
+        "Final training error with each change, a mark per seed, between the two networks as they are.",
+    ),
 )
-CURVES = (*ERROR_CURVES, layer_responses, error_and_loss, *SEMINAR)
-OTHERS = (final_errors, confusion, input_scaling_grid, first_iterations, residual_functions, cures)
-FIGURES: dict[str, Callable[[RecordedRuns, Experiment], Drawn]] = {
-    function.__name__: function for function in (*CURVES, *OTHERS)
-}
+FIGURES = {figure.draw.__name__: figure for figure in DECLARED}
 
 
 def draw_all(recorded: RecordedRuns, experiments: Iterable[Experiment], folder: Path) -> list[Path]:
@@ -66,8 +177,8 @@ def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path
     """
     if name not in FIGURES:
         raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
-    make = partial(FIGURES[name], recorded, experiment)
-    return write_figure(make, _caption(recorded, experiment, name), folder, figure_stem(experiment, name))
+    make = partial(FIGURES[name].draw, recorded, experiment)
+    return write_figure(make, _heading(recorded, experiment, name), folder, figure_stem(experiment, name))
 
 
 def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path, stem: str = FIGURE) -> Path:
@@ -86,7 +197,7 @@ def figure_stem(experiment: Experiment, name: str) -> str:
     return experiment.name if name == experiment.figures[0] else f"{experiment.name}-{name}"
 
 
-def _caption(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
+def _heading(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
     finals = recorded.select(recorded.finals, experiment)
     if experiment.measurement and not finals.empty:
         table = recorded.measured(experiment.measurement)
@@ -95,11 +206,7 @@ def _caption(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
     counts = set(finals[["network", "study"]].value_counts()) if not finals.empty else {0}
     seeds = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     plural = "s" if counts != {1} else ""
-    shown = ""
-    if max(counts) > 1 and FIGURES[name] in CURVES:
-        shown = (
-            " (mean, and range of the training error)" if FIGURES[name] in ERROR_CURVES else " (mean and range)"
-        )
+    shown = f" ({FIGURES[name].lines})" if max(counts) > 1 and FIGURES[name].lines else ""
     parts = [f"{recorded.dataset}, setting {recorded.setting}", f"{seeds} seed{plural}{shown}"]
     run = recorded.usual
     # A study has another budget than the one of which the setting warns.

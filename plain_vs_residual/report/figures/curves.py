@@ -56,22 +56,31 @@ def draw_curves(
         colour, gid = colour_of(architecture), f"{CURVE}{architecture.label}"
         if (name, wanted) in diverged:
             axes.plot([], [], color=colour, label=architecture.label + diverged[name, wanted])
-        for column, style, width in lines:
-            table = _over_seeds(recorded, experiment, name, wanted, column)
+        for line in lines:
+            table = _over_seeds(recorded, experiment, name, wanted, line.column)
             if table.empty:
-                axes.plot([], [], style, color=colour, label=f"{architecture.label}: not run")
+                axes.plot([], [], line.style, color=colour, label=f"{architecture.label}: not run")
                 break
-            axes.plot(table["iteration"], table["mean"], style, linewidth=width, color=colour, gid=gid)
-            if column == TRAINING:
-                band = table["iteration"], table["min"], table["max"]
-                axes.fill_between(*band, color=colour, alpha=0.2, lw=0, gid=gid)
-            drawn.append(table.assign(network=name, column=column))
-    words = {TRAINING: "training", VALIDATION: recorded.validation_name(experiment)}
-    for column, style, width in lines if len(lines) > 1 else ():
-        axes.plot([], [], style, linewidth=width, color=GREY, label=words[column])
+            _draw_line(axes, table, line, colour, gid)
+            drawn.append(table.assign(network=name, column=line.column))
+    if len(lines) > 1:
+        _name_lines(axes, lines, recorded.validation_name(experiment))
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="lower left")
     return drawn
+
+
+def _draw_line(axes: Axes, table: pd.DataFrame, line: Line, colour: Any, gid: str) -> None:
+    axes.plot(table["iteration"], table["mean"], line.style, linewidth=line.width, color=colour, gid=gid)
+    if line.column == TRAINING:
+        band = table["iteration"], table["min"], table["max"]
+        axes.fill_between(*band, color=colour, alpha=0.2, lw=0, gid=gid)
+
+
+def _name_lines(axes: Axes, lines: Sequence[Line], validation_name: str) -> None:
+    words = {TRAINING: "training", VALIDATION: validation_name}
+    for column, style, width in lines:
+        axes.plot([], [], style, linewidth=width, color=GREY, label=words[column])
 
 
 def _over_seeds(

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from plain_vs_residual.architecture import OPTIONS, Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import (
@@ -26,9 +27,9 @@ COLUMNS = ["network", "seed", "running_training_error", "training_error", "valid
 
 
 def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Error at the end against depth, a dot per seed; bold lines join means, thin ones the runs of one seed."""
+    """Draw final errors against depth, joined by seed."""
     figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     names = [Architecture.parse(name) for name in experiment.networks[recorded.setting]]
     depths = sorted({architecture.depth for architecture in names})
     called = recorded.validation_name(experiment)
@@ -77,7 +78,7 @@ def _say(axes: Axes, place: float, text: str, colour: Any) -> None:
 
 
 def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Table 3 as curves (thin = training, bold = validation) and as final errors, with what each option costs."""
+    """Draw the shortcut options as curves and as final errors with their costs (Table 3)."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(16, 7), width_ratios=(3, 2))
     names = list(experiment.networks[recorded.setting])
     lines = (Line(TRAINING, "-", THIN), Line(VALIDATION, "-", BOLD))
@@ -93,7 +94,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     left.set(title=f"thin: training, bold: {called}", xlabel="iteration", ylabel="error (%)")
     limit_error_axis(left, drawn)
     label_ends(left, drawn, option_colour)
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     for column, shift, filled in ((TRAINING, -0.15, False), (VALIDATION, 0.15, True)):
         places = {name: place + shift for place, name in enumerate(names)}
         drawn += _options_joined(right, finals, places, column, colours, filled=filled)

@@ -1,5 +1,7 @@
 """The loss around trained networks, and on the straight line from the initial to the trained weights."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ LEAST, MOST = 1e-3, 1e2  # nats, of the colours
 
 
 def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Above, the loss along random directions and along a line; below, on a plane, of the first seed."""
+    """Draw the loss along directions, along a line, and on a plane."""
     names = experiment.networks[recorded.setting]
     figure = plt.figure(figsize=(24, 13))
     grid = figure.add_gridspec(2, 1)
@@ -39,17 +41,7 @@ def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             draw_line(axes, along, "position", architecture)
         _map(maps[architecture.name], rows[rows["quantity"] == "plane_E"], norm)
         drawn.append(rows)
-    titles = (
-        "random directions: running statistics (E)",
-        "random directions: estimated anew (R)",
-        "straight line (R)",
-    )
-    for axes, title in zip(curves, titles, strict=True):
-        axes.set(
-            title=title, xlabel="step, in lengths of the filters", ylabel="training loss (nats)", yscale="log"
-        )
-        axes.legend()
-    curves[2].set(xlabel="share of the way from initial (0) to trained weights (1)")
+    _label_curves(curves)
     for name, axes in maps.items():
         axes.set(title=Architecture.parse(name).label, xlabel="first direction", aspect="equal")
         axes.grid(visible=False)
@@ -57,6 +49,19 @@ def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     colours = plt.cm.ScalarMappable(norm, "cividis")
     figure.colorbar(colours, ax=list(maps.values()), label="training loss (nats; E)", extend="both")
     return figure, joined(drawn)
+
+
+def _label_curves(curves: Sequence[Axes]) -> None:
+    titles = (
+        "random directions: running statistics (E)",
+        "random directions: estimated anew (R)",
+        "straight line (R)",
+    )
+    for axes, title in zip(curves, titles, strict=True):
+        axes.set(title=title, ylabel="training loss (nats)", yscale="log")
+        axes.set(xlabel="step, in lengths of the filters")
+        axes.legend()
+    curves[2].set(xlabel="share of the way from initial (0) to trained weights (1)")
 
 
 def _map(axes: Axes, rows: pd.DataFrame, norm: LogNorm) -> None:

@@ -22,12 +22,12 @@ KINDS = {"plain": "plain", "residual": "residual (ResNet)"}
 
 
 def depth_curves(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 4: thin = training error, bold = validation error; plain left, residual right, shared axes."""
+    """Draw error curves of plain networks left, of residual ones right (Fig. 4)."""
     return _plain_and_residual(recorded, experiment, (Line(TRAINING, "-", THIN), Line(VALIDATION, "-", BOLD)))
 
 
 def cifar_curves(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 6: dashed = training error, bold = validation error; plain left, residual right, shared axes."""
+    """Draw error curves of plain networks left, of residual ones right (Fig. 6)."""
     return _plain_and_residual(recorded, experiment, (Line(TRAINING, "--", THIN), Line(VALIDATION, "-", BOLD)))
 
 
@@ -52,7 +52,7 @@ def _names(recorded: RecordedRuns, experiment: Experiment, kind: str) -> list[st
 
 
 def training_and_test(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 1: plain networks of 20 and 56 layers, training error left, validation error right."""
+    """Draw the training error of two plain networks left, their validation error right (Fig. 1)."""
     figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
     drawn = []
     names = [name for name in experiment.networks[recorded.setting] if name in ("cifar-plain20", "cifar-plain56")]
@@ -68,7 +68,7 @@ def training_and_test(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def longer_curves(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Footnote 3: training error with the usual number of iterations (dashed) and with more (solid)."""
+    """Draw the training error of two budgets over each other (footnote 3)."""
     figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
     studies = [study.name for study in experiment.studies_in(recorded.setting)]
     styles = dict(zip(studies, (("--", THIN + 0.5), ("-", BOLD)), strict=False))

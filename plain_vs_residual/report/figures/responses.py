@@ -26,7 +26,7 @@ from plain_vs_residual.report.figures.style import (
 
 
 def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Fig. 7: standard deviation of the responses, in order and sorted; below, F(x) against x block by block."""
+    """Draw the standard deviation of every layer's response, and F(x) against x (Fig. 7)."""
     figure, panels = response_panels(residual=True)
     responses = recorded.select(recorded.responses, experiment)
     diverged = diverged_marks(recorded, experiment)
@@ -40,7 +40,7 @@ def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             continue
         study = experiment.studies_in(recorded.setting)[0].name
         draw_responses(panels, architecture, runs, architecture.label + diverged.get((name, study), ""))
-        kept = runs[runs["kind"] != "shortcut_share"]
+        kept = runs[runs["kind"].isin(("response_std", "ratio", "cosine"))]
         drawn.append(kept[["network", "seed", "moment", "kind", "order", "layer", "value"]])
     label_responses(panels, wide=is_wide(drawn))
     return figure, joined(drawn)

@@ -1,7 +1,7 @@
 """What the seminar's experiments measured on finished runs: figures that say why depth hurts plain networks."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ from plain_vs_residual.report.figures.style import BOLD, CURVE, GREY, THIN, Draw
 
 
 def gradient_norms(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """The gradient at each layer before training and ten iterations later, and their ratio through training."""
+    """Draw the norm of the gradient by layer, and how second and last layer compare through training."""
     figure, panels = plt.subplots(1, 3, figsize=(24, 7.5))
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
@@ -44,7 +44,7 @@ def gradient_norms(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def shattered_gradients(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """How alike gradients are at two points of a line between two images, by their distance (cosine)."""
+    """Draw the correlation of gradients at two points by their distance, before and after training."""
     figure, panels = plt.subplots(1, 2, figsize=(16, 7), sharex=True, sharey=True)
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
@@ -64,32 +64,18 @@ def shattered_gradients(recorded: RecordedRuns, experiment: Experiment) -> Drawn
 
 
 def lesions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Error without each block, without some at random, and with blocks exchanged; above by E, below by R."""
+    """Draw the error of networks of which blocks are taken out or exchanged."""
     figure, grid = plt.subplots(2, 3, figsize=(24, 13), sharey=True, sharex="col")
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
     for architecture, rows in measured_networks(recorded, experiment, table, grid.flat):
-        by_quantity = dict(list(rows.groupby("quantity")))
-        tau = by_quantity["kendall_tau"].groupby("position")["value"].mean()
         for panels, mode in zip(grid, "ER", strict=True):
-            intact = by_quantity[f"intact_{mode}"]
-            removed, at_random, exchanged = (
-                by_quantity.get(f"{what}_{mode}", rows[:0])
-                for what in ("removed", "removed_at_random", "exchanged")
-            )
-            draw_line(panels[0], removed, "position", architecture, marker="o")
-            panels[0].axhline(intact["value"].mean(), color=depth_colour(architecture), linewidth=1, linestyle=":")
-            draw_line(panels[1], pd.concat([intact, at_random]), "position", architecture, marker="o")
-            by_order = exchanged.assign(position=exchanged["position"].map(tau))
-            draw_line(
-                panels[2], pd.concat([intact.assign(position=1.0), by_order]), "position", architecture, marker="o"
-            )
+            _draw_lesions(panels, architecture, rows, mode)
         drawn.append(rows)
     for panels, mode in zip(grid, ("running statistics of training (E)", "estimated anew (R)"), strict=True):
         panels[0].set(ylabel=f"training error (%)\n{mode}", ylim=(0, 100))
-        for axes, title in zip(
-            panels, ("without one block", "without several at random", "exchanged"), strict=True
-        ):
+        titles = ("without one block", "without several at random", "exchanged")
+        for axes, title in zip(panels, titles, strict=True):
             axes.set(title=title)
             axes.legend()
     labels = (
@@ -103,8 +89,28 @@ def lesions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     return figure, joined(drawn)
 
 
+def _draw_lesions(panels: Sequence[Axes], architecture: Architecture, rows: pd.DataFrame, mode: str) -> None:
+    """Draw one network by one way of BN (E or R): without a block, without several, with blocks exchanged."""
+    without_one, without_several, in_other_order = panels
+
+    def errors(what: str) -> pd.DataFrame:
+        return rows[rows["quantity"] == f"{what}_{mode}"]
+
+    intact = errors("intact")
+    draw_line(without_one, errors("removed"), "position", architecture, marker="o")
+    without_one.axhline(intact["value"].mean(), color=depth_colour(architecture), linewidth=1, linestyle=":")
+    # What is intact has lost no blocks, and its order is the right one: tau is 1.
+    several = pd.concat([intact, errors("removed_at_random")])
+    draw_line(without_several, several, "position", architecture, marker="o")
+    tau = rows[rows["quantity"] == "kendall_tau"].groupby("position")["value"].mean()
+    exchanged = errors("exchanged")
+    by_order = exchanged.assign(position=exchanged["position"].map(tau))
+    orders = pd.concat([intact.assign(position=1.0), by_order])
+    draw_line(in_other_order, orders, "position", architecture, marker="o")
+
+
 def signal_propagation(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Variance and squared mean at the end of each block, and the variance before its last BN, untrained."""
+    """Draw variance and squared mean by block, beside what theory says of plain networks."""
     figure, panels = plt.subplots(1, 3, figsize=(24, 7.5))
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     quantities = ("variance", "squared_mean", "before_bn")
@@ -127,7 +133,7 @@ def signal_propagation(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def path_lengths(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """The gradient along one path by its length, and each length's share of the whole gradient."""
+    """Draw the gradient along one path, and the share of all paths of a length."""
     figure, panels = plt.subplots(1, 3, figsize=(24, 7.5))
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn = []
@@ -153,7 +159,7 @@ def path_lengths(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def residual_functions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """The ratio of F(x) to x at the start, and how it changes: a map of blocks and iterations per study."""
+    """Draw F(x) over x by block, and as a map how it changes through training."""
     studies = experiment.studies_in(recorded.setting)
     figure, panels = plt.subplots(
         1, 1 + len(studies), figsize=(8 * (1 + len(studies)), 8), squeeze=False, layout="constrained"

@@ -8,75 +8,88 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.evidence.divergence import counted
+from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING, VALIDATION, Line, draw_curves, label_ends
 from plain_vs_residual.report.figures.style import BOLD, COLOURS, CURVE, GREY, THIN, Drawn, depth_colour, joined
 
 PLAIN, RESIDUAL = Line(TRAINING, "--", THIN + 0.5), Line(TRAINING, "-", BOLD - 0.5)
+BUILT = "cifar-plain56"
 MODES = {"E": "running statistics (E)", "R": "estimated anew (R)", "T": "by the batch (T)"}
 
 
 def construction(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Training error from the construction on, at two rates; the error of mixtures before it."""
+    """Draw the training that starts from the construction, at two rates, and the errors of mixtures."""
     figure, panels = plt.subplots(1, 3, figsize=(24, 8))
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
-    every = experiment.networks[recorded.setting]
-    drawn: list[pd.DataFrame] = []
-    scratch = _curves(panels[0], recorded, experiment, [name for name in every if name == "cifar-plain56"], "")
-    for line in panels[0].get_lines():
-        line.set(color=GREY, linestyle=":", label="plain-56, drawn weights" if scratch else line.get_label())
-    drawn += [one.assign(study="") for one in scratch]
-    for axes, study, title in zip(
-        panels, experiment.studies_in(recorded.setting)[1:], ("the recipe", "a tenth of the rate"), strict=False
-    ):
-        names = [name for name in every if name in study.sources]
-        curves = _curves(axes, recorded, experiment, names, study.name)
-        drawn += [one.assign(study=study.name) for one in curves]
-        for name in names:
-            start = _at_start(table, name, study.name)
-            axes.plot(
-                [0] * len(start[:1]),
-                [start["value"].mean()] * len(start[:1]),
-                "o",
-                markersize=12,
-                color=depth_colour(Architecture.parse(name)),
-                clip_on=False,
-                zorder=5,
-            )
+    drawn = _from_drawn_weights(panels[0], recorded, experiment)
+    titles = ("the recipe", "a tenth of the rate")
+    for axes, study, title in zip(panels, experiment.studies_in(recorded.setting)[1:], titles, strict=False):
         axes.set(title=f"trained on: {title}", xlabel="iteration", ylabel="training error (%)", ylim=(0, 100))
-        axes.set_xlim(left=0)
-        label_ends(axes, curves, depth_colour, TRAINING)
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc="upper right")
-    built = _at_start(table, "cifar-plain56", "grown", quantity=None)
-    for (mode, words), style in zip(MODES.items(), ("-", "--", ":"), strict=True):
-        rows = built if built.empty else built[built["quantity"] == f"error_{mode}"]
-        if rows.empty:
-            panels[2].plot([], [], style, color=GREY, label=f"{words}: not measured")
-            continue
-        values = rows.groupby("position")["value"].agg(["mean", "min", "max"])
-        panels[2].plot(
-            values.index,
-            values["mean"],
-            style,
-            color=depth_colour(Architecture.parse("cifar-plain56")),
-            linewidth=BOLD,
-            marker="o",
-            label=words,
-        )
-        panels[2].fill_between(values.index, values["min"], values["max"], alpha=0.15, color=GREY, linewidth=0)
-        drawn.append(rows)
-    panels[2].set(title="built plain-56 before training, mixed", xlabel="share of drawn weights in what was added")
-    panels[2].set(ylabel="training error (%)", ylim=(0, 100))
-    panels[2].legend(loc="lower right")
+        drawn += _trained_on(axes, recorded, experiment, study, table)
+    drawn += _mixtures(panels[2], _before_training(table, BUILT, "grown"))
     return figure, joined(drawn)
 
 
+def _from_drawn_weights(axes: Axes, recorded: RecordedRuns, experiment: Experiment) -> list[pd.DataFrame]:
+    """Draw the network that is built elsewhere, as it trains from drawn weights: dotted, for comparison."""
+    names = [name for name in experiment.networks[recorded.setting] if name == BUILT]
+    curves = _curves(axes, recorded, experiment, names, "")
+    for line in axes.get_lines():
+        line.set(color=GREY, linestyle=":", label="plain-56, drawn weights" if curves else line.get_label())
+    return [one.assign(study="") for one in curves]
+
+
+def _trained_on(
+    axes: Axes, recorded: RecordedRuns, experiment: Experiment, study: Study, table: pd.DataFrame
+) -> list[pd.DataFrame]:
+    """Draw the training of the networks that were built, from a mark at the error that they were given."""
+    names = [name for name in experiment.networks[recorded.setting] if name in study.grown_from]
+    curves = _curves(axes, recorded, experiment, names, study.name)
+    for name in names:
+        built = _before_training(table, name, study.name)
+        if not built.empty:
+            error = built["value"][(built["quantity"] == "error_T") & (built["position"] == 0)].mean()
+            colour = depth_colour(Architecture.parse(name))
+            axes.plot([0], [error], "o", markersize=12, color=colour, clip_on=False, zorder=5)
+    axes.set_xlim(left=0)
+    label_ends(axes, curves, depth_colour, TRAINING)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="upper right")
+    return [one.assign(study=study.name) for one in curves]
+
+
+def _mixtures(axes: Axes, built: pd.DataFrame) -> list[pd.DataFrame]:
+    """Draw the error before training by the share of drawn weights in what was added, for each way of BN."""
+    colour = depth_colour(Architecture.parse(BUILT))
+    drawn = []
+    for (mode, words), style in zip(MODES.items(), ("-", "--", ":"), strict=True):
+        rows = built if built.empty else built[built["quantity"] == f"error_{mode}"]
+        if rows.empty:
+            axes.plot([], [], style, color=GREY, label=f"{words}: not measured")
+            continue
+        values = rows.groupby("position")["value"].agg(["mean", "min", "max"])
+        axes.plot(values.index, values["mean"], style, color=colour, linewidth=BOLD, marker="o", label=words)
+        axes.fill_between(values.index, values["min"], values["max"], alpha=0.15, color=GREY, linewidth=0)
+        drawn.append(rows)
+    axes.set(title="built plain-56 before training, mixed", xlabel="share of drawn weights in what was added")
+    axes.set(ylabel="training error (%)", ylim=(0, 100))
+    axes.legend(loc="lower right")
+    return drawn
+
+
+def _before_training(table: pd.DataFrame, network: str, study: str) -> pd.DataFrame:
+    """Return what was measured on a network as it was built, and on its mixtures with drawn weights."""
+    if table.empty:
+        return table
+    return table[(table["network"] == network) & (table["study"] == study) & (table["iteration"] == 0)]
+
+
 def learning_rates(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Final training and validation error of each network by its learning rate."""
+    """Draw final errors against the learning rate."""
     figure, panels = plt.subplots(1, 2, figsize=(18, 8), sharey=True)
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     if not finals.empty:
         rates = {study.name: study.changes["learning_rate"] for study in experiment.studies_in(recorded.setting)}
         finals = finals.assign(learning_rate=finals["study"].map(rates))
@@ -110,8 +123,8 @@ def learning_rates(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def cures(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Final training error with each change, a mark per seed, between the two networks as they are."""
-    finals = recorded.select(recorded.finals, experiment)
+    """Draw the final training error with each change as a row, a mark per seed."""
+    finals = recorded.select(counted(recorded), experiment)
     own, *studies = experiment.studies_in(recorded.setting)
     figure, axes = plt.subplots(figsize=(15, 1.5 + 0.8 * len(studies)))
     means = {}
@@ -157,11 +170,3 @@ def _curves(
         line = PLAIN if Architecture.parse(name).kind == "plain" else RESIDUAL
         drawn += draw_curves(axes, recorded, experiment, [name], [line], depth_colour, study)
     return drawn
-
-
-def _at_start(table: pd.DataFrame, network: str, study: str, quantity: str | None = "error_T") -> pd.DataFrame:
-    """Return what was measured before training on a network as it was built, or on all its mixtures."""
-    if table.empty:
-        return table
-    rows = table[(table["network"] == network) & (table["study"] == study) & (table["iteration"] == 0)]
-    return rows if quantity is None else rows[(rows["quantity"] == quantity) & (rows["position"] == 0)]

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.recorded_runs import RecordedRuns
@@ -21,7 +22,7 @@ SHOWN_CLASSES = 20
 
 
 def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Error and loss against epochs: thin = training, bold = validation; dotted: the learning rate's drops."""
+    """Draw error and loss against epochs, with the drops of the learning rate."""
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
     curves = recorded.select(recorded.curves, experiment)
     called = {"training": "training", "validation": recorded.validation_name(experiment)}
@@ -51,7 +52,7 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def confusion(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Confusion matrices at the end, all seeds together: row = label, column = prediction, percent of the row."""
+    """Draw the confusion matrix of each network, summed over seeds."""
     names = experiment.networks[recorded.setting]
     figure, panels = plt.subplots(1, len(names), figsize=(9 * len(names), 8), squeeze=False)
     drawn = []
@@ -121,9 +122,9 @@ def confusion_matrix(
 
 
 def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Training error at the end of every combination, mean over seeds; D marks runs that diverged."""
+    """Draw the final training error of every combination of pixels and learning rate as a cell."""
     figure, axes = plt.subplots(figsize=(11, 7))
-    finals = recorded.select(recorded.finals, experiment)
+    finals = recorded.select(counted(recorded), experiment)
     studies = experiment.studies_in(recorded.setting)
     recipes = _recipes(recorded, experiment)
     rows, columns = (list(dict.fromkeys(map(say, recipes.values()))) for say in (_pixels, _start))
@@ -177,7 +178,7 @@ def _start(recipe: Recipe) -> str:
 
 
 def first_iterations(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Scale (RMS) in the first iterations, without warm-up: what BN takes out again, and what is left."""
+    """Draw how large activations, gradients and loss are in the first iterations, without warm-up."""
     quantities = {
         "conv1": "output of conv1 (RMS)",
         "bn1": "the same after BN (RMS)",

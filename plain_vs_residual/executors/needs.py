@@ -1,0 +1,56 @@
+"""How much memory the runs of a setting need."""
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.executors.machine import num_cores
+from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.networks import Network, abstract, num_parameters
+from plain_vs_residual.recipe import IMAGE_KINDS
+from plain_vs_residual.settings import Setting
+from plain_vs_residual.watching import watched
+
+
+def weight_bytes(network: Network) -> int:
+    """Return the size of a network's weights in fp32."""
+    return 4 * num_parameters(network)
+
+
+def bytes_on_their_way(setting: Setting) -> int:
+    """Return the size of the batches that are decoded ahead of training: two per core, and the one in use."""
+    return (2 * num_cores() + 1) * setting.batch_size * 3 * setting.image_size**2
+
+
+def largest_network_bytes(setting: Setting) -> int:
+    """Estimate the need of the largest network: weights, gradients, momentum, and in fp32 what a batch keeps."""
+    return max(_network_bytes(setting, network) for network in networks_of(setting))
+
+
+@cache
+def networks_of(setting: Setting) -> list[Network]:
+    """Build without values every network that the setting's experiments train without being named."""
+    names = {
+        Architecture.parse(name)
+        for experiment in load_experiments().values()
+        if setting.name in experiment.networks and not experiment.waits_to_be_named(setting.name)
+        for name in experiment.networks[setting.name]
+    }
+    channels, num_classes, _ = IMAGE_KINDS[setting.data]
+    return [abstract(name, setting, channels=channels, num_classes=num_classes) for name in names]
+
+
+def _network_bytes(setting: Setting, network: Network) -> int:
+    elements = 0
+
+    def count(x: Tensor, output: Tensor) -> None:
+        nonlocal elements
+        elements += output.numel()
+
+    kept = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+    size = setting.input_size
+    with watched(network, dict.fromkeys(kept, count)):
+        network(torch.empty(1, network.conv1.in_channels, size, size, device="meta"))
+    return 3 * weight_bytes(network) + 4 * setting.batch_size * elements

@@ -1,0 +1,190 @@
+"""How and where runs are trained: the arithmetic of all of them, and the executor that hands them out.
+
+Nothing here is measured: what is fastest is a matter for ``benchmarks/``, and what is recorded must not hang on a
+stopwatch. On CUDA the default is a graph, compared with eager steps before it is used.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from plain_vs_residual.arithmetic import Arithmetic, Execution
+from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.executor import DatasetOf, Executor, Work, split_once
+from plain_vs_residual.executors.fast_path import Check, deepest_and_widest
+from plain_vs_residual.executors.here import Here
+from plain_vs_residual.executors.machine import (
+    all_devices,
+    choose_device,
+    choose_execution,
+    choose_precision,
+    refusal,
+)
+from plain_vs_residual.executors.on_ray import OnRay
+from plain_vs_residual.executors.processes import Processes
+from plain_vs_residual.executors.ranks import check_shares, train_on_several_devices
+from plain_vs_residual.executors.sharing import Sharing, share, share_of_cluster
+from plain_vs_residual.executors.training_work import train_job
+from plain_vs_residual.ledger import Ledger
+from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.models import RunDescription
+from plain_vs_residual.records.store import read_run
+from plain_vs_residual.run import Job, Run
+from plain_vs_residual.training.description import describe
+from plain_vs_residual.training.place import Place
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How and where somebody wants runs to be computed; what is None is chosen to suit the machine.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` (all GPUs), ``cuda:N`` or ``mps``.
+        precision: in which networks compute.
+        execution: how operations reach the device.
+        deterministic: whether only algorithms that give equal bytes may be used.
+        jobs: how many runs at once.
+        devices_per_run: how many devices share each batch of a run.
+        cluster: address of a Ray cluster that trains the runs instead of this machine.
+        data: where the images are, if not where the setting has them; for the cluster, which reads them anew.
+    """
+
+    device: str | None = None
+    precision: str | None = None
+    execution: str | None = None
+    deterministic: bool = False
+    jobs: int | None = None
+    devices_per_run: int = 1
+    cluster: str | None = None
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Jobs with what it takes to train and to measure them.
+
+    Attributes:
+        jobs: those that others need come before them.
+        device: of this machine; ``cuda`` stands for all its GPUs.
+        dataset_of: gives the images of a run.
+        executor: hands the jobs out to be trained.
+        work: how one is trained.
+        measuring: the executor that measures them afterwards, on this machine.
+    """
+
+    jobs: list[Job]
+    device: torch.device
+    dataset_of: DatasetOf
+    executor: Executor
+    work: Work
+    measuring: Executor
+
+    def describe(self, job: Job) -> RunDescription:
+        """Return what the record of a job would say now."""
+        return describe(job, self.dataset_of(job.run), self.device)
+
+
+def place(
+    runs: Sequence[Run], ledger: Ledger, dataset: Dataset, wanted: Computing, say: Callable[[str], None] = print
+) -> Placed:
+    """Choose how and where runs are computed, and make jobs of them.
+
+    Args:
+        runs: all that are planned.
+        ledger: where they are recorded.
+        dataset: their images, before they are split.
+        wanted: what was asked for.
+        say: prints a line if a fast execution is not used because it computes something else.
+
+    Raises:
+        ValueError: if something is asked for that this machine does not have, or that does not go together.
+    """
+    device = choose_device(wanted.device)
+    dataset_of = split_once(dataset)
+    sharing = share(device, wanted.jobs, wanted.devices_per_run)
+    measuring = executor = on_this_machine(device, sharing, dataset_of)
+    if wanted.cluster:
+        sharing, gpus = share_of_cluster(device, wanted.jobs, wanted.devices_per_run)
+        data = wanted.data.resolve() if wanted.data else None
+        executor = OnRay(wanted.cluster, device, data, gpus, sharing.at_once, dataset_of)
+    jobs = _with_arithmetic(runs, ledger, dataset_of, device, wanted, sharing, say)
+    work = train_job if sharing.devices == 1 else train_on_several_devices
+    return Placed(jobs, device, dataset_of, executor, work, measuring)
+
+
+def on_this_machine(device: torch.device, sharing: Sharing, dataset_of: DatasetOf) -> Executor:
+    """Return the executor of this machine: this process if there is one run at a time, else several."""
+    devices = all_devices(device)[:: sharing.devices]
+    if sharing.at_once == 1:
+        return Here(Place(devices[0]), dataset_of)
+    return Processes(sharing.at_once, devices, dataset_of)
+
+
+def _with_arithmetic(
+    runs: Sequence[Run],
+    ledger: Ledger,
+    dataset_of: DatasetOf,
+    device: torch.device,
+    wanted: Computing,
+    sharing: Sharing,
+    say: Callable[[str], None],
+) -> list[Job]:
+    """Make jobs that all have one arithmetic, so that the members of every pair compute alike.
+
+    What recorded runs of the plan have used goes on, unless asked otherwise.
+    """
+    precision = choose_precision(wanted.precision, device)
+    execution = _wanted_execution(runs, wanted.execution, sharing.devices)
+    if execution is None:
+        recorded = _recorded(map(ledger.folder, runs))
+        execution = recorded if recorded and not refusal(recorded, device, precision) else None
+    arithmetic = Arithmetic(
+        precision=precision,
+        execution=choose_execution(execution, device, precision),
+        deterministic=wanted.deterministic,
+        devices=sharing.devices,
+        threads=sharing.threads,
+    )
+    jobs = ledger.jobs(runs, arithmetic)
+    pending = [job for job in jobs if not job.folder.finished]
+    if fault := _fault(pending, Place(all_devices(device)[0]), dataset_of, arithmetic.execution):
+        say(
+            f"note: --execution {arithmetic.execution} cannot be used here ({fault}); all runs are trained eagerly"
+        )
+        return ledger.jobs(runs, arithmetic.model_copy(update={"execution": Execution.EAGER}))
+    return jobs
+
+
+def _wanted_execution(runs: Sequence[Run], wanted: str | None, num_devices: int) -> str | None:
+    """Return the execution that was asked for; several devices per run compute eagerly if none was."""
+    if num_devices == 1:
+        return wanted
+    for run in runs:
+        check_shares(run, num_devices)
+    if wanted in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH):
+        raise ValueError(
+            f"--execution {wanted}: a graph has not been tried with several devices per run; leave the option out"
+        )
+    return wanted or Execution.EAGER
+
+
+def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
+    """Return the execution that recorded runs used, if it is one for all of them."""
+    found = set()
+    for folder in folders:
+        try:
+            if folder.run.exists() and not (recorded := read_run(folder)).configuration.probe_iterations:
+                found.add(recorded.arithmetic.execution)
+        except ValueError:
+            continue  # a damaged record is named when the runs are checked
+    return found.pop() if len(found) == 1 else None
+
+
+def _fault(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution: Execution) -> str:
+    """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
+    if execution is Execution.EAGER:
+        return ""
+    checks = (Check(job, place, dataset_of(job.run)) for job in deepest_and_widest(jobs, dataset_of))
+    return next(filter(None, (check.fault(execution) for check in checks)), "")

@@ -1,0 +1,208 @@
+"""Works on several jobs at once, in processes with a device each, and ends them so that nothing is lost."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import cycle
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.children import WorkerDied, end_when, ended, handed_over, wait_for
+from plain_vs_residual.executors.executor import Begins, DatasetOf, Unwatched, Work
+from plain_vs_residual.recipe import Split
+from plain_vs_residual.run import Job
+from plain_vs_residual.training.place import Place
+from plain_vs_residual.training.session import Stopped
+
+# An evaluation on ImageNet takes minutes, and only after it can a run be saved.
+STOP_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Several processes on this machine.
+
+    Attributes:
+        at_once: how many.
+        devices: shared out among them in turn.
+        dataset_of: gives the images of a run.
+    """
+
+    at_once: int
+    devices: Sequence[torch.device]
+    dataset_of: DatasetOf
+
+    def carry_out(self, jobs: Sequence[Job], work: Work, begins: Begins) -> Generator[Job, None, None]:
+        """Do the work with each job.
+
+        Raises:
+            Stopped: after Ctrl-C or SIGTERM; says what was saved.
+            WorkerDied: if a process was killed.
+        """
+        datasets = {job.run.setting.split: self.dataset_of(job.run) for job in jobs}
+        waiting, running = list(jobs), dict[Future[None], Job]()
+        with Workers(min(self.at_once, len(jobs)) or 1, datasets, self.devices, work) as workers:
+            while waiting or running:
+                unfinished = {job.folder for job in (*waiting, *running.values())}
+                ready = [job for job in waiting if not unfinished.intersection(job.needs)]
+                for job in ready[: self.at_once - len(running)]:
+                    waiting.remove(job)
+                    begins(job)
+                    running[workers.submit(job)] = job
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    yield running.pop(future)
+
+
+class Workers:
+    """A pool of processes; a KeyboardInterrupt within the context lets each save its run first.
+
+    Args:
+        number: how many processes.
+        datasets: images by split; every process reads them once.
+        devices: shared out among the processes in turn.
+        work: what a process does with a job.
+    """
+
+    def __init__(
+        self, number: int, datasets: dict[Split, Dataset], devices: Sequence[torch.device], work: Work
+    ) -> None:
+        self.work = work
+        context = multiprocessing.get_context("spawn")
+        assigned = context.Queue()
+        for _, device in zip(range(number), cycle(devices), strict=False):
+            assigned.put(device)
+        self.kept = ExitStack()
+        path = self.kept.enter_context(handed_over(datasets))
+        self.pool = ProcessPoolExecutor(number, context, _prepare, (path, assigned, os.getpid()))
+        self.jobs: dict[Future[None], str] = {}
+
+    def submit(self, job: Job) -> Future[None]:
+        """Hand a job to the next free process."""
+        self.jobs = {future: name for future, name in self.jobs.items() if not future.done()}
+        # A new process inherits which signals are blocked: Ctrl-C, which reaches every process of a terminal, for
+        # good; a request to stop until the process can obey it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+        try:
+            future = self.pool.submit(_work_on, job, self.work)
+            self.pool.submit(int)  # the pool watches for the death of a new process from the next task on only
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.jobs[future] = job.name
+        return future
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes.
+
+        Raises:
+            Stopped: in place of a KeyboardInterrupt; says what was saved.
+            WorkerDied: if a process was killed.
+        """
+        said = self._stop() if error is not None else []
+        self.pool.shutdown()
+        self.kept.close()
+        if isinstance(error, BrokenProcessPool):
+            raise WorkerDied(
+                "a training process was killed, perhaps for want of memory; what was finished or saved is kept: "
+                "the same command goes on, with --jobs 1 it needs less memory"
+            ) from error
+        if isinstance(error, KeyboardInterrupt):
+            raise Stopped("; ".join(said) or "nothing was being trained") from None
+
+    def _stop(self) -> list[str]:
+        """Let every process save its run, kill those that take too long, and say what became of each run.
+
+        Another KeyboardInterrupt kills them at once.
+        """
+        deadline = time.monotonic() + STOP_SECONDS
+        processes = multiprocessing.active_children()
+        said = []
+        with ended(lambda: processes):
+            for process in processes:
+                process.terminate()
+            try:
+                for future, name in self.jobs.items():
+                    said += _outcome(future, name, processes, deadline)
+            except KeyboardInterrupt:
+                said.append("the others go on from their last checkpoints")
+        return said
+
+
+def _outcome(future: Future[None], name: str, processes: Sequence[BaseProcess], deadline: float) -> list[str]:
+    """Wait for a job of which the process was asked to stop, and say what became of it."""
+    try:
+        outcome = future.exception(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        return [f"{name} took too long to save and goes on from its last checkpoint"]
+    if isinstance(outcome, BrokenProcessPool):
+        # The pool would neither report on the other processes nor let them end.
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGUSR1)  # type: ignore[arg-type]
+        wait_for(processes, deadline)
+    return [str(outcome)] if isinstance(outcome, Stopped) else []
+
+
+# ---- inside a worker process ------------------------------------------------------------------------------
+
+
+@dataclass
+class _Worker:
+    """What a worker process keeps between its jobs."""
+
+    datasets: dict[Split, Dataset]
+    device: torch.device
+    parent: int
+    asked_to_stop: bool = False
+    dismissed: bool = False
+    working: bool = False
+
+    def stops(self) -> bool:
+        """Say whether the suite asked for it, or was killed: a new suite must not find old workers training."""
+        return self.asked_to_stop or self.orphaned()
+
+    def orphaned(self) -> bool:
+        return os.getppid() != self.parent
+
+    def unneeded(self) -> bool:
+        """Say whether the process would wait for work for ever, whatever became of its pool."""
+        return not self.working and (self.dismissed or self.orphaned())
+
+
+_worker: _Worker
+
+
+def _prepare(datasets: Path, devices: "Queue[torch.device]", parent: int) -> None:
+    global _worker  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
+    _worker = _Worker(pickle.loads(datasets.read_bytes()), devices.get(), parent)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(_worker, "asked_to_stop", True))
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(_worker, "dismissed", True))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    end_when(_worker.unneeded)
+
+
+def _work_on(job: Job, work: Work) -> None:
+    if _worker.stops():
+        raise Stopped(f"{job.name} was about to begin")
+    _worker.working = True
+    try:
+        work(job, Place(_worker.device), _worker.datasets[job.run.setting.split], Unwatched(), _worker.stops)
+    finally:
+        _worker.working = False

@@ -1,0 +1,72 @@
+"""How a machine, or a cluster, is shared out among runs: how many at once, on how many devices and cores each."""
+
+from typing import NamedTuple
+
+import torch
+
+from plain_vs_residual.executors.machine import all_devices, num_cores
+from plain_vs_residual.group import launched
+
+MOST_AT_ONCE = 4  # runs on a CPU
+
+
+class Sharing(NamedTuple):
+    """How a machine is shared out.
+
+    Attributes:
+        at_once: how many runs are trained at once.
+        devices: how many share each batch of a run.
+        threads: CPU threads of a run, those of all its processes together.
+    """
+
+    at_once: int
+    devices: int
+    threads: int
+
+
+def share(device: torch.device, jobs: int | None = None, devices_per_run: int = 1) -> Sharing:
+    """Share out the devices and cores of this machine.
+
+    The networks of a laptop are too thin for several threads: two runs of one thread finish sooner than one
+    run of two, and lose less where another program wants a core. On GPUs it is one run per device.
+
+    Args:
+        device: ``cuda`` without a number stands for all GPUs.
+        jobs: how many runs at once were asked for; None for as many as suit the machine.
+        devices_per_run: how many devices share each batch; under torchrun as many as there are processes.
+
+    Raises:
+        ValueError: if there are too few devices.
+    """
+    cores, started = num_cores(), launched()
+    if started.size > 1:
+        return Sharing(1, started.size, started.size * max(1, cores // started.local_size))
+    here = len(all_devices(device))
+    if device.type == "cuda" and devices_per_run > here:
+        raise ValueError(
+            f"--devices-per-run {devices_per_run}: this machine offers {here}; start the command by torchrun "
+            "to join several machines (docs/scale.md)"
+        )
+    if jobs is None:
+        alone_on_a_cpu = device.type == "cpu" and devices_per_run == 1
+        jobs = min(cores, MOST_AT_ONCE) if alone_on_a_cpu else max(1, here // devices_per_run)
+    return Sharing(jobs, devices_per_run, max(1, cores // jobs))
+
+
+def share_of_cluster(device: torch.device, jobs: int | None, devices_per_run: int) -> tuple[Sharing, float]:
+    """Say how much of a cluster each run gets, in threads and GPUs: its devices, or a share of one.
+
+    Args:
+        device: what kind of device the cluster is asked for.
+        jobs: how many runs share a GPU, or the cores of this machine; one, or one per core, if not asked for.
+        devices_per_run: how many GPUs share each batch of a run.
+
+    Raises:
+        ValueError: if several runs are to share a GPU and several GPUs a run.
+    """
+    if jobs and jobs > 1 and devices_per_run > 1:
+        raise ValueError(f"--jobs {jobs}: with --cluster, a run has several GPUs or a share of one; leave it out")
+    on_gpus = device.type == "cuda"
+    at_once = len(all_devices(device)) * (jobs or 1) if on_gpus else jobs or num_cores()
+    threads = max(1, num_cores() // at_once) * devices_per_run
+    return Sharing(at_once, devices_per_run, threads), devices_per_run / (jobs or 1) if on_gpus else 0

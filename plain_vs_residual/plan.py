@@ -1,0 +1,107 @@
+"""Which runs experiments need: a list of names, made without torch, images, devices or folders.
+
+Whoever wants runs (the command line, a notebook, a benchmark, a scheduler) makes one :class:`Selection`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.launcher import command
+from plain_vs_residual.records.files import run_name
+from plain_vs_residual.run import Run
+from plain_vs_residual.settings import Setting, find_setting
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is to be run.
+
+    Attributes:
+        experiments: whose networks are trained.
+        setting: without the changes of studies.
+        seeds: of the runs, in order.
+        networks: some networks of the experiments by name; all if empty.
+        runs: some runs by name; all if empty.
+        trial: fields of the setting that count for more than setting and studies: a budget (``iterations``), a
+            number of ``evaluations``.
+        images: sets the runs apart where the images are not the setting's own; empty where they are.
+    """
+
+    experiments: tuple[Experiment, ...]
+    setting: Setting
+    seeds: Sequence[int]
+    networks: frozenset[str] = frozenset()
+    runs: frozenset[str] = frozenset()
+    trial: Mapping[str, Any] = field(default_factory=dict)
+    images: str = ""
+
+    @property
+    def variant(self) -> str:
+        """What sets these runs apart from the setting's own: another data set, split or budget."""
+        own, setting = find_setting(self.setting.name), self.setting.with_changes(self.trial)
+        split = setting.split.replace("/", "-") if setting.split != own.split else ""
+        tried = "iterations" in self.trial or setting.iterations != own.iterations
+        budget = f"{setting.iterations}-iterations" if tried and setting.iterations else ""
+        return "-".join(filter(None, (self.images, split, budget)))
+
+    @property
+    def name(self) -> str:
+        """Name of the page that the runs appear on: the setting's, and what sets them apart."""
+        return "-".join(filter(None, (self.setting.name, self.variant)))
+
+    def plan(self) -> list[Run]:
+        """List every run once, in order of work: all experiments with the first seed, then the next seed.
+
+        Raises:
+            ValueError: if two experiments mean different runs by one name, or no run has a name that is given.
+        """
+        planned: dict[str, Run] = {}
+        for seed in self.seeds:
+            for experiment in self.experiments:
+                for network, study in experiment.runs_in(self.setting.name):
+                    if not self.networks or network in self.networks:
+                        run = self._run(network, seed, study, experiment.name)
+                        planned[run.name] = _shared(planned.get(run.name), run)
+        if strangers := sorted(self.runs - planned.keys()):
+            raise ValueError(f"run {strangers[0]}: no such run is planned; {command('runs')} lists those that are")
+        return [run for run in planned.values() if not self.runs or run.name in self.runs]
+
+    def _run(self, network: str, seed: int, study: Study, experiment: str) -> Run:
+        setting = self.setting.with_changes({**study.changes, **self.trial})
+        if "evaluations" in self.trial and setting.schedule == "plateau":
+            raise ValueError(
+                f"--evaluations: {experiment} lowers its learning rate by what its evaluations say, so that "
+                "their number belongs to the recipe; leave the option out"
+            )
+        follows = bool(study.leader) and not study.leads(network)
+        if follows:
+            setting = setting.with_changes({"schedule": "replay"})
+        source = study.grown_from.get(network)
+        return Run(
+            architecture=Architecture.parse(network),
+            setting=setting,
+            seed=seed,
+            study=study.name,
+            variant=self.variant,
+            experiments=(experiment,),
+            leader=self._name(study.leader, seed, study) if follows else "",
+            grown_from=(Architecture.parse(source), self._name(source, seed, Study())) if source else None,
+        )
+
+    def _name(self, network: str, seed: int, study: Study) -> str:
+        return run_name(Architecture.parse(network).name, (study.name, self.variant), seed)
+
+
+def _shared(earlier: Run | None, run: Run) -> Run:
+    """Return a run that an earlier experiment may need as well, with the names of both."""
+    if earlier is None:
+        return run
+    if replace(earlier, experiments=run.experiments) != run:
+        raise ValueError(
+            f"{run.name}: {earlier.experiments[-1]} and {run.experiments[0]} want it with different settings; "
+            "give the study in one of them another name"
+        )
+    return replace(run, experiments=(*earlier.experiments, *run.experiments))
