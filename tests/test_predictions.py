@@ -437,4 +437,4 @@ def test_what_looks_at_networks_prepares_the_arithmetic_first(
     prepared: list[Any] = []
     monkeypatch.setattr(foreign, "prepare_arithmetic", lambda *given, **_: prepared.append(given))
     subject(checkpoint, image_folder)
-    assert prepared == [(CPU, "fp32")]
+    assert [(device, arithmetic.precision) for device, arithmetic in prepared] == [(CPU, "fp32")]
