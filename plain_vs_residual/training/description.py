@@ -27,7 +27,9 @@ def describe(job: Job, dataset: Dataset, device: torch.device) -> RunDescription
         dataset: its images, split as its setting says.
         device: where it is to be computed.
     """
-    run, setting = job.run, job.run.setting
+    run = job.run
+    # Other images take with them what is said of the setting's own.
+    setting = run.setting.with_changes({"images": dataset.name if dataset.variant else ""})
     return RunDescription(
         network=run.architecture.name,
         label=run.architecture.label,
