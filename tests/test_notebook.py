@@ -8,9 +8,9 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
+from plain_vs_residual.executors import description
 from plain_vs_residual.interactive import images, network, train
 from plain_vs_residual.records.fingerprint import PACKAGE
-from plain_vs_residual.training import description
 
 NOTEBOOK = PACKAGE.parent / "experiments" / "seminar.ipynb"
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from plain_vs_residual.arithmetic import Arithmetic, Execution
+from plain_vs_residual.cli.app import main
 from plain_vs_residual.cli.training import runs, train
 from plain_vs_residual.evidence.differences import differences
 from plain_vs_residual.experiment import Study, load_experiments
@@ -52,6 +53,27 @@ def test_whoever_lists_runs_gives_the_options_of_whoever_trains_them() -> None:
     assert inspect.signature(runs) == inspect.signature(train)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "accepted"),
+    [
+        ("--device", "tpu", "accepted are cpu, cuda, cuda:N and mps"),
+        ("--precision", "fp8", "accepted are bf16, fp32, tf32, fp16"),
+        ("--execution", "auto", "accepted are eager, graph, compile, compile+graph"),
+        ("--jobs", "0", "a whole number from 1 to 4096 is needed"),
+        ("--devices-per-run", "0", "a whole number from 1 to 4096 is needed"),
+    ],
+)
+@pytest.mark.parametrize("command", ["runs", "train"])
+def test_what_no_machine_accepts_is_refused_when_runs_are_listed(
+    command: str, option: str, value: str, accepted: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """A scheduler would else hear of it once per job."""
+    monkeypatch.setattr(sys, "argv", ["x", command, "--setting", "digits", option, value])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert capsys.readouterr().err == f"error: {option} {value}: {accepted}\n"
+
+
 def test_seeds_need_not_be_consecutive_and_come_in_their_order() -> None:
     planned = selected("fig4_depth", seeds=(7, 3)).plan()
     assert [run.seed for run in planned] == [7] * 4 + [3] * 4
@@ -60,14 +82,14 @@ def test_seeds_need_not_be_consecutive_and_come_in_their_order() -> None:
 
 def test_some_networks_and_some_runs() -> None:
     networks = frozenset({"plain18", "plain34"})
-    planned = selected("fig4_depth", networks=networks, runs=frozenset({"plain34-s0"})).plan()
+    planned = selected("fig4_depth", only_networks=networks, only_runs=frozenset({"plain34-s0"})).plan()
     assert [run.name for run in planned] == ["plain34-s0"]
     with pytest.raises(ValueError, match="run plain34-s1: no such run is planned"):
-        selected("fig4_depth", runs=frozenset({"plain34-s1"})).plan()
+        selected("fig4_depth", only_runs=frozenset({"plain34-s1"})).plan()
 
 
 def test_other_images_are_part_of_every_name_and_of_those_that_are_needed() -> None:
-    planned = selected("construction", images="letters").plan()
+    planned = selected("construction", images_variant="letters").plan()
     grown = next(run for run in planned if run.grown_from and run.architecture.depth == 56)
     assert grown.name == "cifar-plain56-grown-letters-s0"
     assert grown.needs == ("cifar-plain20-letters-s0",)

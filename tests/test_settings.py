@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from plain_vs_residual.data.datasets import load_dataset
+from plain_vs_residual.executors.description import describe
 from plain_vs_residual.settings import CIFAR10, CIFAR10_SHORT, DIGITS, FASHION, IMAGENET, SETTINGS, Setting
 from plain_vs_residual.settings.publications import PUBLICATIONS
-from plain_vs_residual.training.description import describe
 
 
 def test_every_setting_is_published_and_every_publication_is_of_a_setting() -> None:
