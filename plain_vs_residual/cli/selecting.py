@@ -45,8 +45,8 @@ class SelectionOptions:
         given = given_fields(
             seeds=self.seeds, split=self.split, iterations=self.iterations, evaluations=self.evaluations
         )
-        own = find_setting(self.setting or default_setting(device_type(self.device)))
-        setting = own.with_changes(given)
+        named = self.setting if self.setting is not None else default_setting(device_type(self.device))
+        setting = find_setting(named).with_changes(given)
         experiments = possible(chosen_experiments(self.names), setting.name, named=bool(self.names))
         return Selection(
             experiments=tuple(experiments),
