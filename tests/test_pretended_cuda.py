@@ -174,7 +174,7 @@ BORDERS = {
         *("", "_Sums.add", "_Block._note_output", "ResidentFeed.evaluation_batches"),
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state", "Totals.counts", "Totals.read"),
     },
-    "Session.leave": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
+    "Session.save_and_stop": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
     "Session.save_between_evaluations": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
     "Session.evaluate_and_save": {"save_checkpoint", "Trainer.state"},
 }
