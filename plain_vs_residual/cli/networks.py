@@ -11,7 +11,8 @@ from plain_vs_residual.records.files import REPOSITORY, plots_folder
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 if TYPE_CHECKING:
-    from plain_vs_residual.inspection.foreign import Subject
+    from plain_vs_residual.data.batches import Part
+    from plain_vs_residual.subject.subject import Subject
 
 
 def describe(
@@ -72,13 +73,12 @@ def evaluate(
     precision: ForeignPrecision = "fp32",
 ) -> None:
     """Take the error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
-    from plain_vs_residual.inspection.foreign import evaluation_text
+    from plain_vs_residual.inspection.errors_and_responses import evaluation_text
+    from plain_vs_residual.subject.from_checkpoint import parse_part
 
-    print(
-        evaluation_text(
-            _subject(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
-        )
-    )
+    chosen = parse_part(part)
+    subject = _subject(checkpoint, network, setting, data, normalise, chosen, zero_padding, device, precision)
+    print(evaluation_text(subject, chosen))
 
 
 def responses(
@@ -96,10 +96,12 @@ def responses(
     ] = None,
 ) -> None:
     """Measure the layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
-    from plain_vs_residual.inspection.foreign import measure_responses
+    from plain_vs_residual.inspection.errors_and_responses import measure_responses
+    from plain_vs_residual.subject.from_checkpoint import parse_part
 
-    subject = _subject(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
-    print(measure_responses(subject, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
+    chosen = parse_part(part)
+    subject = _subject(checkpoint, network, setting, data, normalise, chosen, zero_padding, device, precision)
+    print(measure_responses(subject, chosen, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
 
 
 def inspect(
@@ -127,16 +129,16 @@ def _subject(
     setting: str | None,
     data: Path | None,
     normalise: str,
-    part: str,
+    part: "Part",
     zero_padding: str,
     device: str | None,
     precision: str,
 ) -> "Subject":
     from plain_vs_residual.executors.machine import choose_device, choose_precision
-    from plain_vs_residual.inspection.foreign import open_subject
+    from plain_vs_residual.subject.from_checkpoint import open_checkpoint
 
     where = choose_device(device)
-    return open_subject(
+    return open_checkpoint(
         checkpoint,
         network=network,
         setting=setting,

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import torch
 
-from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.inspection.predictions import finished_record, recorded_setting
-from plain_vs_residual.inspection.weights import load_weights, read_weights
-from plain_vs_residual.networks import build
 from plain_vs_residual.records.atomic import atomically
 from plain_vs_residual.records.files import RunFolder, plots_folder
-from plain_vs_residual.records.models import CurveRow, MetricsRow
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs, read_table
+from plain_vs_residual.records.rows import CurveRow, MetricsRow
 from plain_vs_residual.records.store import Record, read_record
+from plain_vs_residual.subject.from_run import finished_record, network_of, recorded_setting
+from plain_vs_residual.subject.weights import read_weights
 
 Export = Callable[[RecordedRuns, Path], Iterator[Path]]
 
@@ -61,17 +59,11 @@ def onnx(recorded: RecordedRuns, folder: Path) -> Iterator[Path]:
     """
     for record in recorded.records:
         if record.folder.finished and (record.folder.weights.exists() or len(recorded.records) == 1):
-            run, setting = finished_record(record.folder.path).run, recorded_setting(record.run)
+            setting = recorded_setting(finished_record(record.folder.path).run)
             state = read_weights(record.folder.weights)
-            network = build(
-                Architecture.parse(run.network),
-                setting,
-                channels=state["conv1.weight"].shape[1],
-                num_classes=len(run.dataset.classes),
-                seed=run.seed,
-            )
-            load_weights(network, state, str(record.folder.weights))
-            images = torch.zeros(2, state["conv1.weight"].shape[1], setting.input_size, setting.input_size)
+            channels = state["conv1.weight"].shape[1]
+            network = network_of(record, state, channels)
+            images = torch.zeros(2, channels, setting.input_size, setting.input_size)
             path = folder / f"{record.name}.onnx"
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
