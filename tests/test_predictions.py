@@ -20,6 +20,7 @@ from plain_vs_residual.inspection.predictions import inspect_run
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_run
+from plain_vs_residual.seminar import lesions
 from plain_vs_residual.settings import CIFAR10, IMAGENET
 from plain_vs_residual.subject import from_checkpoint
 from plain_vs_residual.subject.from_checkpoint import open_checkpoint
@@ -430,6 +431,25 @@ def test_only_the_part_that_is_looked_at_is_decoded(
     decoded.clear()
     list(subject(checkpoint, image_folder).batches("validation"))
     assert set(decoded) == {"train", "val"}  # the mean is that of the training images
+
+
+def test_a_part_that_was_not_decoded_is_not_replaced_by_another(checkpoint: Path, image_folder: Path) -> None:
+    opened = subject(checkpoint, image_folder, normalise="imagenet", part="validation")
+    assert len(opened.images(100, "validation")[1]) == 9
+    with pytest.raises(ValueError, match="was opened with its validation images, not training"):
+        opened.images(100, "training")
+
+
+def test_what_the_seminar_measures_can_be_asked_of_a_checkpoint(image_folder: Path, tmp_path: Path) -> None:
+    network = network_of("cifar-residual14-A", channels=3, num_classes=3, seed=5)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    opened = subject(tmp_path / "weights.pt", image_folder, network="cifar-residual14-A")
+    before = {name: value.clone() for name, value in opened.network.state_dict().items()}
+    measured = lesions.measure(opened)
+    assert measured.summary["removable_blocks"] == 6
+    (intact,) = (row.value for row in measured.rows if row.quantity == "intact_E")
+    assert intact == opened.errors("training").error
+    assert all(torch.equal(value, before[name]) for name, value in opened.network.state_dict().items())
 
 
 def test_what_looks_at_networks_prepares_the_arithmetic_first(

@@ -15,6 +15,7 @@ from plain_vs_residual.experiment import Experiment, Study, load_experiments
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import read_measurement
+from plain_vs_residual.seminar import signal_propagation
 from plain_vs_residual.seminar.construction import mixed
 from plain_vs_residual.seminar.finished_run import FinishedRun
 from plain_vs_residual.seminar.gradient_norms import FIRST_ITERATIONS, gradient_norms
@@ -125,6 +126,13 @@ def test_without_its_weights_a_run_cannot_be_measured(trained: Suite) -> None:
     run.folder.weights.unlink()
     with pytest.raises(ValueError, match=r"weights\.pt: missing"):
         _ = FinishedRun.of(run, trained.device, trained.dataset_of(run)).network
+
+
+def test_what_is_asked_of_the_untrained_network_needs_no_weights(trained: Suite) -> None:
+    run = trained.plan()[0]
+    before = signal_propagation.measure(FinishedRun.of(run, trained.device, trained.dataset_of(run)))
+    run.folder.weights.unlink()
+    assert before == signal_propagation.measure(FinishedRun.of(run, trained.device, trained.dataset_of(run)))
 
 
 def test_other_initial_values_than_the_runs_are_refused(trained: Suite, monkeypatch: pytest.MonkeyPatch) -> None:

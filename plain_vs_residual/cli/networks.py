@@ -74,10 +74,8 @@ def evaluate(
 ) -> None:
     """Take the error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
     from plain_vs_residual.inspection.errors_and_responses import evaluation_text
-    from plain_vs_residual.subject.from_checkpoint import parse_part
 
-    chosen = parse_part(part)
-    subject = _subject(checkpoint, network, setting, data, normalise, chosen, zero_padding, device, precision)
+    subject, chosen = _opened(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
     print(evaluation_text(subject, chosen))
 
 
@@ -97,10 +95,8 @@ def responses(
 ) -> None:
     """Measure the layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
     from plain_vs_residual.inspection.errors_and_responses import measure_responses
-    from plain_vs_residual.subject.from_checkpoint import parse_part
 
-    chosen = parse_part(part)
-    subject = _subject(checkpoint, network, setting, data, normalise, chosen, zero_padding, device, precision)
+    subject, chosen = _opened(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
     print(measure_responses(subject, chosen, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
 
 
@@ -123,29 +119,30 @@ def inspect(
     print("\n".join([inspection.text(), "", *map(str, written)]))
 
 
-def _subject(
+def _opened(
     checkpoint: Path,
     network: str,
     setting: str | None,
     data: Path | None,
     normalise: str,
-    part: "Part",
+    part: str,
     zero_padding: str,
     device: str | None,
     precision: str,
-) -> "Subject":
+) -> tuple["Subject", "Part"]:
     from plain_vs_residual.executors.machine import choose_device, choose_precision
-    from plain_vs_residual.subject.from_checkpoint import open_checkpoint
+    from plain_vs_residual.subject.from_checkpoint import open_checkpoint, parse_part
 
-    where = choose_device(device)
-    return open_checkpoint(
+    where, chosen = choose_device(device), parse_part(part)
+    subject = open_checkpoint(
         checkpoint,
         network=network,
         setting=setting,
         data=data,
         normalise=normalise,
-        part=part,
+        part=chosen,
         zero_padding=zero_padding,
         device=where,
         precision=choose_precision(precision, where),
     )
+    return subject, chosen
