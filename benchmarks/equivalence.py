@@ -31,7 +31,7 @@ from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.executors.machine import choose_device, choose_execution
-from plain_vs_residual.executors.placement import Computing, place
+from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
 from plain_vs_residual.executors.progress import SuiteProgress
 from plain_vs_residual.executors.suite import train_all
 from plain_vs_residual.experiment import load_experiments
@@ -134,10 +134,10 @@ def train(precision: Precision, seeds: int, results: Path, device: torch.device,
     """Train the networks of ``MARGINS`` on `digits` in one precision, as the suite trains them for Fig. 6."""
     setting = find_setting("digits")
     experiment = load_experiments()["fig6_cifar_depth"]
-    selection = Selection((experiment,), setting, range(seeds), networks=frozenset(MARGINS))
+    selection = Selection((experiment,), setting, range(seeds), only_networks=frozenset(MARGINS))
     ledger, runs = Ledger(results / precision), selection.plan()
-    wanted = Computing(device=str(device), precision=precision, jobs=jobs)
-    placed = place(runs, ledger, load_dataset(setting), wanted)
+    wanted = ComputeOptions(device=str(device), precision=precision, jobs=jobs)
+    placed = choose_placement(runs, ledger, load_dataset(setting), wanted)
     ledger.check(placed.jobs, placed.describe, rerun=False)
     train_all(placed, SuiteProgress(bars=False))
 

@@ -38,7 +38,7 @@ EXPERIMENT = Experiment(
             "(34 against 18 layers)",
             contrast={"plain34": 1, "plain18": -1, "residual34-A": -1, "residual18-A": 1},
             column="running_training_error",  # on augmented batches, over the last tenth of the iterations
-            above=MARGINS,  # 2 points on `fashion`, 0.5 elsewhere: see settings.py
+            above=MARGINS,  # 2 points on `fashion`, 0.5 elsewhere: see settings/
             primary=True,
         ),
         Claim(

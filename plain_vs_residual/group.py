@@ -58,7 +58,7 @@ class Group:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
-    def any(self, *flags: bool) -> tuple[bool, ...]:
+    def in_any(self, *flags: bool) -> tuple[bool, ...]:
         """Say for each flag whether it is set in any process; on the host, without waiting for a GPU."""
         if self.size == 1:
             return flags

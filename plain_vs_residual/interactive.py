@@ -20,7 +20,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.batches import Batch
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
-from plain_vs_residual.executors.placement import Computing, place
+from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
 from plain_vs_residual.executors.suite import train_all
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.ledger import Changed, Ledger
@@ -103,7 +103,7 @@ def train(
     recipe = find_setting(setting)
     selection = Selection((_experiment(names, setting, changes),), recipe, tuple(dict.fromkeys(seeds)))
     ledger, runs = Ledger(results), selection.plan()
-    placed = place(runs, ledger, load_dataset(recipe), Computing(device="cpu", jobs=1))
+    placed = choose_placement(runs, ledger, load_dataset(recipe), ComputeOptions(device="cpu", jobs=1))
     with ledger.locked(runs):
         try:
             ledger.check(placed.jobs, placed.describe, rerun=rerun)

@@ -71,19 +71,19 @@ class Ledger:
         Raises:
             Changed: if runs differ and ``rerun`` is not given.
         """
-        found: dict[str, list[str]] = {}
+        reasons: dict[str, list[str]] = {}
         jobs = list(jobs)
         for job in jobs:
-            anew = [one.name for one in job.needs if found.get(one.name) or not one.finished or damage(one)]
-            if anew:
-                needed = f"{anew[0]}: trained anew, and others depend on it"
-                found[job.name] = [needed] if job.folder.run.exists() else []
+            first = [one.name for one in job.needs if reasons.get(one.name) or not one.finished or damage(one)]
+            if first:
+                depends = f"{first[0]}: trained anew, and others depend on it"
+                reasons[job.name] = [depends] if job.folder.run.exists() else []
             else:
-                found[job.name] = changes(job, describe)
-        changed = [job for job in jobs if found[job.name]]
+                reasons[job.name] = changes(job, describe)
+        changed = [job for job in jobs if reasons[job.name]]
         if changed and not rerun:
-            reasons = sorted({reason for job in changed for reason in found[job.name]})
-            raise Changed(changed[0].folder.path.parent, len(changed), reasons)
+            said = sorted({reason for job in changed for reason in reasons[job.name]})
+            raise Changed(changed[0].folder.path.parent, len(changed), said)
         return [job.folder.set_aside() for job in changed]
 
 

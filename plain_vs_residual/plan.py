@@ -23,20 +23,20 @@ class Selection:
         experiments: whose networks are trained.
         setting: without the changes of studies.
         seeds: of the runs, in order.
-        networks: some networks of the experiments by name; all if empty.
-        runs: some runs by name; all if empty.
+        only_networks: some networks of the experiments by name; all if empty.
+        only_runs: some runs by name; all if empty.
         trial: fields of the setting that count for more than setting and studies: a budget (``iterations``), a
             number of ``evaluations``.
-        images: sets the runs apart where the images are not the setting's own; empty where they are.
+        images_variant: sets the runs apart where the images are not the setting's own; empty where they are.
     """
 
     experiments: tuple[Experiment, ...]
     setting: Setting
     seeds: Sequence[int]
-    networks: frozenset[str] = frozenset()
-    runs: frozenset[str] = frozenset()
+    only_networks: frozenset[str] = frozenset()
+    only_runs: frozenset[str] = frozenset()
     trial: Mapping[str, Any] = field(default_factory=dict)
-    images: str = ""
+    images_variant: str = ""
 
     @property
     def variant(self) -> str:
@@ -45,7 +45,7 @@ class Selection:
         split = setting.split.replace("/", "-") if setting.split != own.split else ""
         tried = "iterations" in self.trial or setting.iterations != own.iterations
         budget = f"{setting.iterations}-iterations" if tried and setting.iterations else ""
-        return "-".join(filter(None, (self.images, split, budget)))
+        return "-".join(filter(None, (self.images_variant, split, budget)))
 
     @property
     def name(self) -> str:
@@ -62,12 +62,12 @@ class Selection:
         for seed in self.seeds:
             for experiment in self.experiments:
                 for network, study in experiment.runs_in(self.setting.name):
-                    if not self.networks or network in self.networks:
+                    if not self.only_networks or network in self.only_networks:
                         run = self._run(network, seed, study, experiment.name)
-                        planned[run.name] = _shared(planned.get(run.name), run)
-        if strangers := sorted(self.runs - planned.keys()):
+                        planned[run.name] = _merged(planned.get(run.name), run)
+        if strangers := sorted(self.only_runs - planned.keys()):
             raise ValueError(f"run {strangers[0]}: no such run is planned; {command('runs')} lists those that are")
-        return [run for run in planned.values() if not self.runs or run.name in self.runs]
+        return [run for run in planned.values() if not self.only_runs or run.name in self.only_runs]
 
     def _run(self, network: str, seed: int, study: Study, experiment: str) -> Run:
         setting = self.setting.with_changes({**study.changes, **self.trial})
@@ -76,8 +76,8 @@ class Selection:
                 f"--evaluations: {experiment} lowers its learning rate by what its evaluations say, so that "
                 "their number belongs to the recipe; leave the option out"
             )
-        follows = bool(study.leader) and not study.leads(network)
-        if follows:
+        replays = bool(study.leader) and not study.leads(network)
+        if replays:
             setting = setting.with_changes({"schedule": "replay"})
         source = study.grown_from.get(network)
         return Run(
@@ -87,7 +87,8 @@ class Selection:
             study=study.name,
             variant=self.variant,
             experiments=(experiment,),
-            leader=self._name(study.leader, seed, study) if follows else "",
+            leader=self._name(study.leader, seed, study) if replays else "",
+            # What others are grown from is a run of the setting as it is.
             grown_from=(Architecture.parse(source), self._name(source, seed, Study())) if source else None,
         )
 
@@ -95,7 +96,7 @@ class Selection:
         return run_name(Architecture.parse(network).name, (study.name, self.variant), seed)
 
 
-def _shared(earlier: Run | None, run: Run) -> Run:
+def _merged(earlier: Run | None, run: Run) -> Run:
     """Return a run that an earlier experiment may need as well, with the names of both."""
     if earlier is None:
         return run

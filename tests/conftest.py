@@ -15,7 +15,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic, Execution, Precision
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.executors.executor import DatasetOf, Executor, split_once
-from plain_vs_residual.executors.placement import Placed, on_this_machine
+from plain_vs_residual.executors.placement import PlacedJobs, on_this_machine
 from plain_vs_residual.executors.sharing import Sharing
 from plain_vs_residual.executors.suite import SuiteMonitor, measure_all, train_all
 from plain_vs_residual.executors.training_work import train_job
@@ -84,9 +84,9 @@ class Suite:
             self.experiments,
             self.setting,
             self.seeds,
-            networks=self.only,
+            only_networks=self.only,
             trial=self.trial,
-            images=self.dataset.variant,
+            images_variant=self.dataset.variant,
         )
 
     @property
@@ -114,10 +114,10 @@ class Suite:
         )
         return self.ledger.jobs(self.selection.plan(), arithmetic)
 
-    def placed(self, jobs: Iterable[Job], at_once: int = 1) -> Placed:
+    def placed(self, jobs: Iterable[Job], at_once: int = 1) -> PlacedJobs:
         here = on_this_machine(self.device, Sharing(at_once, 1, 1), self.split)
         executor = self.executor(self.split) if self.executor else here
-        return Placed(list(jobs), self.device, self.split, executor, train_job, here)
+        return PlacedJobs(list(jobs), self.device, self.split, executor, train_job, here)
 
     def locked(self, jobs: Iterable[Job]) -> RunLocks:
         return self.ledger.locked(job.run for job in jobs)

@@ -60,7 +60,7 @@ def work_in_group(rank: int, size: int, folder: Path, dataset: Dataset, setting:
         "fp64": trained(group, dataset, parts_of(setting, 2), torch.float64),
         "fp32": trained(group, dataset, parts_of(setting, 4), torch.float32) if size < 4 else None,
         "loader": feed.digest.state(),
-        "flags": group.any(rank == size - 1, False),
+        "flags": group.in_any(rank == size - 1, False),
         "first": group.as_first(f"said by {rank}"),
     }
     torch.save(result, folder / f"{rank}.pt")

@@ -39,6 +39,12 @@ def test_what_is_known_of_each_kind_of_images_is_true_of_them() -> None:
         assert IMAGE_KINDS[kind] == (dataset.channels, len(dataset.classes), dataset.name)
 
 
+def test_a_kind_of_images_without_a_loader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(LOADERS, "digits")
+    with pytest.raises(ValueError, match=r"data digits: recipe\.py knows such images"):
+        load_dataset(DIGITS)
+
+
 def test_an_unknown_kind_of_images_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         ValueError, match="data cannot be 'letters': accepted are fashion, digits, cifar10, imagenet"

@@ -17,7 +17,7 @@ from plain_vs_residual.arithmetic import Execution
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.training import execution, session
 from plain_vs_residual.training.execution import CudaGraphRecorder, Recorded, best_execution, executed
-from plain_vs_residual.training.precision import prepare_arithmetic
+from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import network_of
 from tests.test_training import CLOCKS, train_all
@@ -151,8 +151,8 @@ def test_one_thread_records_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_deterministic_arithmetic_fills_no_memory_that_is_about_to_be_written() -> None:
     try:
-        prepare_arithmetic(CPU, "fp32", deterministic=True)
+        prepare_arithmetic(CPU, this_process("fp32", deterministic=True))
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     finally:
-        prepare_arithmetic(CPU, "fp32", deterministic=False)
+        prepare_arithmetic(CPU, this_process("fp32"))

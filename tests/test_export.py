@@ -69,6 +69,16 @@ def test_an_unknown_format_and_a_folder_without_runs_are_refused(tmp_path: Path)
         list(export(tmp_path, "tidy"))
 
 
+def test_a_run_without_weights_is_no_network(
+    trained: list[RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "onnx", ((), FORMATS["onnx"][1]))
+    for folder in trained:
+        folder.weights.unlink()
+    with pytest.raises(ValueError, match=r"its weights\.pt is not here"):
+        list(export(trained[0].path.parent, "onnx", tmp_path))
+
+
 def test_tensorboard_reads_the_curves_back(trained: list[RunFolder], tmp_path: Path) -> None:
     if missing("tensorboard"):
         with pytest.raises(ValueError, match="pip install tensorboard"):

@@ -10,7 +10,7 @@ import torch
 from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.executors import fast_path, machine, placement
 from plain_vs_residual.executors.fast_path import Check, TrialSteps, deepest_and_widest
-from plain_vs_residual.executors.placement import Computing, place
+from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
 from plain_vs_residual.training import execution
 from tests.test_training import train_all
 
@@ -53,9 +53,10 @@ def chosen_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Execution]:
 
     def chosen(suite: Any, wanted: str | None, say: Callable[[str], None] = print) -> Execution:
         runs = suite.selection.plan()
-        computing = Computing(device="cpu", precision="fp32", execution=wanted)
+        computing = ComputeOptions(device="cpu", precision="fp32", execution=wanted)
         executions = {
-            job.arithmetic.execution for job in place(runs, suite.ledger, suite.dataset, computing, say).jobs
+            job.arithmetic.execution
+            for job in choose_placement(runs, suite.ledger, suite.dataset, computing, say).jobs
         }
         assert len(executions) == 1
         return executions.pop()
@@ -156,7 +157,9 @@ def test_what_recorded_runs_used_gives_way_where_the_device_does_not_have_it(
     recorder(CallsAgain)
     suite = make_suite("plain18", "residual18-A")
     train_all(make_suite("plain18", execution=Execution.GRAPH))
-    placed = place(suite.selection.plan(), suite.ledger, suite.dataset, Computing(device="cpu", precision="fp32"))
+    placed = choose_placement(
+        suite.selection.plan(), suite.ledger, suite.dataset, ComputeOptions(device="cpu", precision="fp32")
+    )
     assert {job.arithmetic.execution for job in placed.jobs} == {Execution.EAGER}
 
 

@@ -210,5 +210,5 @@ def test_a_group_of_one_shares_nothing() -> None:
     assert torch.equal(ALONE.share(values), values)
     ALONE.sum([values])
     assert values.tolist() == [0, 1, 2, 3]
-    assert ALONE.any(True, False) == (True, False)
+    assert ALONE.in_any(True, False) == (True, False)
     assert ALONE.is_first

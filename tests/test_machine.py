@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from plain_vs_residual.executors import machine
+from plain_vs_residual.executors.on_ray import OnRay
+from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
 from plain_vs_residual.executors.sharing import Sharing, share
 
 CUDA = torch.device("cuda")
@@ -111,3 +113,18 @@ def test_a_gpu_that_is_full_or_held_is_said_in_one_line(a_gpu_that_fails: list[s
     a_gpu_that_fails[0] = "CUDA error: out of memory"
     with pytest.raises(ValueError, match=r"cannot compute on cuda \(CUDA error: out of memory\); stop what else"):
         machine.choose_device("cuda")
+
+
+# ---- a cluster -------------------------------------------------------------------------------------------------
+
+
+def test_a_cluster_is_not_asked_for_cpus_by_mistake(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login node without a GPU would choose a setting and a precision for CPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    suite = make_suite("plain18")
+    given = (suite.selection.plan(), suite.ledger, suite.dataset)
+    with pytest.raises(ValueError, match="--cluster local: this machine has no GPU to choose a setting"):
+        choose_placement(*given, ComputeOptions(cluster="local"))
+    placed = choose_placement(*given, ComputeOptions(cluster="local", device="cpu"))
+    assert isinstance(placed.executor, OnRay)
+    assert placed.executor.gpus == 0

@@ -1,10 +1,13 @@
 """Networks: parameter counts, torchvision's structure, equal initial values in pairs, multiply-adds."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.blocks import make_shortcut
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.networks import Network, abstract, hashes_of, num_parameters
@@ -193,3 +196,10 @@ def test_the_names_that_an_architecture_promises_are_those_of_its_network(name: 
     built = abstract(architecture, DIGITS, channels=1, num_classes=10)
     names = [parameter for parameter, _ in built.named_parameters() if ".shortcut." not in parameter]
     assert sorted(names) == sorted(architecture.parameter_names)
+
+
+def test_a_letter_without_a_shortcut_of_its_own_is_not_built_as_another() -> None:
+    shortcut: Any = make_shortcut
+    for stride in (1, 2):
+        with pytest.raises(AssertionError, match="'S'"):
+            shortcut("S", 16, 16, stride)

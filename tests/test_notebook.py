@@ -8,6 +8,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
+from plain_vs_residual.executors import description
 from plain_vs_residual.interactive import images, network, train
 from plain_vs_residual.records.fingerprint import PACKAGE
 
@@ -73,6 +74,42 @@ def test_training_from_python_finds_what_is_trained_and_reports_each_evaluation(
     assert seen == [1, 2, 1, 2]
     weights = torch.load(first.records[0].folder.weights, weights_only=True)
     network("cifar-plain8", "digits").load_state_dict(weights)
+
+
+def test_training_from_python_returns_the_runs_that_were_asked_for_and_no_others(tmp_path: Path) -> None:
+    trained: list[Path] = []
+
+    def call(*names: str, seeds: tuple[int, ...] = (0,), **changes: Any) -> list[str]:
+        found = train(names, "digits", seeds, results=tmp_path, watch=trained.append, evaluations=1, **changes)
+        return [record.name for record in found.records]
+
+    few = {"iterations": 2}
+    assert call("cifar-plain8", seeds=(5, 2), **few) == [
+        "cifar-plain8-evaluations-1-iterations-2-s5",
+        "cifar-plain8-evaluations-1-iterations-2-s2",
+    ]
+    assert len(trained) == 2
+    # Another network, another seed and other changes lie in the same folder.
+    assert len(call("cifar-residual8-A", seeds=(9,), **few)) == 1
+    (split,) = call("cifar-plain8", seeds=(2,), iterations=2, split="45k/5k")
+    assert split == "cifar-plain8-evaluations-1-iterations-2-split-45k-5k-s2"
+    assert call("cifar-plain8", seeds=(2,), split="45k/5k", iterations=2) == [split]
+    assert len(trained) == 4
+    assert call("cifar-plain8", seeds=(5,), **few) == ["cifar-plain8-evaluations-1-iterations-2-s5"]
+    assert len(trained) == 4
+
+
+def test_what_differs_is_said_in_words_that_fit_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(**more: Any) -> Any:
+        return train(["cifar-plain8"], "digits", results=tmp_path, iterations=2, evaluations=1, **more)
+
+    call()
+    monkeypatch.setattr(description, "code_hashes", lambda: {"plain_vs_residual/blocks.py": "other"})
+    with pytest.raises(ValueError, match=r"blocks\.py: other code.*rerun=True.*results=Path") as refused:
+        call()
+    assert "--" not in str(refused.value).replace(str(tmp_path), "")
+    assert len(call(rerun=True).finals) == 1
+    assert len(list((tmp_path / "digits" / "set-aside").iterdir())) == 1
 
 
 def test_a_mistake_is_explained() -> None:

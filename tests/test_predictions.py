@@ -27,7 +27,6 @@ from plain_vs_residual.subject.from_checkpoint import open_checkpoint
 from plain_vs_residual.subject.from_run import recorded_setting
 from plain_vs_residual.subject.normalisation import PRESETS, Normalisation
 from plain_vs_residual.subject.subject import Subject
-from plain_vs_residual.training.precision import this_process
 from tests.conftest import Silent, network_of
 from tests.made_up_records import read_json, reseal
 
@@ -459,4 +458,4 @@ def test_what_looks_at_networks_prepares_the_arithmetic_first(
     prepared: list[Any] = []
     monkeypatch.setattr(from_checkpoint, "prepare_arithmetic", lambda *given, **_: prepared.append(given))
     subject(checkpoint, image_folder)
-    assert prepared == [(CPU, this_process("fp32"))]
+    assert [(device, arithmetic.precision) for device, arithmetic in prepared] == [(CPU, "fp32")]

@@ -14,7 +14,7 @@ from plain_vs_residual.executors.memory import OutOfMemory
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.networks import on_device
 from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.training.precision import prepare_arithmetic
+from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import Silent, network_of
 from tests.test_resume import StopsAt, assert_equal_runs
@@ -35,7 +35,7 @@ def arithmetic_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, perhaps in an earlier test
     yield
     torch.use_deterministic_algorithms(False)
-    prepare_arithmetic(GPU, "fp32", deterministic=False)
+    prepare_arithmetic(GPU, this_process("fp32"))
 
 
 def losses_of(folder: RunFolder) -> pd.DataFrame:
@@ -116,7 +116,7 @@ def test_two_jobs_on_one_gpu_give_the_results_of_one(make_suite: Any, tmp_path: 
 @pytest.mark.parametrize("precision", ["bf16", "fp32", "tf32", "fp16"])
 def test_a_step_never_waits_for_the_device(tiny_setting: Any, tiny_dataset: Any, precision: Any) -> None:
     """torch itself says so: it raises an error at every wait that it knows of."""
-    prepare_arithmetic(GPU, precision, deterministic=False)
+    prepare_arithmetic(GPU, this_process(precision))
     network = on_device(network_of("residual18-B", channels=1, num_classes=3, stem_width=4), GPU)
     trainer = Trainer(network, tiny_setting, precision)
     feed = ResidentFeed(tiny_dataset, tiny_setting, 0, GPU)

@@ -10,13 +10,15 @@ from unittest.mock import patch
 
 import pytest
 
+from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import write_final
 from plain_vs_residual.report.figures import claims_stem, figure_stem
 from plain_vs_residual.report.page import write_report
-from plain_vs_residual.report.tables import formula, plain
+from plain_vs_residual.report.tables import formula, plain, verdict_table
 from plain_vs_residual.settings import FASHION
 from tests.made_up_records import read_json, read_runs, reseal, write_results, write_run
 
@@ -303,6 +305,16 @@ def test_a_study_gives_its_reason(tmp_path: Path) -> None:
 def test_the_formula_of_a_claim_is_in_the_names_of_the_paper() -> None:
     claim = Claim("c", {"plain34": 2, "residual34-A": -1, "cifar-plain20": -0.5}, above=0.0)
     assert formula(claim) == "training error: 2 plain-34 - ResNet-34 A - 0.5 plain-20"
+
+
+@pytest.mark.parametrize(
+    ("column", "said"), [("training_error", True), ("test_error", True), ("worst_training_error", False)]
+)
+def test_diverged_runs_are_said_to_count_as_chance_where_they_do(column: str, said: bool) -> None:
+    claim = Claim("deeper is worse", {"plain34": 1, "plain18": -1}, column, above=0.0)
+    measured = Measurement({0: 80.0}, level=0.95, floor=0.0)
+    verdict = Verdict("made-up", claim, 0.0, "validation", measured, "open", diverged=1)
+    assert ("1 diverged runs count as chance error" in verdict_table([verdict])) == said
 
 
 def test_importing_and_writing_a_report_needs_no_torch(tmp_path: Path) -> None:

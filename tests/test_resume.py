@@ -10,19 +10,23 @@ import pandas as pd
 import pytest
 import torch
 
+from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.evidence.pairing import verify
-from plain_vs_residual.executors import training_work
+from plain_vs_residual.executors import description, training_work
+from plain_vs_residual.executors.description import describe, environment
 from plain_vs_residual.executors.memory import OutOfMemory
 from plain_vs_residual.executors.signals import StopRequest
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.ledger import Changed
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.models import RunDescription
 from plain_vs_residual.records.store import damage, read_records
-from plain_vs_residual.training import description, session
+from plain_vs_residual.run import Job
+from plain_vs_residual.training import session
 from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
-from plain_vs_residual.training.description import environment
 from plain_vs_residual.training.loop import train
+from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.session import Stopped
 from tests.conftest import Silent, Suite
 from tests.made_up_records import read_json
@@ -51,6 +55,11 @@ def study_suite(make_suite: Any, study: str, results: Path, **changes: Any) -> S
     )
     suite: Suite = make_suite(experiments=(experiment,), results=results, **changes)
     return suite
+
+
+def given(suite: Suite, job: Job) -> tuple[Job, Place, Dataset, RunDescription]:
+    """Return what ``train`` is given of a job."""
+    return job, suite.place, suite.dataset, describe(job, suite.dataset, suite.device)
 
 
 class StopsAt(Silent):
@@ -105,7 +114,14 @@ def test_stopping_at_every_iteration_changes_nothing(make_suite: Any, tmp_path: 
     stops = 0
     while not run.folder.finished:
         try:
-            train(run, suite.place, suite.dataset, Silent(), should_stop=lambda: True)
+            train(
+                run,
+                suite.place,
+                suite.dataset,
+                describe(run, suite.dataset, suite.device),
+                Silent(),
+                should_stop=lambda: True,
+            )
         except Stopped:
             stops += 1
     assert stops == 11
@@ -129,7 +145,14 @@ def stopped_run(make_suite: Any, results: Path, network: str = "plain18") -> tup
     (run,) = suite.plan()
     watch = StopsAt(10)
     with pytest.raises(Stopped):
-        train(run, suite.place, suite.dataset, watch, should_stop=watch.stops)
+        train(
+            run,
+            suite.place,
+            suite.dataset,
+            describe(run, suite.dataset, suite.device),
+            watch,
+            should_stop=watch.stops,
+        )
     return suite, run.folder
 
 
@@ -227,7 +250,7 @@ def test_a_run_that_moved_to_another_machine_says_so(
     (run,) = suite.plan()
     elsewhere = environment(suite.device).model_copy(update={"torch": "9.9"})
     monkeypatch.setattr(description, "environment", lambda device: elsewhere)
-    train(run, suite.place, suite.dataset, Silent())
+    train(*given(suite, run), Silent())
     from plain_vs_residual.evidence.pairing import differences
     from plain_vs_residual.records.recorded_runs import load_recorded_runs
 

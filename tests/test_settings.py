@@ -1,7 +1,13 @@
 """Settings and what is said of them: one that was changed drops what no longer holds, and says what changed."""
 
-import pytest
+from pathlib import Path
+from typing import Any
 
+import pytest
+import torch
+
+from plain_vs_residual.data.datasets import load_dataset
+from plain_vs_residual.executors.description import describe
 from plain_vs_residual.settings import CIFAR10, CIFAR10_SHORT, DIGITS, FASHION, IMAGENET, SETTINGS, Setting
 from plain_vs_residual.settings.publications import PUBLICATIONS
 
@@ -65,3 +71,15 @@ def test_a_setting_made_of_another_inherits_its_recipe_and_not_its_words() -> No
     mine = DIGITS.with_changes({"name": "mine", "iterations": 8})
     assert (mine.caveat, mine.expected, mine.departures) == ("", "", ())
     assert CIFAR10_SHORT.caveat == "short: 8,000 of 64,000 iterations"
+
+
+def test_a_run_on_other_images_records_no_words_about_the_settings_own(
+    make_suite: Any, tiny_setting: Setting, image_folder: Path
+) -> None:
+    suite = make_suite("plain18", dataset=load_dataset(tiny_setting, image_folder))
+    (job,) = suite.plan()
+    described = describe(job, suite.dataset_of(job), torch.device("cpu"))
+    assert "1,797" not in " ".join(described.departures)
+    assert (
+        "images images, in colour and scaled to 8 px instead of digits (scikit-learn)" in described.departures[-1]
+    )

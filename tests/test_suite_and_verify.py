@@ -267,7 +267,7 @@ def test_changed_source_is_refused_and_rerun_sets_the_old_run_aside(
     train(suite)
     old = read_json(suite.plan()[0].folder.final)
     hashes = fingerprint.code_hashes() | {"plain_vs_residual/blocks.py": "changed"}
-    monkeypatch.setattr("plain_vs_residual.training.description.code_hashes", lambda: hashes)
+    monkeypatch.setattr("plain_vs_residual.executors.description.code_hashes", lambda: hashes)
     runs = suite.plan()
     with pytest.raises(Changed, match=r"plain_vs_residual/blocks\.py: other code"):
         suite.check(runs, rerun=False)

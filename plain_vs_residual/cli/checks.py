@@ -4,9 +4,12 @@ Each function raises a ValueError that says what was given, what is accepted and
 """
 
 import os
+import re
 from pathlib import Path
+from typing import get_args
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.near_misses import did_you_mean
 from plain_vs_residual.settings import DIGITS
@@ -16,6 +19,20 @@ def accept(option: str, number: int | None, least: int, most: int) -> None:
     """Refuse a number out of range."""
     if number is not None and not least <= number <= most:
         raise ValueError(f"{option} {number}: a whole number from {least} to {most} is needed")
+
+
+def check_computing(
+    device: str | None, precision: str | None, execution: str | None, **numbers: int | None
+) -> None:
+    """Refuse names and numbers that no machine accepts, before torch is asked what this one has."""
+    for name, number in numbers.items():
+        accept(f"--{name.replace('_', '-')}", number, 1, 4096)
+    if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise ValueError(f"--device {device}: accepted are cpu, cuda, cuda:N and mps")
+    if precision is not None and precision not in get_args(Precision):
+        raise ValueError(f"--precision {precision}: accepted are {', '.join(get_args(Precision))}")
+    if execution is not None and execution not in list(Execution):
+        raise ValueError(f"--execution {execution}: accepted are {', '.join(Execution)}")
 
 
 def given_fields(**fields: object) -> dict[str, object]:

@@ -58,6 +58,42 @@ Networks = Annotated[
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:N or mps.")]
 
 
+Runs = Annotated[
+    list[str] | None,
+    typer.Option("--run", help="Only this run, by its name (runs lists them); can be given again."),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", help="bf16, fp32, tf32 or fp16; if left out, bf16 where the device has it, else fp32."
+    ),
+]
+ExecutionName = Annotated[
+    str | None,
+    typer.Option(
+        "--execution",
+        help="eager, graph, compile or compile+graph; if left out, a checked graph with CUDA, eager without.",
+    ),
+]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
+]
+Jobs = Annotated[
+    int | None, typer.Option(help="Runs at once; if left out, one per core (at most 4), or one per GPU.")
+]
+DevicesPerRun = Annotated[
+    int, typer.Option(help="Devices that share each run's batches: where there are fewer runs than devices.")
+]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster", help="Address of a Ray cluster that trains the runs, or local to start one on this machine."
+    ),
+]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")]
+Report = Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")]
+
+
 def chosen_experiments(names: list[str] | None, folder: Path = EXPERIMENTS) -> list[Experiment]:
     """Load the named experiments, or all; ``seminar`` names all that ask why.
 

@@ -2,64 +2,66 @@
 
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 from plain_vs_residual.cli.checks import accept, given_fields, only_networks, possible
 from plain_vs_residual.cli.options import chosen_experiments
 from plain_vs_residual.data.identity import images_variant
 from plain_vs_residual.plan import Selection
-from plain_vs_residual.settings import Setting, default_setting, find_setting
+from plain_vs_residual.settings import default_setting, find_setting
 
+Options = TypeVar("Options")
 TRIAL = ("iterations", "evaluations")  # options that count for more than setting and studies
 # What is there where a GPU may be usable: drivers of NVIDIA and AMD, and of either under WSL.
 DRIVERS = ("/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 
 
-def select(
-    names: list[str] | None,
-    setting: Setting,
-    data: Path | None,
-    first_seed: int,
-    networks: list[str] | None,
-    runs: list[str] | None,
-    **fields: object,
-) -> Selection:
-    """Make the selection that the options of a command mean.
+@dataclass(frozen=True)
+class SelectionOptions:
+    """The options that say what is run, as they were given; None where one was left out."""
 
-    Args:
-        names: experiments; None for those that the setting trains by default.
-        setting: as it is.
-        data: other images.
-        first_seed: of as many as the setting has.
-        networks: of the experiments; None for all.
-        runs: by their names; None for all.
-        fields: of the setting, that options change; None where an option was not given.
+    names: list[str] | None
+    setting: str | None
+    data: Path | None
+    seeds: int | None
+    first_seed: int
+    device: str | None
+    split: str
+    iterations: int | None
+    evaluations: int | None
+    network: list[str] | None
+    run: list[str] | None
 
-    Raises:
-        ValueError: if something does not exist or does not go together; says what is accepted.
-    """
-    accept("--first-seed", first_seed, 0, 2**31)
-    given = given_fields(**fields)
-    setting = setting.with_changes(given)
-    experiments = possible(chosen_experiments(names), setting.name, named=bool(names))
-    return Selection(
-        experiments=tuple(experiments),
-        setting=setting,
-        seeds=range(first_seed, first_seed + setting.seeds),
-        networks=only_networks(networks or [], experiments, setting.name),
-        runs=frozenset(runs or ()),
-        trial={name: value for name, value in given.items() if name in TRIAL},
-        images=images_variant(setting, data),
-    )
+    def selection(self) -> Selection:
+        """Make the selection that they mean.
+
+        Raises:
+            ValueError: if something does not exist or does not go together; says what is accepted.
+        """
+        accept("--first-seed", self.first_seed, 0, 2**31)
+        given = given_fields(
+            seeds=self.seeds, split=self.split, iterations=self.iterations, evaluations=self.evaluations
+        )
+        named = self.setting if self.setting is not None else default_setting(device_type(self.device))
+        setting = find_setting(named).with_changes(given)
+        experiments = possible(chosen_experiments(self.names), setting.name, named=bool(self.names))
+        return Selection(
+            experiments=tuple(experiments),
+            setting=setting,
+            seeds=range(self.first_seed, self.first_seed + setting.seeds),
+            only_networks=only_networks(self.network or [], experiments, setting.name),
+            only_runs=frozenset(self.run or ()),
+            trial={name: value for name, value in given.items() if name in TRIAL},
+            images_variant=images_variant(setting, self.data),
+        )
 
 
-def chosen_setting(name: str | None, device: str | None) -> Setting:
-    """Return the setting of that name, or the one that suits the machine.
-
-    Raises:
-        ValueError: if there is none of that name.
-    """
-    return find_setting(name or default_setting(device_type(device)))
+def picked(kind: type[Options], options: Mapping[str, Any]) -> Options:
+    """Make a group of options of all that a command was given, by their names."""
+    return kind(**{one.name: options[one.name] for one in fields(kind)})  # type: ignore[arg-type]
 
 
 def device_type(name: str | None) -> str:

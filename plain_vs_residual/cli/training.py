@@ -4,28 +4,36 @@ import inspect
 import io
 import signal
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from plain_vs_residual.cli.checks import accept, check_writable
+from plain_vs_residual.cli.checks import check_computing, check_writable
 from plain_vs_residual.cli.options import (
+    ClusterAddress,
     Data,
+    Deterministic,
     Device,
+    DevicesPerRun,
     Evaluations,
+    ExecutionName,
     FirstSeed,
     Iterations,
+    Jobs,
     Names,
     Networks,
     PlotsFolder,
+    PrecisionName,
+    Report,
+    Rerun,
     ResultsFolder,
+    Runs,
     Seeds,
     SettingName,
     Split,
 )
-from plain_vs_residual.cli.selecting import chosen_setting, select
+from plain_vs_residual.cli.selecting import SelectionOptions, picked
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.launcher import command
 from plain_vs_residual.ledger import Changed, Ledger
@@ -34,43 +42,8 @@ from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import Refresher, headlines, publish
 
 if TYPE_CHECKING:
-    from plain_vs_residual.executors.placement import Computing, Placed
+    from plain_vs_residual.executors.placement import ComputeOptions, PlacedJobs
     from plain_vs_residual.executors.suite import SuiteMonitor
-
-Runs = Annotated[
-    list[str] | None,
-    typer.Option("--run", help="Only this run, by its name (runs lists them); can be given again."),
-]
-PrecisionName = Annotated[
-    str | None,
-    typer.Option(
-        "--precision", help="bf16, fp32, tf32 or fp16; if left out, bf16 where the device has it, else fp32."
-    ),
-]
-ExecutionName = Annotated[
-    str | None,
-    typer.Option(
-        "--execution",
-        help="eager, graph, compile or compile+graph; if left out, a checked graph with CUDA, eager without.",
-    ),
-]
-Deterministic = Annotated[
-    bool, typer.Option("--deterministic", help="Only algorithms that give equal bytes on a GPU; slower.")
-]
-Jobs = Annotated[
-    int | None, typer.Option(help="Runs at once; if left out, one per core (at most 4), or one per GPU.")
-]
-DevicesPerRun = Annotated[
-    int, typer.Option(help="Devices that share each run's batches: where there are fewer runs than devices.")
-]
-ClusterAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--cluster", help="Address of a Ray cluster that trains the runs, or local to start one on this machine."
-    ),
-]
-Rerun = Annotated[bool, typer.Option("--rerun", help="Set changed runs aside and train them anew.")]
-Report = Annotated[bool, typer.Option(help="Keep the report up to date as runs end.")]
 
 
 def train(
@@ -97,17 +70,14 @@ def train(
     report: Report = True,
 ) -> None:
     """Train what is not finished yet and keep the report up to date; everything by default."""
-    accept("--jobs", jobs, 1, 256)
-    accept("--devices-per-run", devices_per_run, 1, 4096)
-    fields = {"seeds": seeds, "split": split, "iterations": iterations, "evaluations": evaluations}
-    selection = select(names, chosen_setting(setting, device), data, first_seed, network, run, **fields)
+    options = dict(locals())
+    selection = _selection(options)
     check_writable(results)
 
-    from plain_vs_residual.executors.placement import Computing
-    from plain_vs_residual.group import launched
+    from plain_vs_residual.executors.placement import ComputeOptions
 
-    wanted = Computing(device, precision, execution, deterministic, jobs, devices_per_run, cluster, data)
-    with redirect_stdout(sys.stdout if launched().rank == 0 else io.StringIO()):  # the first speaks for all
+    wanted = picked(ComputeOptions, options)
+    with _only_the_first_speaks():
         trained = _train(selection, wanted, results, plots, rerun=rerun, refresh=report, say_why=setting is None)
         if trained and report:
             named = [experiment.name for experiment in selection.experiments] if names else []
@@ -119,22 +89,34 @@ def runs(**options: Any) -> None:
 
     For a scheduler: train --run NAME trains one of them.
     """
-    fields = {name: options[name] for name in ("seeds", "split", "iterations", "evaluations")}
-    own = chosen_setting(options["setting"], options["device"])
-    names = ("names", "data", "first_seed", "network", "run")
-    chosen, *others = (options[name] for name in names)
-    for run in select(chosen, own, *others, **fields).plan():
+    for run in _selection(options).plan():
         print(" ".join([run.name, *run.needs]))
 
 
-# Whoever lists runs gives the options that whoever trains them gets.
+# Whoever lists runs gives the options that whoever trains them gets: typer reads them off the signature.
 runs.__signature__ = inspect.signature(train)  # type: ignore[attr-defined]
 runs.__annotations__ = train.__annotations__
 
 
+def _selection(options: Mapping[str, Any]) -> Selection:
+    """Check what can be checked without torch, and make the selection."""
+    names = ("device", "precision", "execution", "jobs", "devices_per_run")
+    check_computing(**{name: options[name] for name in names})
+    return picked(SelectionOptions, options).selection()
+
+
+@contextmanager
+def _only_the_first_speaks() -> Iterator[None]:
+    """Keep processes that torchrun started from printing, but for the first."""
+    from plain_vs_residual.group import launched
+
+    with redirect_stdout(sys.stdout if launched().rank == 0 else io.StringIO()):
+        yield
+
+
 def _train(
     selection: Selection,
-    wanted: "Computing",
+    wanted: "ComputeOptions",
     results: Path,
     plots: Path | None,
     *,
@@ -144,14 +126,14 @@ def _train(
 ) -> bool:
     """Plan, place and run; false in a process that another one leads."""
     from plain_vs_residual.data.datasets import load_dataset
-    from plain_vs_residual.executors.placement import place
+    from plain_vs_residual.executors.placement import choose_placement
     from plain_vs_residual.executors.progress import SuiteProgress
 
-    _greet(selection, wanted, say_why=say_why)
+    _say_why_this_setting(selection, wanted, say_why=say_why)
     ledger = Ledger(results.resolve() if wanted.cluster else results)  # a cluster's processes start elsewhere
     planned = selection.plan()
-    placed = place(planned, ledger, load_dataset(selection.setting, wanted.data), wanted)
-    _announce(selection, placed, ledger)
+    placed = choose_placement(planned, ledger, load_dataset(selection.setting, wanted.data), wanted)
+    _say_what_is_trained(selection, placed, ledger)
     seeds = {seed: [job.folder for job in placed.jobs if job.run.seed == seed] for seed in selection.seeds}
     refresher = Refresher(results, plots, selection.setting.name, selection.name, seeds) if refresh else None
     return _run(
@@ -159,7 +141,9 @@ def _train(
     )
 
 
-def _run(selection: Selection, ledger: Ledger, placed: "Placed", monitor: "SuiteMonitor", *, rerun: bool) -> bool:
+def _run(
+    selection: Selection, ledger: Ledger, placed: "PlacedJobs", monitor: "SuiteMonitor", *, rerun: bool
+) -> bool:
     """Lock, check, train and measure; false in a process that another one leads."""
     from plain_vs_residual.executors.signals import interrupt
     from plain_vs_residual.executors.suite import measure_all, train_all
@@ -171,12 +155,13 @@ def _run(selection: Selection, ledger: Ledger, placed: "Placed", monitor: "Suite
     signal.signal(signal.SIGTERM, interrupt)
     with ledger.locked(job.run for job in placed.jobs if launched().rank == 0):
         try:
-            with under_torchrun(placed) as led:
-                if led is None:
+            with under_torchrun(placed) as mine:
+                if mine is None:
                     return False
-                _check(ledger, led, rerun=rerun)
+                _check(ledger, mine, rerun=rerun)
                 keep_code(ledger.results / selection.setting.name)
-                train_all(led, monitor)
+                train_all(mine, monitor)
+            # On this machine, by the first process alone.
             measure_all(placed, selection.experiments, print)
         except Stopped as stop:
             print(f"stopped: {stop}; the same command goes on from there", file=sys.stderr)
@@ -184,7 +169,7 @@ def _run(selection: Selection, ledger: Ledger, placed: "Placed", monitor: "Suite
     return True
 
 
-def _check(ledger: Ledger, placed: "Placed", *, rerun: bool) -> None:
+def _check(ledger: Ledger, placed: "PlacedJobs", *, rerun: bool) -> None:
     """Refuse recorded runs that are not what would be trained now, or set them aside."""
     try:
         for aside in ledger.check(placed.jobs, placed.describe, rerun=rerun):
@@ -224,7 +209,7 @@ def _compared(folder: Path, plots: Path | None) -> list[Path]:
     return pages
 
 
-def _greet(selection: Selection, wanted: "Computing", *, say_why: bool) -> None:
+def _say_why_this_setting(selection: Selection, wanted: "ComputeOptions", *, say_why: bool) -> None:
     """Say why the setting was taken if nobody named it, and whether a GPU is here that torch does not use."""
     from plain_vs_residual.executors.machine import choose_device, unused_gpu
 
@@ -236,9 +221,9 @@ def _greet(selection: Selection, wanted: "Computing", *, say_why: bool) -> None:
         print(f"note: {remark.reason}; {remark.remedy}")
 
 
-def _announce(selection: Selection, placed: "Placed", ledger: Ledger) -> None:
+def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: Ledger) -> None:
     """Say what is trained on what, and what a reader must know of it."""
-    from plain_vs_residual.training.description import environment
+    from plain_vs_residual.executors.description import environment
 
     first = placed.jobs[0]
     dataset, arithmetic = placed.dataset_of(first.run), first.arithmetic

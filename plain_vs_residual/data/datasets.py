@@ -31,6 +31,10 @@ def load_dataset(setting: Recipe, path: Path | None = None, parts: Collection[st
         FileNotFoundError: if CIFAR-10 is neither here nor to be downloaded.
     """
     if path is None:
+        if setting.data not in LOADERS:
+            raise ValueError(
+                f"data {setting.data}: recipe.py knows such images, but LOADERS has nothing to load them"
+            )
         return LOADERS[setting.data](setting.image_size)
     if setting.data == "cifar10" and has_cifar10(path):
         return cifar10(path)

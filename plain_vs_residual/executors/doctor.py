@@ -104,6 +104,7 @@ def _imports(module: str) -> Finding:
 
 
 def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
+    from plain_vs_residual.executors.description import environment
     from plain_vs_residual.executors.machine import (
         all_devices,
         choose_device,
@@ -112,7 +113,6 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
         compiler,
         unused_gpu,
     )
-    from plain_vs_residual.training.description import environment
 
     try:
         device = choose_device(name)

@@ -15,8 +15,8 @@ from plain_vs_residual.run import Job, Run
 from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.place import Place
 
-Stops = Callable[[], bool]
-Work = Callable[[Job, Place, Dataset, Monitor, Stops], None]
+ShouldStop = Callable[[], bool]
+Work = Callable[[Job, Place, Dataset, Monitor, ShouldStop], None]
 Begins = Callable[[Job], Monitor]
 DatasetOf = Callable[[Run], Dataset]
 
@@ -55,7 +55,7 @@ def split_once(dataset: Dataset) -> DatasetOf:
     return lambda run: made(run.setting.split)
 
 
-class Unwatched:
+class SilentMonitor:
     """The monitor of a run of which nobody hears before it ends."""
 
     def advanced(self, iteration: int, num_iterations: int) -> None:

@@ -64,12 +64,10 @@ class TrialSteps:
             torch.cuda.synchronize(self.device)
 
     def tensors(self) -> State:
-        """Return what a step changes: weights, BN statistics and, after the first step, momentum; by name."""
-        momentum = {
-            f"momentum.{number}": state["momentum_buffer"]
-            for number, state in enumerate(self.trainer.optimizer.state.values())
-        }
-        return {**self.trainer.network.state_dict(), **momentum}
+        """Return what a step changes: weights, BN statistics and what the optimizer keeps; by name."""
+        states = enumerate(self.trainer.optimizer.state.values())
+        kept = {f"{number}.{name}": value for number, state in states for name, value in state.items()}
+        return {**self.trainer.network.state_dict(), **kept}
 
     def states(self, starts: Sequence[State] | None = None) -> list[State]:
         """Return the state before the first iteration, and after each of the checked ones.

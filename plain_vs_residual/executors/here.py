@@ -29,6 +29,8 @@ class Here:
         Raises:
             Stopped: after Ctrl-C or SIGTERM; says what was saved.
         """
+        if not jobs:
+            return
         with StopRequest() as stops:
             for job in jobs:
                 if stops():
@@ -36,4 +38,4 @@ class Here:
                 work(job, self.place, self.dataset_of(job.run), begins(job), stops)
                 yield job
             if stops():
-                raise Stopped("every run came to its end")
+                raise Stopped("every run came to its end, and what comes after them is left")

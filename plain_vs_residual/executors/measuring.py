@@ -3,13 +3,15 @@
 import math
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import torch
 
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.executors.executor import Stops
+from plain_vs_residual.executors.description import environment
+from plain_vs_residual.executors.executor import ShouldStop
+from plain_vs_residual.executors.machine import num_cores
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.fingerprint import PACKAGE, hashes_of_modules
@@ -17,7 +19,6 @@ from plain_vs_residual.records.models import MeasurementRecord
 from plain_vs_residual.records.store import read_final, read_measurement, write_measurement
 from plain_vs_residual.run import Job
 from plain_vs_residual.seminar.finished_run import FinishedRun
-from plain_vs_residual.training.description import environment
 from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.precision import prepare_arithmetic
@@ -48,7 +49,7 @@ class Measuring:
             }
         )
 
-    def __call__(self, job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Stops) -> None:
+    def __call__(self, job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: ShouldStop) -> None:
         """Measure; a process that is asked to stop does so between two measurements."""
         for name in self.wanted[job.name]:
             if not stops():
@@ -62,7 +63,10 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
         ValueError: if the run's weights are not kept, or there is no such measurement.
     """
     began_at = time.perf_counter()
-    prepare_arithmetic(device, job.arithmetic.model_copy(update={"precision": "fp32", "devices": 1}))
+    # Alone on this machine, however many devices and machines trained it.
+    alone = {"devices": 1, "threads": min(job.arithmetic.threads, num_cores())}
+    job = replace(job, arithmetic=job.arithmetic.model_copy(update=alone))
+    prepare_arithmetic(device, job.arithmetic.model_copy(update={"precision": "fp32"}))
     measured = import_module(f"plain_vs_residual.seminar.{name}").measure(FinishedRun.of(job, device, dataset))
     record = MeasurementRecord(
         measurement=name,

@@ -23,7 +23,7 @@ from rich.console import Console
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.children import WorkerDied
-from plain_vs_residual.executors.executor import Begins, DatasetOf, Stops, Work
+from plain_vs_residual.executors.executor import Begins, DatasetOf, ShouldStop, Work
 from plain_vs_residual.executors.processes import STOP_SECONDS
 from plain_vs_residual.executors.progress import RunProgress
 from plain_vs_residual.executors.signals import StopRequest
@@ -205,7 +205,7 @@ def _images(setting: Setting, data: Path | None) -> Dataset:
 
 
 @contextmanager
-def _only_writer(job: Job, stops: Stops) -> Iterator[None]:
+def _only_writer(job: Job, stops: ShouldStop) -> Iterator[None]:
     """Wait until no other process writes the run's records.
 
     The suite's lock says that the run is taken. This one says which process trains it: one that a cluster takes

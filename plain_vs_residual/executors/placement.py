@@ -12,6 +12,7 @@ import torch
 
 from plain_vs_residual.arithmetic import Arithmetic, Execution
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.description import describe
 from plain_vs_residual.executors.executor import DatasetOf, Executor, Work, split_once
 from plain_vs_residual.executors.fast_path import Check, deepest_and_widest
 from plain_vs_residual.executors.here import Here
@@ -32,12 +33,11 @@ from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.models import RunDescription
 from plain_vs_residual.records.store import read_run
 from plain_vs_residual.run import Job, Run
-from plain_vs_residual.training.description import describe
 from plain_vs_residual.training.place import Place
 
 
 @dataclass(frozen=True)
-class Computing:
+class ComputeOptions:
     """How and where somebody wants runs to be computed; what is None is chosen to suit the machine.
 
     Attributes:
@@ -62,7 +62,7 @@ class Computing:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedJobs:
     """Jobs with what it takes to train and to measure them.
 
     Attributes:
@@ -86,9 +86,13 @@ class Placed:
         return describe(job, self.dataset_of(job.run), self.device)
 
 
-def place(
-    runs: Sequence[Run], ledger: Ledger, dataset: Dataset, wanted: Computing, say: Callable[[str], None] = print
-) -> Placed:
+def choose_placement(
+    runs: Sequence[Run],
+    ledger: Ledger,
+    dataset: Dataset,
+    wanted: ComputeOptions,
+    say: Callable[[str], None] = print,
+) -> PlacedJobs:
     """Choose how and where runs are computed, and make jobs of them.
 
     Args:
@@ -104,14 +108,19 @@ def place(
     device = choose_device(wanted.device)
     dataset_of = split_once(dataset)
     sharing = share(device, wanted.jobs, wanted.devices_per_run)
-    measuring = executor = on_this_machine(device, sharing, dataset_of)
+    executor = measuring = on_this_machine(device, sharing, dataset_of)
     if wanted.cluster:
+        if wanted.device is None and device.type == "cpu":
+            raise ValueError(
+                f"--cluster {wanted.cluster}: this machine has no GPU to choose a setting and a precision for; "
+                "say --device cpu for runs on CPUs, or --device cuda from a machine that has one"
+            )
         sharing, gpus = share_of_cluster(device, wanted.jobs, wanted.devices_per_run)
         data = wanted.data.resolve() if wanted.data else None
         executor = OnRay(wanted.cluster, device, data, gpus, sharing.at_once, dataset_of)
     jobs = _with_arithmetic(runs, ledger, dataset_of, device, wanted, sharing, say)
     work = train_job if sharing.devices == 1 else train_on_several_devices
-    return Placed(jobs, device, dataset_of, executor, work, measuring)
+    return PlacedJobs(jobs, device, dataset_of, executor, work, measuring)
 
 
 def on_this_machine(device: torch.device, sharing: Sharing, dataset_of: DatasetOf) -> Executor:
@@ -127,7 +136,7 @@ def _with_arithmetic(
     ledger: Ledger,
     dataset_of: DatasetOf,
     device: torch.device,
-    wanted: Computing,
+    wanted: ComputeOptions,
     sharing: Sharing,
     say: Callable[[str], None],
 ) -> list[Job]:
@@ -149,10 +158,9 @@ def _with_arithmetic(
     )
     jobs = ledger.jobs(runs, arithmetic)
     pending = [job for job in jobs if not job.folder.finished]
-    if fault := _fault(pending, Place(all_devices(device)[0]), dataset_of, arithmetic.execution):
-        say(
-            f"note: --execution {arithmetic.execution} cannot be used here ({fault}); all runs are trained eagerly"
-        )
+    if reason := _why_not(pending, Place(all_devices(device)[0]), dataset_of, arithmetic.execution):
+        wish = f"--execution {arithmetic.execution}"
+        say(f"note: {wish} cannot be used here ({reason}); all runs are trained eagerly")
         return ledger.jobs(runs, arithmetic.model_copy(update={"execution": Execution.EAGER}))
     return jobs
 
@@ -182,7 +190,7 @@ def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _fault(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution: Execution) -> str:
+def _why_not(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution: Execution) -> str:
     """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
     if execution is Execution.EAGER:
         return ""

@@ -20,7 +20,7 @@ import torch
 
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.children import WorkerDied, end_when, ended, handed_over, wait_for
-from plain_vs_residual.executors.executor import Begins, DatasetOf, Unwatched, Work
+from plain_vs_residual.executors.executor import Begins, DatasetOf, SilentMonitor, Work
 from plain_vs_residual.recipe import Split
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.place import Place
@@ -81,12 +81,12 @@ class Workers:
     ) -> None:
         self.work = work
         context = multiprocessing.get_context("spawn")
-        assigned = context.Queue()
+        assigned_devices = context.Queue()
         for _, device in zip(range(number), cycle(devices), strict=False):
-            assigned.put(device)
-        self.kept = ExitStack()
-        path = self.kept.enter_context(handed_over(datasets))
-        self.pool = ProcessPoolExecutor(number, context, _prepare, (path, assigned, os.getpid()))
+            assigned_devices.put(device)
+        self.cleanup = ExitStack()
+        path = self.cleanup.enter_context(handed_over(datasets))
+        self.pool = ProcessPoolExecutor(number, context, _prepare, (path, assigned_devices, os.getpid()))
         self.jobs: dict[Future[None], str] = {}
 
     def submit(self, job: Job) -> Future[None]:
@@ -117,7 +117,7 @@ class Workers:
         """
         said = self._stop() if error is not None else []
         self.pool.shutdown()
-        self.kept.close()
+        self.cleanup.close()
         if isinstance(error, BrokenProcessPool):
             raise WorkerDied(
                 "a training process was killed, perhaps for want of memory; what was finished or saved is kept: "
@@ -165,7 +165,10 @@ def _outcome(future: Future[None], name: str, processes: Sequence[BaseProcess], 
 
 @dataclass
 class _Worker:
-    """What a worker process keeps between its jobs."""
+    """What a worker process keeps between its jobs.
+
+    SIGTERM asks it to stop: it saves its run. SIGUSR1 dismisses it: it ends once it works on nothing.
+    """
 
     datasets: dict[Split, Dataset]
     device: torch.device
@@ -189,9 +192,9 @@ class _Worker:
 _worker: _Worker
 
 
-def _prepare(datasets: Path, devices: "Queue[torch.device]", parent: int) -> None:
+def _prepare(datasets_path: Path, devices: "Queue[torch.device]", parent: int) -> None:
     global _worker  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
-    _worker = _Worker(pickle.loads(datasets.read_bytes()), devices.get(), parent)
+    _worker = _Worker(pickle.loads(datasets_path.read_bytes()), devices.get(), parent)
     signal.signal(signal.SIGTERM, lambda *_: setattr(_worker, "asked_to_stop", True))
     signal.signal(signal.SIGUSR1, lambda *_: setattr(_worker, "dismissed", True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -203,6 +206,6 @@ def _work_on(job: Job, work: Work) -> None:
         raise Stopped(f"{job.name} was about to begin")
     _worker.working = True
     try:
-        work(job, Place(_worker.device), _worker.datasets[job.run.setting.split], Unwatched(), _worker.stops)
+        work(job, Place(_worker.device), _worker.datasets[job.run.setting.split], SilentMonitor(), _worker.stops)
     finally:
         _worker.working = False

@@ -22,7 +22,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.children import WorkerDied, end_when, ended, handed_over
-from plain_vs_residual.executors.executor import Stops, Unwatched
+from plain_vs_residual.executors.executor import ShouldStop, SilentMonitor
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import join
 from plain_vs_residual.records.rows import MetricsRow
@@ -64,7 +64,9 @@ class Task:
     parent: int
 
 
-def train_on_several_devices(job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Stops) -> None:
+def train_on_several_devices(
+    job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: ShouldStop
+) -> None:
     """Train a run in as many processes as its arithmetic has devices, from the device of the place on.
 
     Raises:
@@ -75,9 +77,9 @@ def train_on_several_devices(job: Job, place: Place, dataset: Dataset, monitor: 
     size = job.arithmetic.devices
     heard, told = mp.Pipe(duplex=False)
     stopping = mp.get_context("spawn").Event()
-    with handed_over(Task(job, place.device, dataset, os.getpid())) as task:
-        folder = task.parent
-        arguments = (size, task, told, stopping)
+    with handed_over(Task(job, place.device, dataset, os.getpid())) as task_path:
+        folder = task_path.parent
+        arguments = (size, task_path, told, stopping)
         ranks: Any = start_processes(_train_rank, arguments, size, join=False, start_method="spawn")
         told.close()
         with ended(lambda: ranks.processes):
@@ -140,22 +142,22 @@ class _Messenger:
             self.told.send((said, arguments))
 
 
-def _train_rank(rank: int, size: int, path: Path, told: Connection, stopping: threading.Event) -> None:
+def _train_rank(rank: int, size: int, task_path: Path, told: Connection, stopping: threading.Event) -> None:
     """Train a part of every batch: what each process of a run does."""
     # Ctrl-C reaches every process of a terminal; the suite's process passes it on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    task: Task = pickle.loads(path.read_bytes())
+    task: Task = pickle.loads(task_path.read_bytes())
     # The lock of the suite's process is gone when that is: another may train the run by then.
     end_when(lambda: os.getppid() != task.parent)
-    with _joined(task.device, rank, size, f"file://{path.parent}/meeting") as place:
-        monitor = _Messenger(told) if place.group.is_first else Unwatched()
+    with _joined(task.device, rank, size, f"file://{task_path.parent}/meeting") as place:
+        monitor = _Messenger(told) if place.group.is_first else SilentMonitor()
         try:
             train_job(task.job, place, task.dataset, monitor, stopping.is_set)
         except Stopped as stop:
             if place.group.is_first:
-                (path.parent / "stopped").write_text(str(stop))
+                (task_path.parent / "stopped").write_text(str(stop))
         except ValueError as error:
-            (path.parent / "failed").write_bytes(pickle.dumps(error))
+            (task_path.parent / "failed").write_bytes(pickle.dumps(error))
             raise
 
 

@@ -5,9 +5,9 @@ from contextlib import closing
 from typing import Protocol
 
 from plain_vs_residual.executors.estimate import Estimate, relative_work
-from plain_vs_residual.executors.executor import Unwatched
+from plain_vs_residual.executors.executor import SilentMonitor
 from plain_vs_residual.executors.measuring import Measuring
-from plain_vs_residual.executors.placement import Placed
+from plain_vs_residual.executors.placement import PlacedJobs
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.store import read_final
@@ -27,7 +27,7 @@ class SuiteMonitor(Protocol):
         ...
 
 
-def train_all(placed: Placed, monitor: SuiteMonitor) -> None:
+def train_all(placed: PlacedJobs, monitor: SuiteMonitor) -> None:
     """Train what is not finished.
 
     Raises:
@@ -49,7 +49,7 @@ def train_all(placed: Placed, monitor: SuiteMonitor) -> None:
             monitor.ended(job, read_final(job.folder))
 
 
-def measure_all(placed: Placed, experiments: Sequence[Experiment], say: Callable[[str], object]) -> None:
+def measure_all(placed: PlacedJobs, experiments: Sequence[Experiment], say: Callable[[str], object]) -> None:
     """Measure on finished runs what the experiments ask for and is not measured yet.
 
     Raises:
@@ -59,10 +59,10 @@ def measure_all(placed: Placed, experiments: Sequence[Experiment], say: Callable
     measuring = Measuring.of(placed.jobs, experiments)
     pending = [job for job in placed.jobs if measuring.wanted[job.name]]
 
-    def begins(job: Job) -> Unwatched:
+    def begins(job: Job) -> SilentMonitor:
         names = ", ".join(measuring.wanted[job.name])
         say(f"measuring {pending.index(job) + 1}/{len(pending)} {job.name}: {names}")
-        return Unwatched()
+        return SilentMonitor()
 
     with closing(placed.measuring.carry_out(pending, measuring, begins)) as measured:
         for _ in measured:

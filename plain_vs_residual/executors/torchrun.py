@@ -12,9 +12,9 @@ import torch
 import torch.distributed as dist
 
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.executors.executor import DatasetOf, Stops, Unwatched
+from plain_vs_residual.executors.executor import DatasetOf, ShouldStop, SilentMonitor
 from plain_vs_residual.executors.here import Here
-from plain_vs_residual.executors.placement import Placed
+from plain_vs_residual.executors.placement import PlacedJobs
 from plain_vs_residual.executors.signals import StopRequest
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import Group, join, launched
@@ -35,7 +35,7 @@ class WithFollowers:
         self.group = group
         self.midway = False
 
-    def __call__(self, job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Stops) -> None:
+    def __call__(self, job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: ShouldStop) -> None:
         """Tell the others which job it is, and train it with them."""
         self.group.as_first(job)
         self.midway = True
@@ -48,7 +48,7 @@ class WithFollowers:
 
 
 @contextmanager
-def under_torchrun(placed: Placed) -> Iterator[Placed | None]:
+def under_torchrun(placed: PlacedJobs) -> Iterator[PlacedJobs | None]:
     """Join the processes that torchrun started: let the first lead the work, and give None to the others.
 
     The others train with the first until it leaves the context, before they enter theirs. Where torchrun started
@@ -74,7 +74,7 @@ def under_torchrun(placed: Placed) -> Iterator[Placed | None]:
 
 
 def _follow(place: Place, dataset_of: DatasetOf) -> None:
-    told: Job | None = None
-    while job := place.group.as_first(told):
+    nothing: Job | None = None  # what the first has is what counts
+    while job := place.group.as_first(nothing):
         with StopRequest() as stops, suppress(Stopped):
-            train_job(job, place, dataset_of(job.run), Unwatched(), stops)
+            train_job(job, place, dataset_of(job.run), SilentMonitor(), stops)

@@ -5,14 +5,15 @@ import gc
 import torch
 
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.executors.executor import Stops
+from plain_vs_residual.executors.description import describe
+from plain_vs_residual.executors.executor import ShouldStop
 from plain_vs_residual.executors.memory import OutOfMemory, is_out_of_memory, what_to_try
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.loop import Monitor, train
 from plain_vs_residual.training.place import Place
 
 
-def train_job(job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: Stops) -> None:
+def train_job(job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops: ShouldStop) -> None:
     """Train a run in this process.
 
     Args:
@@ -30,7 +31,7 @@ def train_job(job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops:
     if job.arithmetic.execution.compiled:
         torch.compiler.reset()  # else torch compiles eight networks per process and trains the others eagerly
     try:
-        train(job, place, dataset, monitor, stops)
+        train(job, place, dataset, describe(job, dataset, place.device), monitor, stops)
         if place.device.type == "cuda":
             gc.collect()  # else a graph and its memory stay until chance collects them
             torch.cuda.empty_cache()

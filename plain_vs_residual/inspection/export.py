@@ -57,27 +57,26 @@ def onnx(recorded: RecordedRuns, folder: Path) -> Iterator[Path]:
 
     Its input is what the network saw in training: pixels without the training images' mean, over 255.
     """
-    for record in recorded.records:
-        if record.folder.finished and (record.folder.weights.exists() or len(recorded.records) == 1):
-            setting = recorded_setting(finished_record(record.folder.path).run)
-            state = read_weights(record.folder.weights)
-            channels = state["conv1.weight"].shape[1]
-            network = network_of(record, state, channels)
-            images = torch.zeros(2, channels, setting.input_size, setting.input_size)
-            path = folder / f"{record.name}.onnx"
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
-                torch.onnx.export(
-                    network.eval(),
-                    (images,),
-                    path,
-                    input_names=["images"],
-                    output_names=["logits"],
-                    dynamic_shapes=[{0: torch.export.Dim("batch")}],
-                    external_data=False,
-                    verbose=False,
-                )
-            yield path
+    kept = [record for record in recorded.records if record.folder.finished and record.folder.weights.exists()]
+    for record in kept or recorded.records[:1]:  # one without weights is refused with the reason
+        setting = recorded_setting(finished_record(record.folder.path).run)
+        state = read_weights(record.folder.weights)
+        channels = state["conv1.weight"].shape[1]
+        network = network_of(record, state, channels)
+        path = folder / f"{record.name}.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself
+            torch.onnx.export(
+                network.eval(),
+                (torch.zeros(2, channels, setting.input_size, setting.input_size),),
+                path,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=[{0: torch.export.Dim("batch")}],
+                external_data=False,
+                verbose=False,
+            )
+        yield path
 
 
 # What each format needs beside what training needs, and what writes it.

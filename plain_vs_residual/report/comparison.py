@@ -135,8 +135,8 @@ def _changes(before: Side, after: Side, common: Sequence[tuple[str, str, int]]) 
 
 def _circumstances(run: RunRecord) -> dict[str, object]:
     """Return what a run was trained with, by name."""
-    named = {"data set": run.dataset.name} | run.environment.model_dump()
-    return {n: value for n, value in run.configuration.model_dump().items() if n not in OF_NO_INTEREST} | named
+    configuration = run.configuration.model_dump(exclude=set(OF_NO_INTEREST))
+    return configuration | {"data set": run.dataset.name} | run.environment.model_dump()
 
 
 def _diffs(before: Side, after: Side, common: Sequence[tuple[str, str, int]]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.records.models import RunDescription
 from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.outcome import record_outcome
@@ -33,6 +34,7 @@ def train(
     job: Job,
     place: Place,
     dataset: Dataset,
+    description: RunDescription,
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
@@ -45,6 +47,7 @@ def train(
             that, training goes on from there.
         place: where to compute.
         dataset: the images.
+        description: the part of ``run.json`` that is known before the network is built.
         monitor: is told about progress.
         should_stop: says whether to stop; asked after every iteration but the last, unless the run diverged there.
             In a group it is enough if one process says so.
@@ -52,22 +55,22 @@ def train(
     Raises:
         Stopped: if ``should_stop`` said so; the checkpoint holds everything done so far.
     """
-    session = Session.open(job, place, dataset)
+    session = Session.open(job, place, dataset, description)
     for point in session.points_left():
         for inputs in session.inputs_until(point):
             session.take_step(inputs)
             monitor.advanced(session.iteration, session.num_iterations)
             if session.iteration < point:  # at the point itself, evaluate_and_save() saves
-                stopping, due = place.group.any(should_stop(), session.is_old())
-                if stopping:
-                    session.leave()  # saves, and raises Stopped
-                if due:
+                stop, save = place.group.in_any(should_stop(), session.checkpoint_is_old())
+                if stop:
+                    session.save_and_stop()  # raises Stopped
+                if save:
                     session.save_between_evaluations()
         row = session.evaluate_and_save()
         monitor.evaluated(row, session.num_iterations)
         if session.diverged:
             break
         # After the last iteration the run is recorded instead.
-        if session.iteration < session.num_iterations and any(place.group.any(should_stop())):
-            session.leave()
+        if session.iteration < session.num_iterations and place.group.in_any(should_stop())[0]:
+            session.save_and_stop()
     record_outcome(session)

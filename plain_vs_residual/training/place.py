@@ -1,4 +1,4 @@
-"""Where a run is computed: of no consequence for what is recorded of it."""
+"""Where a run is computed; no part of what identifies it."""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,13 @@
-"""A learning rate that falls when the validation loss stops falling (torch's ReduceLROnPlateau)."""
+"""A learning rate that falls when the validation loss stops falling, and the rates of a run that others replay."""
 
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from plain_vs_residual.records.store import read_final
+from plain_vs_residual.run import Job
+from plain_vs_residual.training.schedule import RateTrace
 
 FACTOR, PATIENCE = 0.1, 10
 
@@ -36,3 +40,20 @@ class Plateau:
         """Go on from an earlier :meth:`state`."""
         self._optimizer.param_groups[0]["lr"] = state["rate"]
         self._scheduler.load_state_dict(state["scheduler"])
+
+
+def leader_rates(job: Job) -> RateTrace:
+    """Read the learning rates that the run's leader applied; there are none where it has no leader.
+
+    Raises:
+        ValueError: if the leader is not finished.
+    """
+    if not job.run.leader:
+        return ()
+    leader = job.folder.beside(job.run.leader)
+    if not leader.finished:
+        raise ValueError(
+            f"{job.name} replays the learning rates of {leader.name}, which is not finished; "
+            "train that one first (do not leave it out with --network)"
+        )
+    return read_final(leader).learning_rates

@@ -11,16 +11,16 @@ from plain_vs_residual.data.batches import Inputs, Part
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.networks import on_device
+from plain_vs_residual.records.models import RunDescription
 from plain_vs_residual.records.rows import FirstIterationRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import write_rows
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.beginning import initial_responses, record_beginning, record_resumption
 from plain_vs_residual.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from plain_vs_residual.training.description import describe, leader_rates
 from plain_vs_residual.training.evaluation import Counts, Errors, evaluate
 from plain_vs_residual.training.initial_network import initial_network
 from plain_vs_residual.training.place import Place
-from plain_vs_residual.training.plateau import Plateau
+from plain_vs_residual.training.plateau import Plateau, leader_rates
 from plain_vs_residual.training.precision import prepare_arithmetic
 from plain_vs_residual.training.schedule import evaluation_points, num_iterations, schedule_of
 from plain_vs_residual.training.step import Stepper, Trainer
@@ -77,33 +77,38 @@ class Session:
         )
         self.num_iterations = num_iterations(setting, len(dataset.training))
         self.plateau = Plateau(setting.learning_rate) if setting.schedule == "plateau" else None
-        rates, depth = leader_rates(job), self.run.architecture.depth
-        schedule = self.plateau or schedule_of(setting, depth, self.num_iterations, rates)
+        depth, replayed = self.run.architecture.depth, leader_rates(job)
+        schedule = self.plateau or schedule_of(setting, depth, self.num_iterations, replayed)
         self.stepper = Stepper(self.trainer, self.feed, schedule, execution, setting.probe_iterations)
         self.iteration = 0
         self.rows: list[MetricsRow] = []
-        numbers = (POINTS, setting.evaluations)
-        self.training_curve = TrainingCurve(evaluation_points(self.num_iterations, one) for one in numbers)
+        read_at = (evaluation_points(self.num_iterations, number) for number in (POINTS, setting.evaluations))
+        self.training_curve = TrainingCurve(read_at)
         self.initial_responses: list[ResponseRow] = []
         self.training_seconds = self.evaluation_seconds = 0.0
         self.diverged = False
 
     @classmethod
-    def open(cls, job: Job, place: Place, dataset: Dataset) -> "Session":
-        """Begin a run and write ``run.json``, or go on from its checkpoint."""
+    def open(cls, job: Job, place: Place, dataset: Dataset, description: RunDescription) -> "Session":
+        """Begin a run and write ``run.json``, or go on from its checkpoint.
+
+        Args:
+            job: what to train, by which arithmetic, and where it is recorded.
+            place: where to compute.
+            dataset: the images.
+            description: the part of ``run.json`` that is known before the network is built.
+        """
         session = cls(job, place, dataset)
         folder, group = job.folder, place.group
         folder.path.mkdir(parents=True, exist_ok=True)
         checkpoint, damaged = group.as_first(load_checkpoint(folder) if group.is_first else (None, []))
-        outcome = "goes on from the checkpoint before it" if checkpoint else "starts again"
+        consequence = "goes on from the checkpoint before it" if checkpoint else "starts again"
         for line in damaged if group.is_first else ():
-            print(f"note: {line}; the run {outcome}")
-        if group.is_first:
-            now = describe(job, dataset, place.device)
-            if checkpoint:
-                record_resumption(folder, now, checkpoint["iteration"])
-            else:
-                record_beginning(job, dataset, session.network, now)
+            print(f"note: {line}; the run {consequence}")
+        if group.is_first and checkpoint:
+            record_resumption(folder, description, checkpoint["iteration"])
+        elif group.is_first:
+            record_beginning(job, dataset, session.network, description)
         if checkpoint:
             session._restore(checkpoint)
         else:
@@ -129,11 +134,11 @@ class Session:
         self.iteration += 1
         self.training_curve.read(self.iteration, self.trainer.totals)
 
-    def is_old(self) -> bool:
+    def checkpoint_is_old(self) -> bool:
         """Say whether the last checkpoint was saved so long ago that another one is due."""
         return time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS
 
-    def leave(self) -> NoReturn:
+    def save_and_stop(self) -> NoReturn:
         """Save a checkpoint, unless the last one is of this iteration, and stop.
 
         Raises:

@@ -23,7 +23,7 @@ from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.networks import build, on_device
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.training.evaluation import evaluate
-from plain_vs_residual.training.precision import prepare_arithmetic
+from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 from plain_vs_residual.training.step import Stepper, Trainer
 from tests.pretended_cuda.planted import BUGS
 from tests.pretended_cuda.watching import FUSED_SGD, WAITS, callers, name_of, tensors_in, unequal_strides
@@ -165,7 +165,7 @@ def watched(
     first, step = Watch(), Watch()
     evaluated = [Watch() for _ in evaluations]
     with without_numbers(), BUGS.get(bug, nullcontext)():
-        prepare_arithmetic(DEVICE, precision, deterministic=False)
+        prepare_arithmetic(DEVICE, this_process(precision))
         feed = make_feed(dataset, recipe, 0, DEVICE)
         trainer = Trainer(on_device(on_the_cpu, DEVICE), recipe, precision)
         stepper = Stepper(trainer, feed, lambda iteration: 0.1 / (iteration + 1), Execution.EAGER, 0)

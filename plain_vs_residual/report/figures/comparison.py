@@ -6,6 +6,7 @@ from typing import Protocol
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.measurement import Measurement
@@ -40,30 +41,37 @@ def comparison_figure(
     panels = list(grid.flat)
     drawn = []
     for axes, (network, study) in zip(panels, networks, strict=False):
-        architecture = Architecture.parse(network)
         seeds = {identity[2] for identity in common if identity[:2] == (network, study)}
         for side, recorded in (("before", before), ("after", after)):
             curve = _mean_curve(recorded, network, study, seeds)
-            style = {"before": (":", THIN + 0.5, GREY), "after": ("-", BOLD, depth_colour(architecture))}[side]
-            axes.plot(curve.index, curve["mean"], style[0], linewidth=style[1], color=style[2], label=side)
-            axes.fill_between(curve.index, curve["min"], curve["max"], color=style[2], alpha=0.12, linewidth=0)
+            _draw_curve(axes, curve, side, Architecture.parse(network))
             drawn.append(curve.reset_index().assign(network=network, study=study, results=side))
-        axes.set(title=architecture.label + (f", {study}" if study else ""), xlabel="iteration", ylim=(0, 100))
-        axes.set(ylabel="training error (%)")
+        title = Architecture.parse(network).label + (f", {study}" if study else "")
+        axes.set(title=title, xlabel="iteration", ylabel="training error (%)", ylim=(0, 100))
         axes.legend()
-    axes = panels[len(networks)]
-    shown = [one for one in differences if one.column == TRAINING]
-    for place, one in enumerate(shown):
+    _draw_differences(panels[len(networks)], [one for one in differences if one.column == TRAINING])
+    for unused in panels[len(networks) + 1 :]:
+        unused.set_axis_off()
+    return figure, joined(drawn)
+
+
+def _draw_curve(axes: Axes, curve: pd.DataFrame, side: str, architecture: Architecture) -> None:
+    """Draw the mean over seeds and a band for their range: dotted grey before, bold in colour after."""
+    style, width, colour = (":", THIN + 0.5, GREY) if side == "before" else ("-", BOLD, depth_colour(architecture))
+    axes.plot(curve.index, curve["mean"], style, linewidth=width, color=colour, label=side)
+    axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, linewidth=0)
+
+
+def _draw_differences(axes: Axes, differences: Sequence[Difference]) -> None:
+    """Draw a row per network: the interval of its mean difference, and a dot for each seed."""
+    for place, one in enumerate(differences):
         axes.plot(one.paired.interval, (place, place), color=GREY, linewidth=BOLD)
         axes.plot(list(one.paired.values.values()), [place] * one.paired.num, "o", color=GREY, alpha=0.5)
         axes.plot(one.paired.mean, place, "|", color="black", markersize=24, markeredgewidth=3)
     axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_yticks(range(len(shown)), [one.network for one in shown])
+    axes.set_yticks(range(len(differences)), [one.network for one in differences])
     axes.invert_yaxis()
     axes.set(title="after minus before (95 %)", xlabel="training error (points)")
-    for unused in panels[len(networks) + 1 :]:
-        unused.set_axis_off()
-    return figure, joined(drawn)
 
 
 def _mean_curve(recorded: RecordedRuns, network: str, study: str, seeds: set[int]) -> pd.DataFrame:

@@ -16,7 +16,8 @@ from plain_vs_residual.records.fingerprint import code_hashes, hash_of
 from plain_vs_residual.records.models import Configuration, DatasetRecord, Environment, RunDescription
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job
-from plain_vs_residual.training.schedule import RateTrace, num_iterations
+from plain_vs_residual.training.plateau import leader_rates
+from plain_vs_residual.training.schedule import num_iterations
 
 
 def describe(job: Job, dataset: Dataset, device: torch.device) -> RunDescription:
@@ -27,7 +28,9 @@ def describe(job: Job, dataset: Dataset, device: torch.device) -> RunDescription
         dataset: its images, split as its setting says.
         device: where it is to be computed.
     """
-    run, setting = job.run, job.run.setting
+    run = job.run
+    # Other images take with them what is said of the setting's own.
+    setting = run.setting.with_changes({"images": dataset.name if dataset.variant else ""})
     return RunDescription(
         network=run.architecture.name,
         label=run.architecture.label,
@@ -68,23 +71,6 @@ def configuration(job: Job, dataset: Dataset) -> Configuration:
         replayed_rates=hash_of(list(leader_rates(job))) if led else None,
         source_weights=read_final(source).files[source.weights.name] if source and grown else None,
     )
-
-
-def leader_rates(job: Job) -> RateTrace:
-    """Read the learning rates that the run's leader applied; there are none where it has no leader.
-
-    Raises:
-        ValueError: if the leader is not finished.
-    """
-    if not job.run.leader:
-        return ()
-    leader = job.folder.beside(job.run.leader)
-    if not leader.finished:
-        raise ValueError(
-            f"{job.name} replays the learning rates of {leader.name}, which is not finished; "
-            "train that one first (do not leave it out with --network)"
-        )
-    return read_final(leader).learning_rates
 
 
 @cache
