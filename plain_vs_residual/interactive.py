@@ -28,8 +28,9 @@ from plain_vs_residual.measures.responses import with_estimated_statistics
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.plan import Selection
 from plain_vs_residual.recipe import IMAGE_KINDS
-from plain_vs_residual.records.models import FinalRecord, MetricsRow
+from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.records.store import read_record
 from plain_vs_residual.run import Job
 from plain_vs_residual.settings import find_setting

@@ -16,19 +16,15 @@ from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import (
     RESPONSE_MEANS,
     Configuration,
-    CurveRow,
     DatasetRecord,
     Environment,
     FinalRecord,
-    FirstIterationRow,
-    MeasuredRow,
     MeasurementRecord,
-    MetricsRow,
     ResponseKind,
-    ResponseRow,
     RunRecord,
 )
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
+from plain_vs_residual.records.rows import CurveRow, FirstIterationRow, MeasuredRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import read_final, sealed, write_final, write_measurement, write_rows
 from plain_vs_residual.records.store import write_run as write_run_record
 from plain_vs_residual.settings import find_setting

@@ -12,8 +12,9 @@ import pytest
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment, Study, load_experiments
-from plain_vs_residual.records.models import RESPONSE_MEANS, CurveRow
+from plain_vs_residual.records.models import RESPONSE_MEANS
 from plain_vs_residual.records.recorded_runs import load_recorded_runs, read_table
+from plain_vs_residual.records.rows import CurveRow
 from plain_vs_residual.report.summary import summary
 from tests.made_up_records import read_runs, reseal, write_results, write_run
 

@@ -19,8 +19,8 @@ from plain_vs_residual.executors.children import WorkerDied
 from plain_vs_residual.executors.ranks import check_shares, train_on_several_devices
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import ALONE
-from plain_vs_residual.records.models import MetricsRow
 from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.records.store import read_final, read_run
 from plain_vs_residual.run import Job
 from plain_vs_residual.settings import IMAGENET, Setting

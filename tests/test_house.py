@@ -11,8 +11,8 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 ROOMS = (
     *("launcher", "near_misses", "architecture", "arithmetic", "recipe", "settings", "vocabulary", "notebook"),
     *("claim", "study", "experiment", "randomness", "group", "records", "run", "plan", "ledger"),
-    *("blocks", "watching", "modifications", "networks", "growth", "data", "measures", "training", "seminar"),
-    *("evidence", "report", "executors", "inspection", "interactive", "cli", "__main__"),
+    *("blocks", "watching", "modifications", "networks", "growth", "data", "measures", "training"),
+    *("subject", "seminar", "evidence", "report", "executors", "inspection", "interactive", "cli", "__main__"),
 )
 WITHOUT_TORCH = (
     *("launcher", "near_misses", "architecture", "arithmetic", "recipe", "settings", "vocabulary", "notebook"),

@@ -20,8 +20,9 @@ from plain_vs_residual.measures.responses import layer_responses, with_estimated
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import REPOSITORY, RunFolder
-from plain_vs_residual.records.models import RESPONSE_MEANS, CurveRow, MetricsRow, ResponseRow
+from plain_vs_residual.records.models import RESPONSE_MEANS
 from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import CurveRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import read_final, read_record, read_records, read_run
 from plain_vs_residual.settings import CIFAR10, DIGITS, FASHION, IMAGENET, Setting
 from plain_vs_residual.training import session

@@ -10,9 +10,9 @@ from torch.nn.functional import avg_pool2d, pad, relu
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli import app as cli
-from plain_vs_residual.inspection.foreign import open_subject
-from plain_vs_residual.inspection.padding import zeros_moved_to_the_end
-from plain_vs_residual.inspection.weights import read_weights
+from plain_vs_residual.subject.from_checkpoint import open_checkpoint
+from plain_vs_residual.subject.padding import zeros_moved_to_the_end
+from plain_vs_residual.subject.weights import read_weights
 from tests.conftest import network_of
 
 
@@ -92,7 +92,7 @@ def test_it_is_asked_for_on_the_command_line(
     published: tuple[PublishedNetwork, Path], image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, path = published
-    opened = open_subject(
+    opened = open_checkpoint(
         path,
         network="cifar-residual20-A",
         setting=None,
@@ -103,7 +103,7 @@ def test_it_is_asked_for_on_the_command_line(
         precision="fp32",
         zero_padding="both",
     )
-    ((images, _),) = opened.batches()
+    ((images, _),) = opened.batches("validation")
     with torch.no_grad():
         torch.testing.assert_close(opened.network.eval()(images), theirs(images), atol=1e-5, rtol=1e-5)
 

@@ -15,14 +15,18 @@ from torch.nn.functional import cross_entropy
 from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data import image_folder as image_folder_module
 from plain_vs_residual.data.datasets import digits
-from plain_vs_residual.inspection import foreign
-from plain_vs_residual.inspection.foreign import Subject, evaluate, open_subject
-from plain_vs_residual.inspection.normalisation import PRESETS, Normalisation
-from plain_vs_residual.inspection.predictions import inspect_run, recorded_setting
+from plain_vs_residual.inspection.errors_and_responses import evaluation_text, measure_responses
+from plain_vs_residual.inspection.predictions import inspect_run
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_run
+from plain_vs_residual.seminar import lesions
 from plain_vs_residual.settings import CIFAR10, IMAGENET
+from plain_vs_residual.subject import from_checkpoint
+from plain_vs_residual.subject.from_checkpoint import open_checkpoint
+from plain_vs_residual.subject.from_run import recorded_setting
+from plain_vs_residual.subject.normalisation import PRESETS, Normalisation
+from plain_vs_residual.subject.subject import Subject
 from tests.conftest import Silent, network_of
 from tests.made_up_records import read_json, reseal
 
@@ -69,7 +73,7 @@ def subject(checkpoint: Path, data: Path | None, normalise: str = "ours", **chan
         "device": CPU,
         "precision": "fp32",
     }
-    return open_subject(checkpoint, **(values | changes))
+    return open_checkpoint(checkpoint, **(values | changes))
 
 
 def pixels_of(folder: Path, size: int) -> torch.Tensor:
@@ -94,7 +98,7 @@ def test_images_are_normalised_by_channel_as_asked(
     checkpoint: Path, image_folder: Path, normalise: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
     opened = subject(checkpoint, image_folder, normalise)
-    images = torch.cat([images for images, _ in opened.batches()])
+    images = torch.cat([images for images, _ in opened.batches("validation")])
     expected = (pixels_of(image_folder / "val", 32) - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[
         :, None, None
     ]
@@ -106,10 +110,10 @@ def test_ours_subtracts_the_mean_of_the_training_images_pixel_by_pixel(
 ) -> None:
     for part, folder in (("validation", "val"), ("training", "train")):
         opened = subject(checkpoint, image_folder, part=part)
-        images = torch.cat([images for images, _ in opened.batches()])
+        images = torch.cat([images for images, _ in opened.batches(part)])
         expected = pixels_of(image_folder / folder, 32) - pixels_of(image_folder / "train", 32).mean(dim=0)
         torch.testing.assert_close(images, expected, atol=1e-5, rtol=0)
-        assert opened.num_images == len(images)
+        assert opened.num_images(part) == len(images)
 
 
 def test_image_files_are_normalised_as_asked_too(checkpoint: Path, image_folder: Path, tmp_path: Path) -> None:
@@ -122,7 +126,7 @@ def test_image_files_are_normalised_as_asked_too(checkpoint: Path, image_folder:
                 images
                 for images, _ in subject(
                     tmp_path / "resnet18.pth", image_folder, normalise, network="residual18-B"
-                ).batches(limit=2)
+                ).batches("validation", 2)
             ]
         )
         for normalise in ("ours", "imagenet", "0/1")
@@ -134,7 +138,7 @@ def test_image_files_are_normalised_as_asked_too(checkpoint: Path, image_folder:
 
 def test_evaluate_finds_the_error_of_a_network_run_by_hand(checkpoint: Path, image_folder: Path) -> None:
     opened = subject(checkpoint, image_folder, "0.5/0.25")
-    errors = evaluate(opened)
+    errors = opened.errors("validation")
     images = (pixels_of(image_folder / "val", 32) - 0.5) / 0.25
     labels = torch.arange(3).repeat_interleave(3)
     with torch.no_grad():
@@ -204,7 +208,7 @@ def test_an_error_needs_the_classes_of_the_images(image_folder: Path, tmp_path: 
     torch.save(network.state_dict(), tmp_path / "ten.pt")
     opened = subject(tmp_path / "ten.pt", image_folder, network="cifar-plain20")
     with pytest.raises(ValueError, match=r"tells 10 classes apart, images has 3"):
-        evaluate(opened)
+        evaluation_text(opened, "validation")
 
 
 def test_weights_that_are_not_finite_are_refused(checkpoint: Path, image_folder: Path) -> None:
@@ -271,11 +275,9 @@ def test_responses_command_writes_table_and_figure(
 def test_a_subject_keeps_its_weights_while_its_responses_are_measured(
     checkpoint: Path, image_folder: Path, tmp_path: Path
 ) -> None:
-    from plain_vs_residual.inspection.foreign import measure_responses
-
     opened = subject(checkpoint, image_folder)
     before = {name: value.clone() for name, value in opened.network.state_dict().items()}
-    measure_responses(opened, tmp_path / "out")
+    measure_responses(opened, "validation", tmp_path / "out")
     after = opened.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -423,11 +425,30 @@ def test_only_the_part_that_is_looked_at_is_decoded(
     monkeypatch.setattr(image_folder_module, "decode_image", noted)
     for part, folder in (("validation", "val"), ("training", "train")):
         decoded.clear()
-        list(subject(checkpoint, image_folder, normalise="imagenet", part=part).batches())
+        list(subject(checkpoint, image_folder, normalise="imagenet", part=part).batches(part))
         assert set(decoded) == {folder}
     decoded.clear()
-    list(subject(checkpoint, image_folder).batches())
+    list(subject(checkpoint, image_folder).batches("validation"))
     assert set(decoded) == {"train", "val"}  # the mean is that of the training images
+
+
+def test_a_part_that_was_not_decoded_is_not_replaced_by_another(checkpoint: Path, image_folder: Path) -> None:
+    opened = subject(checkpoint, image_folder, normalise="imagenet", part="validation")
+    assert len(opened.images(100, "validation")[1]) == 9
+    with pytest.raises(ValueError, match="was opened with its validation images, not training"):
+        opened.images(100, "training")
+
+
+def test_what_the_seminar_measures_can_be_asked_of_a_checkpoint(image_folder: Path, tmp_path: Path) -> None:
+    network = network_of("cifar-residual14-A", channels=3, num_classes=3, seed=5)
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    opened = subject(tmp_path / "weights.pt", image_folder, network="cifar-residual14-A")
+    before = {name: value.clone() for name, value in opened.network.state_dict().items()}
+    measured = lesions.measure(opened)
+    assert measured.summary["removable_blocks"] == 6
+    (intact,) = (row.value for row in measured.rows if row.quantity == "intact_E")
+    assert intact == opened.errors("training").error
+    assert all(torch.equal(value, before[name]) for name, value in opened.network.state_dict().items())
 
 
 def test_what_looks_at_networks_prepares_the_arithmetic_first(
@@ -435,6 +456,6 @@ def test_what_looks_at_networks_prepares_the_arithmetic_first(
 ) -> None:
     """Else a GPU would round convolutions to TF32, silently, and a borderline image could look like damage."""
     prepared: list[Any] = []
-    monkeypatch.setattr(foreign, "prepare_arithmetic", lambda *given, **_: prepared.append(given))
+    monkeypatch.setattr(from_checkpoint, "prepare_arithmetic", lambda *given, **_: prepared.append(given))
     subject(checkpoint, image_folder)
     assert [(device, arithmetic.precision) for device, arithmetic in prepared] == [(CPU, "fp32")]

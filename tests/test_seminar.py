@@ -15,11 +15,12 @@ from plain_vs_residual.experiment import Experiment, Study, load_experiments
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import read_measurement
+from plain_vs_residual.seminar import signal_propagation
 from plain_vs_residual.seminar.construction import mixed
+from plain_vs_residual.seminar.finished_run import FinishedRun
 from plain_vs_residual.seminar.gradient_norms import FIRST_ITERATIONS, gradient_norms
 from plain_vs_residual.seminar.loss_landscape import at, interpolated, random_direction
 from plain_vs_residual.seminar.shattered_gradients import LINES, pairs_of_classes
-from plain_vs_residual.seminar.subject import Subject
 from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.training.initial_network import drawn_network
 from plain_vs_residual.vocabulary import FINAL_COLUMNS, columns
@@ -63,7 +64,7 @@ def recorded(suite: Suite) -> RecordedRuns:
 
 def test_looking_on_leaves_training_as_it_was(trained: Suite) -> None:
     for run in trained.plan():
-        subject = Subject(run, trained.device, trained.dataset_of(run))
+        subject = FinishedRun.of(run, trained.device, trained.dataset_of(run))
         images, labels = subject.images(16)
         for iteration, network in subject.during_training([0, 1, 5, 12]):
             gradient_norms(network, images, labels)
@@ -74,7 +75,7 @@ def test_looking_on_leaves_training_as_it_was(trained: Suite) -> None:
                 )
         kept = torch.load(run.folder.weights, weights_only=True)
         assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
-        assert all(torch.equal(value, kept[name]) for name, value in subject.trained().state_dict().items())
+        assert all(torch.equal(value, kept[name]) for name, value in subject.network.state_dict().items())
 
 
 def test_a_run_is_measured_once_and_its_numbers_are_columns(trained: Suite) -> None:
@@ -124,12 +125,19 @@ def test_without_its_weights_a_run_cannot_be_measured(trained: Suite) -> None:
     run = trained.plan()[0]
     run.folder.weights.unlink()
     with pytest.raises(ValueError, match=r"weights\.pt: missing"):
-        Subject(run, trained.device, trained.dataset_of(run)).trained()
+        _ = FinishedRun.of(run, trained.device, trained.dataset_of(run)).network
+
+
+def test_what_is_asked_of_the_untrained_network_needs_no_weights(trained: Suite) -> None:
+    run = trained.plan()[0]
+    before = signal_propagation.measure(FinishedRun.of(run, trained.device, trained.dataset_of(run)))
+    run.folder.weights.unlink()
+    assert before == signal_propagation.measure(FinishedRun.of(run, trained.device, trained.dataset_of(run)))
 
 
 def test_other_initial_values_than_the_runs_are_refused(trained: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained.plan()[0]
-    subject = Subject(run, trained.device, trained.dataset_of(run))
+    subject = FinishedRun.of(run, trained.device, trained.dataset_of(run))
     monkeypatch.setattr("plain_vs_residual.networks.nn.init.ones_", torch.nn.init.zeros_)
     with pytest.raises(ValueError, match="other initial values"):
         subject.untrained()
@@ -217,7 +225,7 @@ def test_mixtures_lie_between_the_construction_and_what_is_drawn(make_suite: Any
     suite: Suite = make_suite("cifar-plain8", experiments=(grown,))
     suite.train(suite.plan(), Silent())
     source, run = suite.plan()
-    subject = Subject(run, suite.device, suite.dataset_of(run))
+    subject = FinishedRun.of(run, suite.device, suite.dataset_of(run))
     built, half, drawn = (dict(mixed(subject, share).named_parameters()) for share in (0.0, 0.5, 1.0))
     kept = torch.load(source.folder.weights, weights_only=True)
     initial = dict(drawn_network(run.run, suite.dataset_of(run)).named_parameters())

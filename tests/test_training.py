@@ -12,7 +12,7 @@ from torch import nn
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.measures.responses import layer_responses, with_estimated_statistics
 from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.records.models import MetricsRow
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.settings import DIGITS, IMAGENET
 from plain_vs_residual.training import initial_network as run_module
 from plain_vs_residual.training import step

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.torchvision_import import torchvision
-from plain_vs_residual.inspection.weights import (
+from plain_vs_residual.networks import Network
+from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
+from plain_vs_residual.subject.weights import (
     load_weights,
     network_for,
     own_name,
@@ -19,8 +21,6 @@ from plain_vs_residual.inspection.weights import (
     save_for_torchvision,
     to_torchvision,
 )
-from plain_vs_residual.networks import Network
-from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
 from tests.conftest import network_of
 
 State = dict[str, Tensor]

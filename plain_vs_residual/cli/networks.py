@@ -11,7 +11,8 @@ from plain_vs_residual.records.files import REPOSITORY, plots_folder
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 if TYPE_CHECKING:
-    from plain_vs_residual.inspection.foreign import Subject
+    from plain_vs_residual.data.batches import Part
+    from plain_vs_residual.subject.subject import Subject
 
 
 def describe(
@@ -72,13 +73,10 @@ def evaluate(
     precision: ForeignPrecision = "fp32",
 ) -> None:
     """Take the error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
-    from plain_vs_residual.inspection.foreign import evaluation_text
+    from plain_vs_residual.inspection.errors_and_responses import evaluation_text
 
-    print(
-        evaluation_text(
-            _subject(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
-        )
-    )
+    subject, chosen = _opened(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
+    print(evaluation_text(subject, chosen))
 
 
 def responses(
@@ -96,10 +94,10 @@ def responses(
     ] = None,
 ) -> None:
     """Measure the layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
-    from plain_vs_residual.inspection.foreign import measure_responses
+    from plain_vs_residual.inspection.errors_and_responses import measure_responses
 
-    subject = _subject(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
-    print(measure_responses(subject, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
+    subject, chosen = _opened(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
+    print(measure_responses(subject, chosen, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
 
 
 def inspect(
@@ -121,7 +119,7 @@ def inspect(
     print("\n".join([inspection.text(), "", *map(str, written)]))
 
 
-def _subject(
+def _opened(
     checkpoint: Path,
     network: str,
     setting: str | None,
@@ -131,19 +129,20 @@ def _subject(
     zero_padding: str,
     device: str | None,
     precision: str,
-) -> "Subject":
+) -> tuple["Subject", "Part"]:
     from plain_vs_residual.executors.machine import choose_device, choose_precision
-    from plain_vs_residual.inspection.foreign import open_subject
+    from plain_vs_residual.subject.from_checkpoint import open_checkpoint, parse_part
 
-    where = choose_device(device)
-    return open_subject(
+    where, chosen = choose_device(device), parse_part(part)
+    subject = open_checkpoint(
         checkpoint,
         network=network,
         setting=setting,
         data=data,
         normalise=normalise,
-        part=part,
+        part=chosen,
         zero_padding=zero_padding,
         device=where,
         precision=choose_precision(precision, where),
     )
+    return subject, chosen

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
 from plain_vs_residual.records.fingerprint import differing_code
-from plain_vs_residual.records.models import FinalRecord, MetricsRow, Resumption, RunRecord
+from plain_vs_residual.records.models import FinalRecord, Resumption, RunRecord
 from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.records.store import Record
 
 # What may differ between two members of a pair: which networks they are, and which seed in the check across seeds.

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.records.files import run_name
-from plain_vs_residual.records.models import CurveRow, FinalRecord, MetricsRow, ResponseRow
+from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import CurveRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import Record
 from plain_vs_residual.training.schedule import FIXED, schedule_of
 

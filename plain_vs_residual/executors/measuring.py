@@ -18,7 +18,7 @@ from plain_vs_residual.records.fingerprint import PACKAGE, hashes_of_modules
 from plain_vs_residual.records.models import MeasurementRecord
 from plain_vs_residual.records.store import read_final, read_measurement, write_measurement
 from plain_vs_residual.run import Job
-from plain_vs_residual.seminar.subject import Subject
+from plain_vs_residual.seminar.finished_run import FinishedRun
 from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.precision import prepare_arithmetic
@@ -67,7 +67,7 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
     alone = {"devices": 1, "threads": min(job.arithmetic.threads, num_cores())}
     job = replace(job, arithmetic=job.arithmetic.model_copy(update=alone))
     prepare_arithmetic(device, job.arithmetic.model_copy(update={"precision": "fp32"}))
-    measured = import_module(f"plain_vs_residual.seminar.{name}").measure(Subject(job, device, dataset))
+    measured = import_module(f"plain_vs_residual.seminar.{name}").measure(FinishedRun.of(job, device, dataset))
     record = MeasurementRecord(
         measurement=name,
         summary={key: value if math.isfinite(value) else None for key, value in measured.summary.items()},

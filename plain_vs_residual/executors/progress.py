@@ -7,7 +7,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from plain_vs_residual.records.models import FinalRecord, MetricsRow
+from plain_vs_residual.records.models import FinalRecord
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.run import Job
 
 

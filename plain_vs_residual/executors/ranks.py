@@ -25,7 +25,7 @@ from plain_vs_residual.executors.children import WorkerDied, end_when, ended, ha
 from plain_vs_residual.executors.executor import ShouldStop, SilentMonitor
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import join
-from plain_vs_residual.records.models import MetricsRow
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.run import Job, Run
 from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.place import Place

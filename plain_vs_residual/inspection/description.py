@@ -18,7 +18,7 @@ from plain_vs_residual.watching import watched
 LARGEST_INPUT = 16_384
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One layer.
 
@@ -41,14 +41,14 @@ class Row:
     stage: str
     layer: str
     kind: str
-    kernel: int
-    stride: int
-    padding: int
+    kernel: int = 0
+    stride: int = 1
+    padding: int = 0
     channels: tuple[int, int]
     sizes: tuple[int, int]
-    parameters: int
-    bn_parameters: int
-    multiply_adds: int
+    parameters: int = 0
+    bn_parameters: int = 0
+    multiply_adds: int = 0
     words: str
 
     @property
@@ -171,55 +171,56 @@ def measure(network: nn.Module, architecture: Architecture, image_shape: tuple[i
 
 
 def _row(layer: str, module: nn.Module, x: Tensor, output: Tensor, architecture: Architecture) -> Row:
+    """Make the row of a layer: what every layer has, and in words what a layer of its kind does."""
     size, out = (tensor.shape[-1] if tensor.dim() == 4 else 1 for tensor in (x, output))
-    channels, new = x.shape[1], output.shape[1] - x.shape[1]
-    kernel = padding = cost = 0
-    stride = 1
-    kind = words = type(module).__name__
-    match module:
-        case nn.Conv2d() | nn.MaxPool2d():
-            kernel, stride, padding = map(_side, (module.kernel_size, module.stride, module.padding))
-            words = f"{size} + 2*{padding} padded to {size + 2 * padding}" if padding else f"{size} not padded"
-            if isinstance(module, nn.Conv2d):
-                kind = "convolution"
-                cost = output.numel() * module.weight[0].numel()
-                words += f", {kernel}x{kernel} at stride {stride} gives {out}"
-            else:
-                kind = "maximum"
-                words += f", maximum of {kernel}x{kernel} at stride {stride} gives {out}"
-            if layer.endswith(".shortcut"):
-                words = f"option {architecture.option}, projection: {words}"
-        case ZeroPaddedIdentity():
-            kind, stride = "zeros", module.stride
-            pixels = {1: "every pixel", 2: "every 2nd pixel"}.get(stride, f"one pixel in {stride}")
-            words = f"option A: {pixels} ({size} gives {out}), {new} new channels of zeros"
-        case nn.Identity():
-            kind, words = "identity", "identity: x itself"
-        case nn.Linear():
-            kind, cost = "linear", output.numel() * module.weight[0].numel()
-            words = f"{channels} numbers to {output.shape[1]} logits, each with a bias"
-    return Row(
+    before, after = x.shape[1], output.shape[1]
+    row = Row(
         stage=_stage(layer, architecture),
         layer=layer,
-        kind=kind,
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        channels=(channels, output.shape[1]),
+        kind=type(module).__name__,
+        channels=(before, after),
         sizes=(size, out),
         parameters=num_parameters(module),
-        bn_parameters=0,
-        multiply_adds=cost,
-        words=words,
+        words=type(module).__name__,
     )
+    match module:
+        case nn.Conv2d():
+            what = f"option {architecture.option}, projection: " if layer.endswith(".shortcut") else ""
+            row = _window(row, module, "convolution")
+            return replace(row, multiply_adds=output.numel() * module.weight[0].numel(), words=what + row.words)
+        case nn.MaxPool2d():
+            return _window(row, module, "maximum", "maximum of ")
+        case ZeroPaddedIdentity(stride=stride):
+            pixels = {1: "every pixel", 2: "every 2nd pixel"}.get(stride, f"one pixel in {stride}")
+            words = f"option A: {pixels} ({size} gives {out}), {after - before} new channels of zeros"
+            return replace(row, kind="zeros", stride=stride, words=words)
+        case nn.Identity():
+            return replace(row, kind="identity", words="identity: x itself")
+        case nn.Linear():
+            words = f"{before} numbers to {after} logits, each with a bias"
+            return replace(row, kind="linear", multiply_adds=output.numel() * before, words=words)
+    return row
+
+
+def _window(row: Row, module: nn.Conv2d | nn.MaxPool2d, kind: str, what: str = "") -> Row:
+    """Complete the row of a layer that moves a window over its padded input."""
+    kernel, stride, padding = map(_side, (module.kernel_size, module.stride, module.padding))
+    size, out = row.sizes
+    padded = f"{size} + 2*{padding} padded to {size + 2 * padding}" if padding else f"{size} not padded"
+    words = f"{padded}, {what}{kernel}x{kernel} at stride {stride} gives {out}"
+    return replace(row, kind=kind, kernel=kernel, stride=stride, padding=padding, words=words)
 
 
 def _mean(before: Row) -> Row:
     """Make the row of global average pooling of what comes out of ``before``."""
     channels, size = before.channels[1], before.sizes[1]
-    words = f"mean over all {size}x{size} positions gives 1: {channels} numbers, whatever the input size"
     return Row(
-        *("average pool", "(mean over H, W)", "mean", 0, 1, 0), (channels, channels), (size, 1), 0, 0, 0, words
+        stage="average pool",
+        layer="(mean over H, W)",
+        kind="mean",
+        channels=(channels, channels),
+        sizes=(size, 1),
+        words=f"mean over all {size}x{size} positions gives 1: {channels} numbers, whatever the input size",
     )
 
 

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import torch
 
-from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.inspection.predictions import finished_record, recorded_setting
-from plain_vs_residual.inspection.weights import load_weights, read_weights
-from plain_vs_residual.networks import build
 from plain_vs_residual.records.atomic import atomically
 from plain_vs_residual.records.files import RunFolder, plots_folder
-from plain_vs_residual.records.models import CurveRow, MetricsRow
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs, read_table
+from plain_vs_residual.records.rows import CurveRow, MetricsRow
 from plain_vs_residual.records.store import Record, read_record
+from plain_vs_residual.subject.from_run import finished_record, network_of, recorded_setting
+from plain_vs_residual.subject.weights import read_weights
 
 Export = Callable[[RecordedRuns, Path], Iterator[Path]]
 
@@ -61,17 +59,10 @@ def onnx(recorded: RecordedRuns, folder: Path) -> Iterator[Path]:
     """
     kept = [record for record in recorded.records if record.folder.finished and record.folder.weights.exists()]
     for record in kept or recorded.records[:1]:  # one without weights is refused with the reason
-        run, setting = finished_record(record.folder.path).run, recorded_setting(record.run)
+        setting = recorded_setting(finished_record(record.folder.path).run)
         state = read_weights(record.folder.weights)
         channels = state["conv1.weight"].shape[1]
-        network = build(
-            Architecture.parse(run.network),
-            setting,
-            channels=channels,
-            num_classes=len(run.dataset.classes),
-            seed=run.seed,
-        )
-        load_weights(network, state, str(record.folder.weights))
+        network = network_of(record, state, channels)
         path = folder / f"{record.name}.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of torch, about itself

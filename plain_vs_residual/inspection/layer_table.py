@@ -1,10 +1,11 @@
 """Prints what a network does layer by layer: one as a table, or two side by side."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from itertools import zip_longest
+from itertools import groupby, zip_longest
+from operator import attrgetter
 from typing import Literal
 
 from rich import box
@@ -16,6 +17,10 @@ from plain_vs_residual.recipe import IMAGE_KINDS
 
 Lines = Iterator[tuple[str, ...]]
 
+HEADINGS = (
+    *("layer", "kernel\n/stride\np(adding)", "size", "channels"),
+    *("para-\nmeters", "+ BN", "mult.-\nadds, M", "how"),
+)
 TABLE_1 = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}  # multiply-adds as printed, x 10^9
 NOTES = (
     "3x3 /2 p1: a 3x3 kernel at stride 2, with 1 pixel of padding on every side.",
@@ -65,41 +70,12 @@ def align(first: Sequence[Row], second: Sequence[Row]) -> list[Pair]:
 
 def print_description(console: Console, described: Description) -> None:
     """Print table, totals and notes; the arithmetic beside each layer if there is room, else below by number."""
-    numbers = {words: f"{n:>3}" for n, words in enumerate(dict.fromkeys(row.words for row in described.rows), 1)}
-
-    def lines(wide: bool) -> Lines:
-        yield (
-            "layer",
-            "kernel\n/stride\np(adding)",
-            "size",
-            "channels",
-            "para-\nmeters",
-            "+ BN",
-            "mult.-\nadds, M",
-            "how",
-        )
-        stage = ""
-        for row in described.rows:
-            if row.stage != stage:
-                stage = row.stage
-                yield (_heading(described, stage),)
-            bn = f"{row.bn_parameters:,}" if row.bn_parameters else ""
-            cost = f"{row.multiply_adds / 1e6:,.3f}" if row.multiply_adds else "0"
-            how = row.words if wide else numbers[row.words]
-            yield (
-                row.layer,
-                row.geometry,
-                _arrow(row.sizes),
-                _arrow(row.channels),
-                f"{row.parameters:,}",
-                bn,
-                cost,
-                how,
-            )
-
+    words = dict.fromkeys(row.words for row in described.rows)
+    numbers = {one: f"{number:>3}" for number, one in enumerate(words, start=1)}
     console.print(_title(described), style="bold")
-    if not _print_table(console, lines, right=range(4, 7)):
-        console.print("\nHow the sizes come about", *(f"{n}  {words}" for words, n in numbers.items()), sep="\n")
+    wide, narrow = (_layers(described, how) for how in ({one: one for one in words}, numbers))
+    if not _print_table(console, wide, narrow, right=range(4, 7)):
+        console.print("\nHow the sizes come about", *(f"{n}  {one}" for one, n in numbers.items()), sep="\n")
     notes = list(NOTES)
     if alone := [row.layer for row in described.rows if row.kernel > 1 and row.sizes[0] == 1]:
         notes.append(
@@ -108,22 +84,29 @@ def print_description(console: Console, described: Description) -> None:
     console.print("", *_totals(described), "", *(f"- {note}" for note in notes), sep="\n")
 
 
+def _layers(described: Description, how: Mapping[str, str]) -> Lines:
+    """Yield headings, then stage by stage a line per layer; its arithmetic in the words that stand for it."""
+    yield HEADINGS
+    for stage, rows in groupby(described.rows, key=attrgetter("stage")):
+        yield (_heading(described, stage),)
+        for row in rows:
+            yield (
+                row.layer,
+                row.geometry,
+                _arrow(row.sizes),
+                _arrow(row.channels),
+                f"{row.parameters:,}",
+                f"{row.bn_parameters:,}" if row.bn_parameters else "",
+                f"{row.multiply_adds / 1e6:,.3f}" if row.multiply_adds else "0",
+                how[row.words],
+            )
+
+
 def print_comparison(console: Console, first: Description, second: Description) -> None:
     """Print two networks side by side, a star where they differ, and in words what the differing layers do."""
     pairs = align(first.rows, second.rows)
-
-    def lines(wide: bool) -> Lines:
-        yield "", "layer", first.architecture.name, " ", second.architecture.name
-        stage = ""
-        for pair in pairs:
-            if pair.either.stage != stage:
-                stage = pair.either.stage
-                yield "", _heading(first if pair.first else second, stage)
-            one, other = (_cell(row, " " if wide else "\n") for row in (pair.first, pair.second))
-            yield "*" if pair.differs else "", pair.either.layer, one, "", other
-
     console.print(_title(first), _title(second), sep="\n", style="bold")
-    _print_table(console, lines)
+    _print_table(console, _side_by_side(first, second, pairs, " "), _side_by_side(first, second, pairs, "\n"))
     marked = [pair for pair in pairs if pair.differs]
     console.print(
         "\nkernel /stride p(adding), channels, size in -> out, parameters with those of BN",
@@ -136,19 +119,29 @@ def print_comparison(console: Console, first: Description, second: Description) 
         console.print(f"\n{described.architecture.name}", *differing, *_totals(described), sep="\n  ")
 
 
-def _print_table(console: Console, lines: Callable[[bool], Lines], right: Container[int] = ()) -> bool:
+def _side_by_side(first: Description, second: Description, pairs: Sequence[Pair], gap: str) -> Lines:
+    """Yield headings, then stage by stage a line per layer; ``gap`` stands between the two halves of a cell."""
+    yield "", "layer", first.architecture.name, " ", second.architecture.name
+    for stage, members in groupby(pairs, key=attrgetter("either.stage")):
+        for number, pair in enumerate(members):
+            if number == 0:
+                yield "", _heading(first if pair.first else second, stage)
+            one, other = (_cell(row, gap) for row in (pair.first, pair.second))
+            yield "*" if pair.differs else "", pair.either.layer, one, "", other
+
+
+def _print_table(console: Console, wide: Lines, narrow: Lines, right: Container[int] = ()) -> bool:
     """Print the wide table if the console has room for it, else the narrow one, which nothing shortens.
 
     The first line holds the headings; a line with fewer cells than that is the heading of a stage.
+
+    Returns:
+        Whether it was the wide one.
     """
-    for wide in (True, False):
-        headings, *rows = lines(wide)
-        # Measured here, because rich takes seconds to measure and to fit 1202 layers.
-        columns = zip_longest(headings, *rows, fillvalue="")
-        widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in columns]
-        width = sum(widths) + len(widths) - 1
-        if width <= console.width:
-            break
+    lines = list(wide)
+    fits = _width(_widths(lines)) <= console.width
+    headings, *rows = lines if fits else list(narrow)
+    widths = _widths([headings, *rows])
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for index, heading in enumerate(headings):
         justify: Literal["left", "right"] = "right" if index in right else "left"
@@ -157,10 +150,20 @@ def _print_table(console: Console, lines: Callable[[bool], Lines], right: Contai
         style = "bold" if len(row) < len(headings) else "yellow" if row[0] == "*" else ""
         table.add_row(*row, style=style)
     before = console.width
-    console.width = max(width, before)  # print() itself would narrow the table and cut its cells
+    console.width = max(_width(widths), before)  # print() itself would narrow the table and cut its cells
     console.print(table)
     console.width = before
-    return wide
+    return fits
+
+
+def _widths(lines: Iterable[tuple[str, ...]]) -> list[int]:
+    """Return the width of each column; measured here, because rich takes seconds to fit 1202 layers."""
+    columns = zip_longest(*lines, fillvalue="")
+    return [max(len(part) for cell in column for part in cell.split("\n")) for column in columns]
+
+
+def _width(widths: Sequence[int]) -> int:
+    return sum(widths) + len(widths) - 1
 
 
 def _cell(row: Row | None, gap: str) -> str:
@@ -187,22 +190,25 @@ def _title(described: Description) -> str:
 
 
 def _totals(described: Description) -> list[str]:
-    architecture, cost = described.architecture, described.multiply_adds
+    cost = described.multiply_adds
     amount = f"{cost / 1e9:,.2f} G" if cost >= 1e8 else f"{cost / 1e6:,.2f} M"
     bn = sum(row.bn_parameters for row in described.rows)
-    lines = [
+    return [
         f"output sizes: {', '.join(map(str, described.output_sizes.values()))}",
         f"weighted layers, projections not counted: {described.weighted_layers}",
         f"parameters: {described.parameters:,} ({bn:,} of them of BN)",
-        f"multiply-adds: {amount} ({cost:,})",
+        f"multiply-adds: {amount} ({cost:,}){_as_printed(described)}",
     ]
+
+
+def _as_printed(described: Description) -> str:
+    """Say what Table 1 prints of a network's multiply-adds, if it is in the table."""
+    architecture = described.architecture
     as_in_the_paper = described.setting.data == "imagenet" and described.image_size == 224
-    if (
-        as_in_the_paper
-        and architecture.family == "imagenet"
-        and (not architecture.bottleneck or architecture.option == "B")
-    ):
-        lines[-1] += f"; He et al., Table 1: {TABLE_1[architecture.depth]} G"
-        if architecture.bottleneck and not architecture.stride_in_1x1:
-            lines[-1] += f" (stride in the first 1x1: {architecture.name}-1x1)"
-    return lines
+    in_its_option = not architecture.bottleneck or architecture.option == "B"
+    if not (as_in_the_paper and architecture.family == "imagenet" and in_its_option):
+        return ""
+    printed = f"; He et al., Table 1: {TABLE_1[architecture.depth]} G"
+    if architecture.bottleneck and not architecture.stride_in_1x1:
+        printed += f" (stride in the first 1x1: {architecture.name}-1x1)"
+    return printed

@@ -11,23 +11,13 @@ import pandas as pd
 import torch
 from sklearn.metrics import classification_report
 
-from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.data.datasets import load_dataset, split
-from plain_vs_residual.data.feeds import make_feed
-from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.inspection.weights import load_weights, read_weights
-from plain_vs_residual.launcher import command
-from plain_vs_residual.networks import build, on_device
-from plain_vs_residual.recipe import IMAGE_KINDS, Recipe
-from plain_vs_residual.records.files import SET_ASIDE, RunFolder
+from plain_vs_residual.records.files import SET_ASIDE
 from plain_vs_residual.records.fingerprint import code_hashes, differing_code
-from plain_vs_residual.records.models import RunRecord
-from plain_vs_residual.records.store import Record, read_record, write_table
+from plain_vs_residual.records.store import Record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import Drawn, write_figure
-from plain_vs_residual.settings import Setting, find_setting
-from plain_vs_residual.training.evaluation import Errors, evaluate
-from plain_vs_residual.training.precision import prepare_arithmetic, this_process
+from plain_vs_residual.subject.from_run import finished_record, open_run
+from plain_vs_residual.training.evaluation import Errors
 
 # Percent: far less than one image, more than a number loses on its way through JSON.
 TOLERANCE = 1e-6
@@ -145,68 +135,9 @@ def inspect_run(path: Path, data: Path | None, device: torch.device) -> Inspecti
         FileNotFoundError: if CIFAR-10 is neither here nor to be downloaded.
     """
     record = finished_record(path)
-    run = record.run
-    setting = recorded_setting(run)
-    state = read_weights(record.folder.weights)
-    dataset = _images_of(record, setting, data)
-    network = build(
-        Architecture.parse(run.network),
-        setting,
-        channels=dataset.channels,
-        num_classes=len(dataset.classes),
-        seed=run.seed,
-    )
-    load_weights(network, state, str(record.folder.weights))
-    precision, deterministic = run.arithmetic.precision, run.arithmetic.deterministic
-    prepare_arithmetic(device, this_process(precision, deterministic=deterministic))
-    network = on_device(network, device)
-    feed = make_feed(dataset, setting, run.seed, device)
-    batches = feed.evaluation_batches("validation")
-    errors = evaluate(network, batches, precision, len(dataset.classes))
-    return Inspection(record, dataset.classes, errors, _remark(record, errors, device))
-
-
-def finished_record(path: Path) -> Record:
-    """Read the record of a finished run.
-
-    Raises:
-        ValueError: if the folder is no run, or the run is not finished.
-    """
-    folder = RunFolder(path.resolve())
-    if not folder.run.is_file():
-        raise ValueError(
-            f"{path}: no run in this folder (no {folder.run.name}); give one such as results/digits/plain18-s0"
-        )
-    if not folder.finished:
-        raise ValueError(f"{path}: this run is not finished; {command()} goes on with it")
-    if not folder.weights.is_file():
-        raise ValueError(
-            f"{path}: its {folder.weights.name} is not here (git does not keep weights); train the run anew"
-        )
-    return read_record(folder)
-
-
-def recorded_setting(run: RunRecord) -> Setting:
-    """Return the setting with which a run was trained, changes by a study included.
-
-    Raises:
-        ValueError: if there is no setting of that name.
-    """
-    return find_setting(run.setting).with_changes(run.configuration.model_dump(include=set(Recipe.model_fields)))
-
-
-def _images_of(record: Record, setting: Setting, data: Path | None) -> Dataset:
-    name, recorded = record.run.dataset.name, record.run.configuration.data_fingerprint
-    if data is None and name != IMAGE_KINDS[setting.data].name:
-        raise ValueError(f"{record.name} was trained on {name}; give these images again: --data FOLDER")
-    dataset = split(load_dataset(setting, data), setting.split)
-    if dataset.fingerprint != recorded:
-        where = f"--data {data}" if data else f"setting {setting.name}"
-        raise ValueError(
-            f"{where}: {dataset.name} with fingerprint {dataset.fingerprint} is not what {record.name} was "
-            f"trained on: {name} with {recorded}; give the same images: --data FOLDER"
-        )
-    return dataset
+    subject = open_run(record, data, device)
+    errors = subject.errors("validation")
+    return Inspection(record, subject.dataset.classes, errors, _remark(record, errors, device))
 
 
 def _remark(record: Record, errors: Errors, device: torch.device) -> str:

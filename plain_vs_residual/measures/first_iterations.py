@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from plain_vs_residual.records.models import FirstIterationRow
+from plain_vs_residual.records.rows import FirstIterationRow
 from plain_vs_residual.watching import watched
 
 WATCHED = {"conv1": "conv1", "bn1": "bn1", "fc": "logits"}  # column by layer

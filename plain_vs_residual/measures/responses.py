@@ -11,7 +11,8 @@ from torch.nn.functional import relu
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
 from plain_vs_residual.modifications import PreActivationBlock
-from plain_vs_residual.records.models import RESPONSE_MEANS, Moment, ResponseKind, ResponseRow
+from plain_vs_residual.records.models import RESPONSE_MEANS, Moment, ResponseKind
+from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.watching import Observer, watched
 
 NUM_IMAGES = 1000

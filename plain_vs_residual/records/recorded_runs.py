@@ -12,15 +12,8 @@ import pandas as pd
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, run_name
-from plain_vs_residual.records.models import (
-    CurveRow,
-    FirstIterationRow,
-    MeasuredRow,
-    MetricsRow,
-    Model,
-    ResponseRow,
-    RunRecord,
-)
+from plain_vs_residual.records.models import Model, RunRecord
+from plain_vs_residual.records.rows import CurveRow, FirstIterationRow, MeasuredRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import Record, read_measurement, read_records
 
 

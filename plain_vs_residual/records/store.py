@@ -16,7 +16,8 @@ from plain_vs_residual.recipe import explained
 from plain_vs_residual.records.atomic import write_json, write_text
 from plain_vs_residual.records.earlier import in_todays_form
 from plain_vs_residual.records.files import RunFolder, run_folders
-from plain_vs_residual.records.models import FinalRecord, MeasuredRow, MeasurementRecord, Model, RunRecord
+from plain_vs_residual.records.models import FinalRecord, MeasurementRecord, Model, RunRecord
+from plain_vs_residual.records.rows import MeasuredRow
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 

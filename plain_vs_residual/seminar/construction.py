@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from plain_vs_residual.networks import Network, on_device
-from plain_vs_residual.records.models import CurveRow, MeasuredRow
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.seminar.subject import Measured, Subject, error_of
+from plain_vs_residual.records.rows import CurveRow, MeasuredRow
+from plain_vs_residual.seminar.finished_run import FinishedRun
+from plain_vs_residual.seminar.measured import Measured, error_of
 from plain_vs_residual.training.initial_network import drawn_network
 
 NUM_IMAGES = 1000
@@ -20,17 +21,17 @@ SHARES = (0.0, 0.1, 0.25, 0.5, 1.0)
 COLUMNS = ("error_as_built", "worst_training_error")
 
 
-def measure(subject: Subject) -> Measured:
+def measure(subject: FinishedRun) -> Measured:
     """Take the error at the start and at the end; of a grown network also at each share of what is drawn."""
     images, labels = subject.images(NUM_IMAGES)
-    grown = subject.run.grown_from is not None
+    grown = subject.job.run.grown_from is not None
     moments = {(0, share): mixed(subject, share) for share in SHARES} if grown else {}
-    moments[subject.num_iterations, 0.0] = subject.trained()
+    moments[subject.num_iterations, 0.0] = subject.network
     rows = []
     for (iteration, share), network in moments.items():
         networks = {"E": copy.deepcopy(network).eval(), "R": subject.with_estimated_statistics(network)}
         errors = {mode: error_of(one, images, labels) for mode, one in networks.items()}
-        errors["T"] = error_in_training(network, images, labels, subject.run.setting.batch_size)
+        errors["T"] = error_in_training(network, images, labels, subject.setting.batch_size)
         rows += [
             MeasuredRow(
                 iteration=iteration, quantity=f"error_{mode}", place="network", position=share, value=value
@@ -48,16 +49,16 @@ def measure(subject: Subject) -> Measured:
     )
 
 
-def mixed(subject: Subject, share: float) -> Network:
+def mixed(subject: FinishedRun, share: float) -> Network:
     """Return the grown network as training begins with it, but for what was added to its source.
 
     Every added parameter is (1 - share) times its value plus share times what was drawn for it; BN's statistics
     stay those of the construction.
     """
-    assert subject.run.grown_from
-    copied = subject.run.grown_from[0].parameter_names
+    assert subject.job.run.grown_from
+    copied = subject.job.run.grown_from[0].parameter_names
     network = subject.untrained()
-    drawn = dict(on_device(drawn_network(subject.run, subject.dataset), subject.device).named_parameters())
+    drawn = dict(on_device(drawn_network(subject.job.run, subject.dataset), subject.device).named_parameters())
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name not in copied:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from plain_vs_residual.records.models import MeasuredRow
-from plain_vs_residual.seminar.subject import Measured, Subject
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.seminar.finished_run import FinishedRun
+from plain_vs_residual.seminar.measured import Measured
 from plain_vs_residual.training.schedule import evaluation_points
 from plain_vs_residual.watching import watched
 
@@ -24,10 +25,10 @@ FIRST_ITERATIONS = (0, 1, 2, 5, 10, 45)
 COLUMNS = ("log10_gradient_ratio", "log10_gradient_ratio_at_iteration_10", "gradient_growth_in_stage_1")
 
 
-def measure(subject: Subject) -> Measured:
+def measure(subject: FinishedRun) -> Measured:
     """Follow the gradient at every layer through the first iterations, then at each evaluation of the run."""
     images, labels = subject.images(NUM_IMAGES)
-    setting = subject.run.setting
+    setting = subject.setting
     length = subject.num_iterations
     first = [iteration for iteration in FIRST_ITERATIONS if iteration < length]
     rows: list[MeasuredRow] = []

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
-from plain_vs_residual.records.models import MeasuredRow
-from plain_vs_residual.seminar.subject import Measured, Subject, error_of
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.seminar.measured import Measured, error_of
+from plain_vs_residual.subject.subject import Subject
 
 NUM_IMAGES = 500
 NUMBERS = (1, 2, 3, 5, 8, 13, 21)  # of blocks removed at random, and of pairs of blocks exchanged
@@ -25,7 +26,7 @@ COLUMNS = ("lesion_median", "lesion_median_estimated", "removable_blocks")
 def measure(subject: Subject) -> Measured:
     """Take out every block that can be, then some at random, then exchange pairs; BN by E and by R each time."""
     images, labels = subject.images(NUM_IMAGES)
-    trained = subject.trained()
+    trained = subject.network
     removable = removable_blocks(trained)
     places = {name: place for place, (name, _) in enumerate(blocks_of(trained), start=1)}
     rows: list[MeasuredRow] = []

@@ -11,8 +11,9 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from plain_vs_residual.records.models import MeasuredRow
-from plain_vs_residual.seminar.subject import Measured, Subject
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.seminar.measured import Measured
+from plain_vs_residual.subject.subject import Subject
 from plain_vs_residual.training.evaluation import evaluate
 
 NUM_IMAGES = 500
@@ -28,7 +29,7 @@ Direction = dict[str, Tensor]
 def measure(subject: Subject) -> Measured:
     """Walk along random directions (BN by E and R), over a plane (E), and from the start to the end (R)."""
     images, labels = subject.images(NUM_IMAGES)
-    trained = subject.trained()
+    trained = subject.network
     end = subject.num_iterations
     rows: list[MeasuredRow] = []
     losses: dict[str, dict[float, list[float]]] = {"E": {}, "R": {}}

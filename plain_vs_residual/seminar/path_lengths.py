@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
 from plain_vs_residual.blocks import ResidualBlock
-from plain_vs_residual.records.models import MeasuredRow
+from plain_vs_residual.records.rows import MeasuredRow
 from plain_vs_residual.seminar.lesions import blocks_of
-from plain_vs_residual.seminar.subject import Measured, Subject
+from plain_vs_residual.seminar.measured import Measured
+from plain_vs_residual.subject.subject import Subject
 
 NUM_IMAGES = 64
 DRAWS = 8
@@ -27,7 +28,7 @@ def measure(subject: Subject) -> Measured:
     images, labels = subject.images(NUM_IMAGES)
     networks = {
         0: subject.with_estimated_statistics(subject.untrained()),
-        subject.num_iterations: subject.trained(),
+        subject.num_iterations: subject.network,
     }
     rows: list[MeasuredRow] = []
     means: dict[int, float] = {}

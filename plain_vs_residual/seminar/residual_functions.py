@@ -1,14 +1,15 @@
 """The size of F(x) against x in each block, through training (BN: estimated at the start, R; then E)."""
 
 from plain_vs_residual.measures.responses import layer_responses
-from plain_vs_residual.records.models import MeasuredRow
-from plain_vs_residual.seminar.subject import Measured, Subject
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.seminar.finished_run import FinishedRun
+from plain_vs_residual.seminar.measured import Measured
 
 NUM_IMAGES = 500
 MOMENTS = 12
 
 
-def measure(subject: Subject) -> Measured:
+def measure(subject: FinishedRun) -> Measured:
     """Train once more and look on at iterations that are evenly spaced on a logarithmic axis."""
     images = [subject.images(NUM_IMAGES)]
     length = subject.num_iterations

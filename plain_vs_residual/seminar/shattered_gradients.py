@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from plain_vs_residual.records.models import MeasuredRow
-from plain_vs_residual.seminar.subject import Measured, Subject
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.seminar.measured import Measured
+from plain_vs_residual.subject.subject import Subject
 
 LINES = 8
 LAGS = (1, 2, 4, 8, 16, 32)
@@ -23,7 +24,7 @@ def measure(subject: Subject) -> Measured:
     images, labels = subject.images(500)
     untrained = subject.with_estimated_statistics(subject.untrained())
     rows: list[MeasuredRow] = []
-    networks: dict[int, nn.Module] = {0: untrained, subject.num_iterations: subject.trained()}
+    networks: dict[int, nn.Module] = {0: untrained, subject.num_iterations: subject.network}
     for iteration, network in networks.items():
         found = []
         for line, (first, second) in enumerate(pairs_of_classes(labels, subject.generator("pairs"))):

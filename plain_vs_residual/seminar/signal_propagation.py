@@ -9,9 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from plain_vs_residual.records.models import MeasuredRow
+from plain_vs_residual.records.rows import MeasuredRow
 from plain_vs_residual.seminar.lesions import blocks_of
-from plain_vs_residual.seminar.subject import Measured, Subject
+from plain_vs_residual.seminar.measured import Measured
+from plain_vs_residual.subject.subject import Subject
 from plain_vs_residual.watching import watched
 
 NUM_IMAGES = 128

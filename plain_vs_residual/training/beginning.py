@@ -9,7 +9,8 @@ from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, with_estimated_statistics
 from plain_vs_residual.networks import Network, hashes_of, num_parameters
 from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.records.models import ResponseRow, Resumption, RunDescription, RunRecord
+from plain_vs_residual.records.models import Resumption, RunDescription, RunRecord
+from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.records.store import read_run, write_run
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.initial_network import drawn_network

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.records.models import MetricsRow, RunDescription
+from plain_vs_residual.records.models import RunDescription
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.outcome import record_outcome
 from plain_vs_residual.training.place import Place

@@ -11,12 +11,8 @@ from plain_vs_residual.data.batches import Inputs, Part
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.networks import on_device
-from plain_vs_residual.records.models import (
-    FirstIterationRow,
-    MetricsRow,
-    ResponseRow,
-    RunDescription,
-)
+from plain_vs_residual.records.models import RunDescription
+from plain_vs_residual.records.rows import FirstIterationRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import write_rows
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.beginning import initial_responses, record_beginning, record_resumption

@@ -14,7 +14,7 @@ from plain_vs_residual.data.batches import Feed, Inputs
 from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.measures.first_iterations import FirstIterations
 from plain_vs_residual.recipe import Recipe
-from plain_vs_residual.records.models import FirstIterationRow
+from plain_vs_residual.records.rows import FirstIterationRow
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import OnDevice, executed
 from plain_vs_residual.training.precision import autocast

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from itertools import chain, pairwise
 
-from plain_vs_residual.records.models import CurveRow
+from plain_vs_residual.records.rows import CurveRow
 from plain_vs_residual.training.evaluation import Counts, Totals
 
 POINTS = 50

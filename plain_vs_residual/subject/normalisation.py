@@ -1,9 +1,16 @@
-"""How pixels become what a network from elsewhere was trained on."""
+"""How pixels become what a network was trained on: as in this suite, or as its trainer elsewhere says."""
 
 import re
 from dataclasses import dataclass
 
-from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD
+import torch
+from torch import Tensor
+
+from plain_vs_residual.data.batches import Feed
+from plain_vs_residual.data.feeds import make_feed
+from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, LoaderFeed
+from plain_vs_residual.settings import Setting
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,28 @@ class Normalisation:
             "0 to 1, such as 0.49,0.48,0.45/0.25,0.24,0.26"
         )
 
+    def feed(self, dataset: Dataset, setting: Setting, seed: int, device: torch.device) -> Feed:
+        """Make the feed that brings images as calling this expects them: as in training, or pixels in 0 to 1."""
+        if not self.mean:
+            return make_feed(dataset, setting, seed, device)
+        raw = setting.with_changes({"subtract_mean": False, "pixel_range": "0..1"})
+        feed = make_feed(dataset, raw, seed, device)
+        if isinstance(feed, LoaderFeed):
+            feed.mean, feed.std = torch.zeros_like(feed.mean), torch.ones_like(feed.std)
+        return feed
 
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalise images float (N, C, H, W) of that feed by channel."""
+        if not self.mean:
+            return images
+        mean, std = (torch.tensor(one, device=images.device)[:, None, None] for one in (self.mean, self.std))
+        return (images - mean) / std
+
+
+OURS = Normalisation("ours")
 # cifar10: of the 50,000 training images. Many published CIFAR networks were trained with ImageNet's numbers.
 PRESETS = {
-    "ours": Normalisation("ours"),
+    "ours": OURS,
     "imagenet": Normalisation("imagenet", CHANNEL_MEAN, CHANNEL_STD),
     "cifar10": Normalisation("cifar10", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
