@@ -194,8 +194,9 @@ def _fail(message: str) -> None:
 
 
 def _settings_of(experiment: Experiment) -> str:
-    marks = {name: " (when named)" if experiment.waits_to_be_named(name) else "" for name in experiment.networks}
-    return ", ".join(f"{name}{mark}" for name, mark in marks.items())
+    at_once = [name for name in experiment.networks if not experiment.waits_to_be_named(name)]
+    named = [name for name in experiment.networks if experiment.waits_to_be_named(name)]
+    return "; ".join(filter(None, (", ".join(at_once), f"when named: {', '.join(named)}" if named else "")))
 
 
 def _recorded(setting: str | None) -> str | None:
