@@ -15,7 +15,7 @@ from plain_vs_residual.data.batches import Batch, Inputs, Part, evaluating_group
 from plain_vs_residual.data.decoding import decode_image
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.images import Dataset, ImageFiles
-from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.data.stream import DataStream, Draws, draws_of
 from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.recipe import Recipe
 
@@ -51,16 +51,8 @@ class LoaderFeed:
     def inputs(self, start: int, stop: int) -> Iterator[Inputs]:
         drawn = self.stream.segment(start, stop)
         own = {name: self.group.share(values, dim=1) for name, values in drawn.items()}
-        # Plain numbers, one batch at a time: tensors would travel to the workers through shared memory.
-        keys = (
-            [
-                dict(zip(own, row, strict=True))
-                for row in zip(*(v[step].tolist() for v in own.values()), strict=True)
-            ]
-            for step in range(stop - start)
-        )
-        loader = self._loader(AugmentedFiles(self.files["training"], self.recipe.image_size), keys)
-        batches = iter(loader)
+        keys = (_drawn_for_each_image(own, step) for step in range(stop - start))
+        batches = iter(self._loader(AugmentedFiles(self.files["training"], self.recipe.image_size), keys))
         for step in range(stop - start):
             clock = time.perf_counter()
             batch = next(batches)
@@ -111,6 +103,12 @@ class LoaderFeed:
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
         )
+
+
+def _drawn_for_each_image(drawn: Draws, step: int) -> list[dict[str, Any]]:
+    """Return what was drawn for each image of a batch as plain numbers; tensors would travel by shared memory."""
+    values = [of_all_steps[step].tolist() for of_all_steps in drawn.values()]
+    return [dict(zip(drawn, of_one_image, strict=True)) for of_one_image in zip(*values, strict=True)]
 
 
 class AugmentedFiles(TorchDataset[Inputs]):

@@ -40,42 +40,46 @@ def verify(recorded: RecordedRuns, experiment: Experiment) -> list[PairCheck]:
 
     Of the checks of single runs and across seeds, only those that found something are returned.
     """
-    wanted = {
+    finished = [record for record in recorded.of(experiment) if record.final]
+    studies = {study.name: study for study in experiment.studies_in(recorded.setting)}
+    compared = _compared(recorded, experiment)
+    pairs = [
+        _pair(a, b, studies)
+        for a, b in combinations(finished, 2)
+        if a.run.seed == b.run.seed and frozenset((a.identity[:2], b.identity[:2])) in compared
+    ]
+    own = (_own(record, studies[record.run.study], recorded) for record in finished)
+    return [check for check in (*own, *_across_seeds(finished)) if check.differences] + pairs
+
+
+def _compared(recorded: RecordedRuns, experiment: Experiment) -> set[frozenset[tuple[str, str]]]:
+    """Return every two networks, each with its study, that a claim compares."""
+    return {
         frozenset(experiment.member(key, recorded.setting) for key in pair)
         for claim in experiment.claims_in(recorded.setting)
         for pair in combinations(claim.contrast, 2)
     }
-    finished = [record for record in recorded.of(experiment) if record.final]
-    studies = {study.name: study for study in experiment.studies_in(recorded.setting)}
-    changes = {name: study.changes for name, study in studies.items()}
-    pairs = [
-        PairCheck(
-            (a.name, b.name),
-            tuple(differences(a, b, _studied(a, b, changes))),
-            len(shared_parameters(a, b)),
-            min(len(a.run.initial_parameters), len(b.run.initial_parameters)),
-            a.run.environment.git_changes and b.run.environment.git_changes,
-        )
-        for a, b in combinations(finished, 2)
-        if a.run.seed == b.run.seed and frozenset((a.identity[:2], b.identity[:2])) in wanted
-    ]
-    own = (
-        PairCheck(
-            (record.name,),
-            (
-                *own_faults(record),
-                *_unlike_study(record, changes[record.run.study]),
-                *_unlike_source(record, studies[record.run.study], recorded),
-            ),
-        )
-        for record in finished
+
+
+def _pair(a: Record, b: Record, studies: Mapping[str, Study]) -> PairCheck:
+    """Check two members of a pair."""
+    return PairCheck(
+        (a.name, b.name),
+        tuple(differences(a, b, _studied(studies[a.run.study].changes, studies[b.run.study].changes))),
+        len(shared_parameters(a, b)),
+        min(len(a.run.initial_parameters), len(b.run.initial_parameters)),
+        a.run.environment.git_changes and b.run.environment.git_changes,
     )
-    return [check for check in (*own, *_across_seeds(finished)) if check.differences] + pairs
 
 
-def _studied(a: Record, b: Record, changes: Mapping[str, Mapping[str, object]]) -> set[str]:
+def _own(record: Record, study: Study, recorded: RecordedRuns) -> PairCheck:
+    """Check a single run by itself, by its study, and by the run that it was grown from."""
+    faults = (*own_faults(record), *_unlike_study(record, study.changes), *_unlike_source(record, study, recorded))
+    return PairCheck((record.name,), faults)
+
+
+def _studied(first: Mapping[str, object], second: Mapping[str, object]) -> set[str]:
     """Name the fields that two studies set to different values on purpose; none within one study."""
-    first, second = changes[a.run.study], changes[b.run.study]
     absent = object()
     return {name for name in {*first, *second} if first.get(name, absent) != second.get(name, absent)}
 
