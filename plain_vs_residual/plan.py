@@ -21,12 +21,12 @@ class Selection:
 
     Attributes:
         experiments: whose networks are trained.
-        setting: without the changes of studies.
+        setting: with the options that were given; studies change it further.
         seeds: of the runs, in order.
         only_networks: some networks of the experiments by name; all if empty.
         only_runs: some runs by name; all if empty.
-        trial: fields of the setting that count for more than setting and studies: a budget (``iterations``), a
-            number of ``evaluations``.
+        trial: of these options, those that are applied once more after a study's changes, so that they win over
+            them: a budget (``iterations``), a number of ``evaluations``.
         images_variant: sets the runs apart where the images are not the setting's own; empty where they are.
     """
 
@@ -43,8 +43,9 @@ class Selection:
         """What sets these runs apart from the setting's own: another data set, split or budget."""
         own, setting = find_setting(self.setting.name), self.setting.with_changes(self.trial)
         split = setting.split.replace("/", "-") if setting.split != own.split else ""
-        tried = "iterations" in self.trial or setting.iterations != own.iterations
-        budget = f"{setting.iterations}-iterations" if tried and setting.iterations else ""
+        # A budget that is asked for sets runs apart even if it is the setting's own: studies do not have it.
+        asked_for = "iterations" in self.trial or setting.iterations != own.iterations
+        budget = f"{setting.iterations}-iterations" if asked_for and setting.iterations else ""
         return "-".join(filter(None, (self.images_variant, split, budget)))
 
     @property
@@ -76,6 +77,7 @@ class Selection:
                 f"--evaluations: {experiment} lowers its learning rate by what its evaluations say, so that "
                 "their number belongs to the recipe; leave the option out"
             )
+        # A study's leader lowers its rate by what it sees of itself; every other network replays its rates.
         replays = bool(study.leader) and not study.leads(network)
         if replays:
             setting = setting.with_changes({"schedule": "replay"})

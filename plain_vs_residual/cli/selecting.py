@@ -14,7 +14,7 @@ from plain_vs_residual.plan import Selection
 from plain_vs_residual.settings import default_setting, find_setting
 
 Options = TypeVar("Options")
-TRIAL = ("iterations", "evaluations")  # options that count for more than setting and studies
+TRIAL = ("iterations", "evaluations")  # options that also win over what a study changes
 # What is there where a GPU may be usable: drivers of NVIDIA and AMD, and of either under WSL.
 DRIVERS = ("/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 

@@ -70,7 +70,7 @@ def train(
     report: Report = True,
 ) -> None:
     """Train what is not finished yet and keep the report up to date; everything by default."""
-    options = dict(locals())
+    options = dict(locals())  # nothing but the options, by name
     selection = _selection(options)
     check_writable(results)
 
@@ -124,7 +124,7 @@ def _train(
     refresh: bool,
     say_why: bool,
 ) -> bool:
-    """Plan, place and run; false in a process that another one leads."""
+    """Plan, place and run; return false in every process of torchrun but the first."""
     from plain_vs_residual.data.datasets import load_dataset
     from plain_vs_residual.executors.placement import choose_placement
     from plain_vs_residual.executors.progress import SuiteProgress
@@ -134,8 +134,8 @@ def _train(
     planned = selection.plan()
     placed = choose_placement(planned, ledger, load_dataset(selection.setting, wanted.data), wanted)
     _say_what_is_trained(selection, placed, ledger)
-    seeds = {seed: [job.folder for job in placed.jobs if job.run.seed == seed] for seed in selection.seeds}
-    refresher = Refresher(results, plots, selection.setting.name, selection.name, seeds) if refresh else None
+    folders = {seed: [job.folder for job in placed.jobs if job.run.seed == seed] for seed in selection.seeds}
+    refresher = Refresher(results, plots, selection.setting.name, selection.name, folders) if refresh else None
     return _run(
         selection, ledger, placed, SuiteProgress(refresher, bars=placed.executor.at_once == 1), rerun=rerun
     )
@@ -144,7 +144,7 @@ def _train(
 def _run(
     selection: Selection, ledger: Ledger, placed: "PlacedJobs", monitor: "SuiteMonitor", *, rerun: bool
 ) -> bool:
-    """Lock, check, train and measure; false in a process that another one leads."""
+    """Lock, check, train and measure; return false in every process of torchrun but the first."""
     from plain_vs_residual.executors.signals import interrupt
     from plain_vs_residual.executors.suite import measure_all, train_all
     from plain_vs_residual.executors.torchrun import under_torchrun
@@ -153,7 +153,8 @@ def _run(
     from plain_vs_residual.training.session import Stopped
 
     signal.signal(signal.SIGTERM, interrupt)
-    with ledger.locked(job.run for job in placed.jobs if launched().rank == 0):
+    locking = placed.jobs if launched().rank == 0 else []  # the first locks for all
+    with ledger.locked(job.run for job in locking):
         try:
             with under_torchrun(placed) as mine:
                 if mine is None:

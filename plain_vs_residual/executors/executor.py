@@ -17,7 +17,7 @@ from plain_vs_residual.training.place import Place
 
 ShouldStop = Callable[[], bool]
 Work = Callable[[Job, Place, Dataset, Monitor, ShouldStop], None]
-Begins = Callable[[Job], Monitor]
+Begins = Callable[[Job], Monitor]  # hears that a job begins, and returns what watches it
 DatasetOf = Callable[[Run], Dataset]
 
 
@@ -37,7 +37,7 @@ class Executor(Protocol):
         Args:
             jobs: those that others need come before them.
             work: what is done with a job.
-            begins: hears that a job begins, and returns what watches it.
+            begins: called as a job begins; what it returns watches the job where that is done in this process.
 
         Raises:
             Stopped: after Ctrl-C or SIGTERM; says what was saved.

@@ -24,12 +24,12 @@ class Here:
     at_once: int = 1
 
     def carry_out(self, jobs: Sequence[Job], work: Work, begins: Begins) -> Generator[Job, None, None]:
-        """Do the work with each job; what was asked for between two jobs is heard before the next one begins.
+        """Do the work with each job. A signal while the caller handles one is obeyed before the next begins.
 
         Raises:
             Stopped: after Ctrl-C or SIGTERM; says what was saved.
         """
-        if not jobs:
+        if not jobs:  # and so no signal to wait for: only the main thread may ask for them
             return
         with StopRequest() as stops:
             for job in jobs:
@@ -37,5 +37,6 @@ class Here:
                     raise Stopped(f"{job.name} was about to begin")
                 work(job, self.place, self.dataset_of(job.run), begins(job), stops)
                 yield job
+            # The caller would go on to measure and publish.
             if stops():
                 raise Stopped("every run came to its end, and what comes after them is left")

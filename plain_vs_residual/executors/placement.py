@@ -1,6 +1,6 @@
 """How and where runs are trained: the arithmetic of all of them, and the executor that hands them out.
 
-Nothing here is measured: what is fastest is a matter for ``benchmarks/``, and what is recorded must not hang on a
+Nothing here is timed: what is fastest is a matter for ``benchmarks/``, and what is recorded must not hang on a
 stopwatch. On CUDA the default is a graph, compared with eager steps before it is used.
 """
 
@@ -125,7 +125,7 @@ def choose_placement(
 
 def on_this_machine(device: torch.device, sharing: Sharing, dataset_of: DatasetOf) -> Executor:
     """Return the executor of this machine: this process if there is one run at a time, else several."""
-    devices = all_devices(device)[:: sharing.devices]
+    devices = all_devices(device)[:: sharing.devices]  # the first of each run, which uses those that follow
     if sharing.at_once == 1:
         return Here(Place(devices[0]), dataset_of)
     return Processes(sharing.at_once, devices, dataset_of)
@@ -140,9 +140,10 @@ def _with_arithmetic(
     sharing: Sharing,
     say: Callable[[str], None],
 ) -> list[Job]:
-    """Make jobs that all have one arithmetic, so that the members of every pair compute alike.
+    """Make jobs with one arithmetic, so that the members of every pair compute alike.
 
-    What recorded runs of the plan have used goes on, unless asked otherwise.
+    Its execution is what was asked for; else what recorded runs used, if this machine has it; else the default. It
+    is eager for all if it computes something else. Runs that note their first iterations are not compiled.
     """
     precision = choose_precision(wanted.precision, device)
     execution = _wanted_execution(runs, wanted.execution, sharing.devices)

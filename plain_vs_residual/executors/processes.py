@@ -67,7 +67,7 @@ class Processes:
 
 
 class Workers:
-    """A pool of processes; a KeyboardInterrupt within the context lets each save its run first.
+    """A pool of processes. If the context is left by an exception, each process saves its run first.
 
     Args:
         number: how many processes.
@@ -92,8 +92,8 @@ class Workers:
     def submit(self, job: Job) -> Future[None]:
         """Hand a job to the next free process."""
         self.jobs = {future: name for future, name in self.jobs.items() if not future.done()}
-        # A new process inherits which signals are blocked: Ctrl-C, which reaches every process of a terminal, for
-        # good; a request to stop until the process can obey it.
+        # A new process inherits what is blocked. Ctrl-C stays so: it reaches all processes of a terminal,
+        # and this one alone acts on it. SIGTERM, the request to save, is blocked until _prepare can obey it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         try:
             future = self.pool.submit(_work_on, job, self.work)
@@ -109,7 +109,7 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the processes.
+        """End the processes, after an exception as soon as their runs are saved.
 
         Raises:
             Stopped: in place of a KeyboardInterrupt; says what was saved.
@@ -146,13 +146,14 @@ class Workers:
 
 
 def _outcome(future: Future[None], name: str, processes: Sequence[BaseProcess], deadline: float) -> list[str]:
-    """Wait for a job of which the process was asked to stop, and say what became of it."""
+    """Wait for a job of which the process was asked to stop; say if it stopped or took too long, else nothing."""
     try:
         outcome = future.exception(max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         return [f"{name} took too long to save and goes on from its last checkpoint"]
     if isinstance(outcome, BrokenProcessPool):
-        # The pool would neither report on the other processes nor let them end.
+        # One process died, so that the pool fails every future, though the others still save. SIGUSR1 lets each
+        # end once it works on nothing; their futures can no longer tell.
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGUSR1)  # type: ignore[arg-type]

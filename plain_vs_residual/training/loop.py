@@ -49,8 +49,8 @@ def train(
         dataset: the images.
         description: the part of ``run.json`` that is known before the network is built.
         monitor: is told about progress.
-        should_stop: says whether to stop; asked after every iteration but the last, unless the run diverged there.
-            In a group it is enough if one process says so.
+        should_stop: says whether to stop; asked after every iteration, except the last one and one whose
+            evaluation found divergence: then the run is recorded instead.
 
     Raises:
         Stopped: if ``should_stop`` said so; the checkpoint holds everything done so far.
@@ -61,6 +61,7 @@ def train(
             session.take_step(inputs)
             monitor.advanced(session.iteration, session.num_iterations)
             if session.iteration < point:  # at the point itself, evaluate_and_save() saves
+                # All processes of a group must decide alike: what one of them wants, all do.
                 stop, save = place.group.in_any(should_stop(), session.checkpoint_is_old())
                 if stop:
                     session.save_and_stop()  # raises Stopped
@@ -69,7 +70,7 @@ def train(
         row = session.evaluate_and_save()
         monitor.evaluated(row, session.num_iterations)
         if session.diverged:
-            break
+            break  # recorded below, as diverged; its last checkpoint stays as it was
         # After the last iteration the run is recorded instead.
         if session.iteration < session.num_iterations and place.group.in_any(should_stop())[0]:
             session.save_and_stop()
