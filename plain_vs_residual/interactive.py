@@ -103,7 +103,9 @@ def train(
     recipe = find_setting(setting)
     selection = Selection((_experiment(names, setting, changes),), recipe, tuple(dict.fromkeys(seeds)))
     ledger, runs = Ledger(results), selection.plan()
-    placed = choose_placement(runs, ledger, load_dataset(recipe), ComputeOptions(device="cpu", jobs=1))
+    here = ComputeOptions(device="cpu", jobs=1)
+    # A notebook keeps the number of threads that it has.
+    placed = choose_placement(runs, ledger, load_dataset(recipe), here, threads=torch.get_num_threads())
     with ledger.locked(runs):
         try:
             ledger.check(placed.jobs, placed.describe, rerun=rerun)

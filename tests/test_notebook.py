@@ -99,6 +99,13 @@ def test_training_from_python_returns_the_runs_that_were_asked_for_and_no_others
     assert len(trained) == 4
 
 
+def test_a_notebook_keeps_its_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    found = train(["cifar-plain8"], "digits", results=tmp_path, iterations=1, evaluations=1)
+    assert [record.run.arithmetic.threads for record in found.records] == [3]
+
+
 def test_what_differs_is_said_in_words_that_fit_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def call(**more: Any) -> Any:
         return train(["cifar-plain8"], "digits", results=tmp_path, iterations=2, evaluations=1, **more)

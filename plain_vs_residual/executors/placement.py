@@ -92,6 +92,7 @@ def choose_placement(
     dataset: Dataset,
     wanted: ComputeOptions,
     say: Callable[[str], None] = print,
+    threads: int | None = None,
 ) -> PlacedJobs:
     """Choose how and where runs are computed, and make jobs of them.
 
@@ -101,6 +102,7 @@ def choose_placement(
         dataset: their images, before they are split.
         wanted: what was asked for.
         say: prints a line if a fast execution is not used because it computes something else.
+        threads: CPU threads of a run; its share of the cores if None.
 
     Raises:
         ValueError: if something is asked for that this machine does not have, or that does not go together.
@@ -108,6 +110,8 @@ def choose_placement(
     device = choose_device(wanted.device)
     dataset_of = split_once(dataset)
     sharing = share(device, wanted.jobs, wanted.devices_per_run)
+    if threads is not None:
+        sharing = sharing._replace(threads=threads)
     executor = measuring = on_this_machine(device, sharing, dataset_of)
     if wanted.cluster:
         if wanted.device is None and device.type == "cpu":
