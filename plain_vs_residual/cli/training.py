@@ -36,7 +36,6 @@ from plain_vs_residual.cli.options import (
 from plain_vs_residual.cli.selecting import SelectionOptions, picked
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.launcher import command
-from plain_vs_residual.ledger import Changed, Ledger
 from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import Refresher, headlines, publish
@@ -44,6 +43,7 @@ from plain_vs_residual.report.publish import Refresher, headlines, publish
 if TYPE_CHECKING:
     from plain_vs_residual.executors.placement import ComputeOptions, PlacedJobs
     from plain_vs_residual.executors.suite import SuiteMonitor
+    from plain_vs_residual.ledger import Ledger
 
 
 def train(
@@ -128,6 +128,7 @@ def _train(
     from plain_vs_residual.data.datasets import load_dataset
     from plain_vs_residual.executors.placement import choose_placement
     from plain_vs_residual.executors.progress import SuiteProgress
+    from plain_vs_residual.ledger import Ledger
 
     _say_why_this_setting(selection, wanted, say_why=say_why)
     ledger = Ledger(results.resolve() if wanted.cluster else results)  # a cluster's processes start elsewhere
@@ -142,7 +143,7 @@ def _train(
 
 
 def _run(
-    selection: Selection, ledger: Ledger, placed: "PlacedJobs", monitor: "SuiteMonitor", *, rerun: bool
+    selection: Selection, ledger: "Ledger", placed: "PlacedJobs", monitor: "SuiteMonitor", *, rerun: bool
 ) -> bool:
     """Lock, check, train and measure; return false in every process of torchrun but the first."""
     from plain_vs_residual.executors.signals import interrupt
@@ -170,8 +171,10 @@ def _run(
     return True
 
 
-def _check(ledger: Ledger, placed: "PlacedJobs", *, rerun: bool) -> None:
+def _check(ledger: "Ledger", placed: "PlacedJobs", *, rerun: bool) -> None:
     """Refuse recorded runs that are not what would be trained now, or set them aside."""
+    from plain_vs_residual.ledger import Changed
+
     try:
         for aside in ledger.check(placed.jobs, placed.describe, rerun=rerun):
             print(f"set aside: {aside}")
@@ -222,7 +225,7 @@ def _say_why_this_setting(selection: Selection, wanted: "ComputeOptions", *, say
         print(f"note: {remark.reason}; {remark.remedy}")
 
 
-def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: Ledger) -> None:
+def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: "Ledger") -> None:
     """Say what is trained on what, and what a reader must know of it."""
     from plain_vs_residual.executors.description import environment
 
