@@ -171,7 +171,7 @@ BORDERS = {
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state"),
     },
     "record_outcome": {
-        *("", "_Sums.add", "_Block._note_output", "ResidentFeed.evaluation_batches"),
+        *("", "_final_record", "_Sums.add", "_Block._note_output", "ResidentFeed.evaluation_batches"),
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state", "Totals.counts", "Totals.read"),
     },
     "Session.save_and_stop": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
