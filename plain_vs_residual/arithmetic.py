@@ -1,11 +1,12 @@
 """How a run computes: what decides its numbers beside the recipe, recorded once, equal within a pair."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["bf16", "fp32", "tf32", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class Execution(StrEnum):
@@ -50,3 +51,17 @@ class Arithmetic(BaseModel):
         fields = [name for name in Arithmetic.model_fields if name not in but_for]
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in fields}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def check_names(precision: str | None, execution: str | None) -> None:
+    """Refuse names that no machine accepts; None stands for a choice that is left to the machine.
+
+    Raises:
+        ValueError: says which are accepted.
+    """
+    for option, name, accepted in (
+        ("precision", precision, PRECISIONS),
+        ("execution", execution, tuple(Execution)),
+    ):
+        if name is not None and name not in accepted:
+            raise ValueError(f"--{option} {name}: accepted are {', '.join(accepted)}")

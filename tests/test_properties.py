@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from plain_vs_residual.arithmetic import PRECISIONS
 from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data.decoding import decode_image
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.executors import suite
-from plain_vs_residual.executors.machine import PRECISIONS
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.recorded_runs import load_recorded_runs

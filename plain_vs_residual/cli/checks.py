@@ -6,10 +6,9 @@ Each function raises a ValueError that says what was given, what is accepted and
 import os
 import re
 from pathlib import Path
-from typing import get_args
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.arithmetic import check_names
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.near_misses import did_you_mean
 from plain_vs_residual.settings import DIGITS
@@ -22,17 +21,14 @@ def accept(option: str, number: int | None, least: int, most: int) -> None:
 
 
 def check_computing(
-    device: str | None, precision: str | None, execution: str | None, **numbers: int | None
+    device: str | None, precision: str | None, execution: str | None, jobs: int | None, devices_per_run: int
 ) -> None:
     """Refuse names and numbers that no machine accepts, before torch is asked what this one has."""
-    for name, number in numbers.items():
-        accept(f"--{name.replace('_', '-')}", number, 1, 4096)
+    accept("--jobs", jobs, 1, 256)
+    accept("--devices-per-run", devices_per_run, 1, 4096)
     if device is not None and not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise ValueError(f"--device {device}: accepted are cpu, cuda, cuda:N and mps")
-    if precision is not None and precision not in get_args(Precision):
-        raise ValueError(f"--precision {precision}: accepted are {', '.join(get_args(Precision))}")
-    if execution is not None and execution not in list(Execution):
-        raise ValueError(f"--execution {execution}: accepted are {', '.join(Execution)}")
+    check_names(precision, execution)
 
 
 def given_fields(**fields: object) -> dict[str, object]:

@@ -4,15 +4,13 @@ import os
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 
-from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
 from plain_vs_residual.training.execution import best_execution
 from plain_vs_residual.training.precision import best_precision
-
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -60,11 +58,10 @@ def choose_precision(name: str | None, device: torch.device) -> Precision:
     Raises:
         ValueError: if there is no such precision, or not on this device.
     """
-    if name is not None and name not in PRECISIONS:
-        raise ValueError(f"--precision {name}: accepted are {', '.join(PRECISIONS)}")
+    check_names(name, None)
     if name == "tf32" and device.type != "cuda":
         raise ValueError(f"--precision tf32: only CUDA devices have it, not {device.type}; use fp32 or bf16")
-    return name if name else best_precision(device)
+    return next((one for one in PRECISIONS if one == name), best_precision(device))
 
 
 def choose_execution(name: str | None, device: torch.device, precision: Precision) -> Execution:
@@ -73,8 +70,7 @@ def choose_execution(name: str | None, device: torch.device, precision: Precisio
     Raises:
         ValueError: if there is no such execution, or not on this device or in this precision.
     """
-    if name is not None and name not in list(Execution):
-        raise ValueError(f"--execution {name}: accepted are {', '.join(Execution)}")
+    check_names(None, name)
     chosen = Execution(name) if name else best_execution(device, precision)
     if reason := refusal(chosen, device, precision):
         raise ValueError(f"--execution {chosen}: {reason}")
