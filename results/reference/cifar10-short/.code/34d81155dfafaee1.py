@@ -1,0 +1,171 @@
+"""Layer responses (He et al., Fig. 7) and the size of F(x) against x, in evaluation mode."""
+
+import copy
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from plain_vs_residual.blocks import PlainBlock, ResidualBlock
+from plain_vs_residual.modifications import PreActivationBlock
+from plain_vs_residual.records.models import RESPONSE_MEANS, Moment, ResponseKind
+from plain_vs_residual.records.rows import ResponseRow
+from plain_vs_residual.watching import Observer, watched
+
+NUM_IMAGES = 1000
+
+
+def layer_responses(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], moment: Moment = "final"
+) -> list[ResponseRow]:
+    """Measure every 3x3 layer and every block on the given images.
+
+    Args:
+        network: its mode is evaluation while it is measured, and as before afterwards.
+        batches: images float (N, C, H, W) and labels; all elements of all images are pooled.
+        moment: noted in the rows.
+
+    Returns:
+        Rows of kind ``response_std``, a row per 3x3 convolution: standard deviation of the output of the BN after
+        it, before ReLU or addition. Rows of kind ``shortcut_share``, a row per block: root mean square of what the
+        output owes to the shortcut, that is output - relu(F(x)), over that of the output; 0 for a plain block. For
+        residual blocks also ``ratio``: root mean square of F(x) over that of x, the shortcut's output; and
+        ``cosine`` of F(x) and x.
+    """
+    modules = dict(network.named_modules())
+    layers = [
+        _Layer(name)
+        for name, module in modules.items()
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
+    ]
+    blocks = [_Block(name, module) for name, module in modules.items() if isinstance(module, PlainBlock)]
+    places: list[_Layer | _Block] = [*layers, *blocks]
+    was_training = network.training
+    network.eval()
+    try:
+        with watched(network, *(place.observers for place in places)), torch.no_grad():
+            for images, _ in batches:
+                network(images)
+    finally:
+        network.train(was_training)
+    return [*_rows(layers, moment), *_rows(blocks, moment)]
+
+
+class _Sums:
+    """Number of elements, their sum and sum of squares, in double precision."""
+
+    def __init__(self) -> None:
+        self.num, self.total, self.squares = 0, 0.0, 0.0
+
+    def add(self, values: Tensor) -> None:
+        self.num += values.numel()
+        self.total += values.sum(dtype=torch.float64).item()
+        self.squares += values.square().sum(dtype=torch.float64).item()
+
+    def std(self) -> float:
+        mean = self.total / self.num
+        return math.sqrt(max(self.squares / self.num - mean**2, 0.0))
+
+    def rms(self) -> float:
+        return math.sqrt(self.squares / self.num)
+
+
+class _Layer:
+    """What the BN of a 3x3 convolution gives, summed over all images."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.observers: dict[str, Observer] = {name.replace("conv", "bn"): self._note}
+        self.response = _Sums()
+
+    def _note(self, x: Tensor, output: Tensor) -> None:
+        self.response.add(output.float())
+
+    def values(self) -> dict[ResponseKind, float]:
+        """Return the layer's numbers by kind of row."""
+        return {"response_std": self.response.std()}
+
+
+class _Block:
+    """What a block's F and shortcut give, and what its output owes to the shortcut, summed over all images."""
+
+    def __init__(self, name: str, block: PlainBlock) -> None:
+        self.name = name
+        self.residual = isinstance(block, ResidualBlock)
+        # What gives F(x), and whether a ReLU follows the addition.
+        self.last_relu = not isinstance(block, PreActivationBlock)
+        last_layer = f"{'bn' if self.last_relu else 'conv'}{block.num_layers}"
+        self.observers: dict[str, Observer] = {
+            f"{name}.{last_layer}": self._note_function,
+            name: self._note_output,
+        }
+        if self.residual:
+            self.observers[f"{name}.shortcut"] = self._note_shortcut
+        self.function, self.shortcut, self.output, self.owed = (_Sums() for _ in range(4))
+        self.product = 0.0
+        self.last_function = self.last_shortcut = torch.empty(0)  # of the images that are being computed
+
+    def _note_function(self, x: Tensor, output: Tensor) -> None:
+        self.last_function = output.float()
+        self.function.add(self.last_function)
+
+    def _note_shortcut(self, x: Tensor, output: Tensor) -> None:
+        self.last_shortcut = output.float()
+        self.shortcut.add(self.last_shortcut)
+
+    def _note_output(self, x: Tensor, output: Tensor) -> None:
+        values = output.float()
+        self.output.add(values)
+        self.owed.add(values - (relu(self.last_function) if self.last_relu else self.last_function))
+        if self.residual:
+            self.product += (self.last_function * self.last_shortcut).sum(dtype=torch.float64).item()
+
+    def values(self) -> dict[ResponseKind, float]:
+        """Return the block's numbers by kind of row."""
+        share = _over(self.owed.rms(), self.output.rms())
+        if not self.residual:
+            return {"shortcut_share": share}
+        lengths = self.function.num * self.function.rms() * self.shortcut.rms()
+        return {
+            "ratio": _over(self.function.rms(), self.shortcut.rms()),
+            "cosine": _over(self.product, lengths),
+            "shortcut_share": share,
+        }
+
+
+def _over(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else math.nan
+
+
+def _rows(places: Sequence[_Layer | _Block], moment: Moment) -> Iterator[ResponseRow]:
+    for order, place in enumerate(places, start=1):
+        for kind, value in place.values().items():
+            yield ResponseRow(moment=moment, kind=kind, order=order, layer=place.name, value=value)
+
+
+def response_means(rows: Sequence[ResponseRow]) -> dict[str, Any]:
+    """Return the columns of the final record that are means over the rows; None where there are none of a kind."""
+    means: dict[str, Any] = {}
+    for column, mean in RESPONSE_MEANS.items():
+        values = [row.value for row in rows if (row.kind, row.moment) == (mean.kind, mean.moment)]
+        means[column] = sum(values) / len(values) if values else None
+    return means
+
+
+def with_estimated_statistics(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
+    """Return a copy whose running BN statistics are those of the given images.
+
+    An untrained network has empty running statistics, and in evaluation mode would not normalise at all.
+    """
+    estimated = copy.deepcopy(network).train()
+    for module in estimated.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None
+    with torch.no_grad():
+        for images, _ in batches:
+            estimated(images)
+    return estimated
