@@ -100,7 +100,7 @@ def engine_losses(name: str, device: torch.device, precision: Precision) -> tupl
     few = Images(images.pixels[:8], images.labels[:8])
     feed = ResidentFeed(Dataset("benchmark", tuple("0123456789"), images, few), setting, 0, device)
     rate = schedule_of(setting, network.depth, num_iterations(setting, len(images)))
-    step = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), choose_execution(None, device, precision))
+    step = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), choose_execution(None, device))
     losses = []
     for iteration, inputs in enumerate(feed.inputs(0, ITERATIONS)):
         trainer.learning_rate.fill_(rate(iteration))

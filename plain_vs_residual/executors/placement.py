@@ -1,9 +1,10 @@
 """How and where runs are trained: the arithmetic of all of them, and the executor that hands them out.
 
 Nothing here is timed: what is fastest is a matter for ``benchmarks/``, and what is recorded must not hang on a
-stopwatch. On CUDA the default is a graph, compared with eager steps before it is used.
+stopwatch. On CUDA the default is a graph of fused kernels, compared with eager steps before it is used.
 """
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from plain_vs_residual.executors.machine import (
 from plain_vs_residual.executors.on_ray import OnRay
 from plain_vs_residual.executors.processes import Processes
 from plain_vs_residual.executors.ranks import check_shares, train_on_several_devices
-from plain_vs_residual.executors.sharing import Sharing, share, share_of_cluster
+from plain_vs_residual.executors.sharing import Sharing, runs_per_gpu, share, share_of_cluster
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.ledger import Ledger
 from plain_vs_residual.records.files import RunFolder
@@ -109,7 +110,8 @@ def choose_placement(
     """
     device = choose_device(wanted.device)
     dataset_of = split_once(dataset)
-    sharing = share(device, wanted.jobs, wanted.devices_per_run)
+    per_gpu = runs_per_gpu(device, max((run.setting.input_size for run in runs), default=0))
+    sharing = share(device, wanted.jobs, wanted.devices_per_run, per_gpu)
     if threads is not None:
         sharing = sharing._replace(threads=threads)
     executor = measuring = on_this_machine(device, sharing, dataset_of)
@@ -153,10 +155,10 @@ def _with_arithmetic(
     execution = _wanted_execution(runs, wanted.execution, sharing.devices)
     if execution is None:
         recorded = _recorded(map(ledger.folder, runs))
-        execution = recorded if recorded and not refusal(recorded, device, precision) else None
+        execution = recorded if recorded and not refusal(recorded, device) else None
     arithmetic = Arithmetic(
         precision=precision,
-        execution=choose_execution(execution, device, precision),
+        execution=choose_execution(execution, device),
         deterministic=wanted.deterministic,
         devices=sharing.devices,
         threads=sharing.threads,
@@ -176,7 +178,7 @@ def _wanted_execution(runs: Sequence[Run], wanted: str | None, num_devices: int)
         return wanted
     for run in runs:
         check_shares(run, num_devices)
-    if wanted in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH):
+    if wanted and Execution(wanted).recorded:
         raise ValueError(
             f"--execution {wanted}: a graph has not been tried with several devices per run; leave the option out"
         )
@@ -200,4 +202,8 @@ def _why_not(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution
     if execution is Execution.EAGER:
         return ""
     checks = (Check(job, place, dataset_of(job.run)) for job in deepest_and_widest(jobs, dataset_of))
-    return next(filter(None, (check.fault(execution) for check in checks)), "")
+    found = next(filter(None, (check.fault(execution) for check in checks)), "")
+    if place.device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()  # the processes that train need this memory
+    return found

@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from multiprocessing.process import BaseProcess
@@ -21,6 +21,7 @@ import torch
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.children import WorkerDied, end_when, ended, handed_over, wait_for
 from plain_vs_residual.executors.executor import Begins, DatasetOf, SilentMonitor, Work
+from plain_vs_residual.executors.mps import at_the_same_time
 from plain_vs_residual.recipe import Split
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.place import Place
@@ -86,6 +87,8 @@ class Workers:
             assigned_devices.put(device)
         self.cleanup = ExitStack()
         path = self.cleanup.enter_context(handed_over(datasets))
+        shared = devices[0].type == "cuda" and number > len(devices)
+        self.cleanup.enter_context(at_the_same_time() if shared else nullcontext())
         self.pool = ProcessPoolExecutor(number, context, _prepare, (path, assigned_devices, os.getpid()))
         self.jobs: dict[Future[None], str] = {}
 
