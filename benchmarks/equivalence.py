@@ -30,8 +30,9 @@ from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.machine import choose_device, choose_execution
-from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.executors.progress import SuiteProgress
 from plain_vs_residual.executors.suite import train_all
 from plain_vs_residual.experiment import load_experiments

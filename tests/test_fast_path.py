@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from plain_vs_residual.arithmetic import Execution
-from plain_vs_residual.executors import fast_path, machine, placement
+from plain_vs_residual.executors import common_arithmetic, fast_path, machine
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.fast_path import Check, TrialSteps, deepest_and_widest
-from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.training import execution
 from tests.test_training import train_all
 
@@ -49,7 +50,7 @@ def check_of(suite: Any) -> Check:
 def chosen_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Execution]:
     """Return a function that says in which execution the suite would train, as if the device had them all."""
     monkeypatch.setattr(machine, "refusal", lambda *_: "")
-    monkeypatch.setattr(placement, "refusal", lambda *_: "")
+    monkeypatch.setattr(common_arithmetic, "refusal", lambda *_: "")
 
     def chosen(suite: Any, wanted: str | None, say: Callable[[str], None] = print) -> Execution:
         runs = suite.selection.plan()

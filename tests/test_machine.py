@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from plain_vs_residual.executors import machine, sharing
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.on_ray import OnRay
-from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.executors.sharing import Sharing, share
 
 CUDA = torch.device("cuda")

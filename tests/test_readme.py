@@ -158,9 +158,7 @@ def test_the_experiment_that_is_shown_is_one(tmp_path: Path) -> None:
 def test_the_first_numbers_are_those_of_the_records() -> None:
     said = " ".join(README.read_text(encoding="utf-8").split())
     plain, residual = (
-        sum(
-            parameter.numel() for parameter in interactive.network(name, setting="cifar10-short").parameters()
-        )
+        sum(parameter.numel() for parameter in interactive.network(name, setting="cifar10-short").parameters())
         for name in ("cifar-plain56", "cifar-residual56-A")
     )
     assert plain == residual
@@ -176,8 +174,8 @@ def test_the_first_numbers_are_those_of_the_records() -> None:
         f"{of_cifar['cifar-plain20']} and {of_cifar['cifar-residual20-A']}"
     ) in said
     assert (
-        f"plain-56 ends at {of_fashion['cifar-plain56']}, ResNet-56 at {of_fashion['cifar-residual56-A']}; with 20 "
-        f"layers it is {of_fashion['cifar-plain20']} and {of_fashion['cifar-residual20-A']}."
+        f"plain-56 ends at {of_fashion['cifar-plain56']}, ResNet-56 at {of_fashion['cifar-residual56-A']}; "
+        f"with 20 layers it is {of_fashion['cifar-plain20']} and {of_fashion['cifar-residual20-A']}."
     ) in said
 
 
