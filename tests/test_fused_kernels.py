@@ -16,10 +16,12 @@ from torch.nn.functional import avg_pool2d, relu
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.executors import fast_path
 from plain_vs_residual.networks import build, on_device
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.training import training_pass, two_streams
+from plain_vs_residual.training import execution, training_pass, two_streams
 from plain_vs_residual.training.step import Trainer
+from tests.test_fast_path import CallsAgain
 
 GPU = torch.cuda.is_available()
 pytest.importorskip("triton", reason="needs Triton, which run_tests.sh installs on Linux")
@@ -299,3 +301,19 @@ def test_streams_join_before_gradients_are_read(monkeypatch: pytest.MonkeyPatch,
     )
     states("cifar-plain8", "bf16", Execution.GRAPH)
     assert order == (["begun"] * 7 + ["joined 14"]) * 2
+
+
+@pytest.mark.skipif(GPU, reason="the suite of tests computes on the CPU")
+def test_the_check_of_fast_paths_sees_a_kernel_that_forgets_the_shortcut(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "CudaGraphRecorder", CallsAgain)
+    monkeypatch.setattr(fast_path, "CHECKED", 1)
+    suite = make_suite("cifar-residual8-A")
+    (job,) = suite.plan()
+    check = fast_path.Check(job, suite.place, suite.dataset_of(job))
+    assert check.fault(FUSED) == ""
+    monkeypatch.setattr(
+        fusion, "normalised", lambda bn, x, _, tickets: fused_kernels.normalised(bn, x, None, tickets)
+    )
+    assert "times as far from the eager one as rounding takes it" in check.fault(FUSED)
