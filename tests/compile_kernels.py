@@ -14,7 +14,7 @@ from triton.compiler import ASTSource
 from triton.runtime.driver import driver
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-IMAGES = ("x", "y", "dy", "dx", "behind", "shortcut")
+IMAGES = ("x", "y", "dy", "dx", "dz", "shortcut")
 CONSTANTS = {
     "_statistics": {"P": 256},
     "_normalise": {"ADDS": True},

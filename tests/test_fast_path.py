@@ -10,7 +10,7 @@ import torch
 from plain_vs_residual.arithmetic import Execution
 from plain_vs_residual.executors import common_arithmetic, fast_path, machine
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions
-from plain_vs_residual.executors.fast_path import Check, TrialSteps, deepest_and_widest
+from plain_vs_residual.executors.fast_path import EagerSteps, TrialSteps, deepest_and_widest
 from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.training import execution
 from tests.test_training import train_all
@@ -41,9 +41,9 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     return lambda kind: monkeypatch.setattr(execution, "CudaGraphRecorder", kind)
 
 
-def check_of(suite: Any) -> Check:
+def check_of(suite: Any) -> EagerSteps:
     job = suite.plan()[0]
-    return Check(job, suite.place, suite.dataset_of(job))
+    return EagerSteps(job, suite.place, suite.dataset_of(job))
 
 
 @pytest.fixture

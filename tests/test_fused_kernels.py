@@ -176,6 +176,7 @@ NEVER: dict[str, Callable[[Tensor], Tensor]] = {
     "subtracted from": lambda output: 2 - output,
     "a number added": lambda output: relu(output + 1),
     "another precision added": lambda output: relu(output + SHORTCUT.double()),
+    "another order in memory": lambda output: relu(output + SHORTCUT.contiguous()),
     "one row added": lambda output: relu(output + SHORTCUT[:1]),
     "doubled": lambda output: relu(output + output),
     "two sums": lambda output: relu(output + SHORTCUT + SHORTCUT),
@@ -311,7 +312,7 @@ def test_the_check_of_fast_paths_sees_a_kernel_that_forgets_the_shortcut(
     monkeypatch.setattr(fast_path, "CHECKED", 1)
     suite = make_suite("cifar-residual8-A")
     (job,) = suite.plan()
-    check = fast_path.Check(job, suite.place, suite.dataset_of(job))
+    check = fast_path.EagerSteps(job, suite.place, suite.dataset_of(job))
     assert check.fault(FUSED) == ""
     monkeypatch.setattr(
         fusion, "normalised", lambda bn, x, _, tickets: fused_kernels.normalised(bn, x, None, tickets)

@@ -13,7 +13,7 @@ import torch
 
 from plain_vs_residual.arithmetic import Arithmetic, Execution
 from plain_vs_residual.executors.executor import DatasetOf
-from plain_vs_residual.executors.fast_path import Check, deepest_and_widest
+from plain_vs_residual.executors.fast_path import EagerSteps, deepest_and_widest
 from plain_vs_residual.executors.machine import all_devices, choose_execution, choose_precision, refusal
 from plain_vs_residual.executors.ranks import check_shares
 from plain_vs_residual.executors.sharing import Sharing
@@ -60,8 +60,9 @@ def choose_arithmetic(
 ) -> list[Job]:
     """Make jobs with one arithmetic, so that the members of every pair compute alike.
 
-    Its execution is what was asked for; else what recorded runs used, if this machine has it; else the default. It
-    is eager for all if it computes something else. Runs that note their first iterations are not compiled.
+    Its execution is what was asked for; else what recorded runs used, if this machine has it; else the default. If
+    that turns out to compute something else than eager steps, all runs are eager. Runs that note their first
+    iterations are not compiled.
 
     Args:
         runs: all that are planned.
@@ -114,6 +115,7 @@ def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
     found = set()
     for folder in folders:
         try:
+            # Runs that note their first iterations are not compiled, whatever the others were.
             if folder.run.exists() and not (recorded := read_run(folder)).configuration.probe_iterations:
                 found.add(recorded.arithmetic.execution)
         except ValueError:
@@ -125,9 +127,10 @@ def _why_not(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution
     """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
     if execution is Execution.EAGER:
         return ""
-    checks = (Check(job, place, dataset_of(job.run)) for job in deepest_and_widest(jobs, dataset_of))
-    found = next(filter(None, (check.fault(execution) for check in checks)), "")
-    if place.device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()  # the processes that train need this memory
-    return found
+    fault = ""
+    for job in deepest_and_widest(jobs, dataset_of):
+        fault = fault or EagerSteps(job, place, dataset_of(job.run)).fault(execution)
+        if place.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()  # the processes that train need this memory
+    return fault

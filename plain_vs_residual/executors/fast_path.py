@@ -89,16 +89,16 @@ def _copied(state: State) -> State:
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
-class Check:
+class EagerSteps:
     """The eager steps of one run, to which those of another execution are compared."""
 
     def __init__(self, job: Job, place: Place, dataset: Dataset) -> None:
         self.job, self.place, self.dataset = job, place, dataset
-        self.tolerance, precision = TOLERANCES[job.arithmetic.precision]
+        self.tolerance, other_precision = TOLERANCES[job.arithmetic.precision]
         self.eager = list(TrialSteps(job, place, dataset, Execution.EAGER).states())
-        other = replace(job, arithmetic=job.arithmetic.model_copy(update={"precision": precision}))
-        rounded = TrialSteps(other, place, dataset, Execution.EAGER).states(self.eager)
-        self.rounding = self._distances(rounded)
+        other = replace(job, arithmetic=job.arithmetic.model_copy(update={"precision": other_precision}))
+        in_other_precision = TrialSteps(other, place, dataset, Execution.EAGER).states(self.eager)
+        self.rounding_distances = self._distances(in_other_precision)
 
     def fault(self, execution: Execution) -> str:
         """Say what is wrong with a fast step; empty if nothing is."""
@@ -111,8 +111,8 @@ class Check:
             return f"{network}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         ratios = [
             distance / rounding if rounding else (math.inf if distance else 0.0)
-            for at, by in zip(distances, self.rounding, strict=True)
-            for distance, rounding in zip(at, by, strict=True)
+            for fast, by_rounding in zip(distances, self.rounding_distances, strict=True)  # of an iteration
+            for distance, rounding in zip(fast, by_rounding, strict=True)  # weights, then BN statistics
         ]
         worst = max(ratios, key=lambda ratio: math.inf if math.isnan(ratio) else ratio)
         if worst <= self.tolerance:
@@ -125,7 +125,8 @@ class Check:
     def _distances(self, states: Iterator[State]) -> list[tuple[float, float]]:
         """Return, for each iteration, how far weights and BN statistics are from those of the eager step.
 
-        One state is held at a time, beside those of the eager step: ResNet-152's takes half a gigabyte.
+        Of the compared steps one state is held at a time: ResNet-152's takes half a gigabyte. What the optimizer
+        keeps is in no state before the first step, and is compared by what it does to the weights.
         """
         next(states)  # before the first iteration
         trained = [name for name in self.eager[0] if not name.endswith(("running_mean", "running_var"))]
@@ -137,11 +138,15 @@ class Check:
         ]
 
 
-def _distance(before: State, eager: State, fast: State, names: Iterable[str]) -> float:
-    """Return the distance between two steps, in units of the first one's length."""
-    pairs = [(eager[name] - before[name], eager[name] - fast[name]) for name in names]
-    length, apart = (math.sqrt(sum(float(pair[i].double().square().sum()) for pair in pairs)) for i in (0, 1))
+def _distance(before: State, eager: State, other: State, names: Sequence[str]) -> float:
+    """Return the distance between two steps from one state, in units of the eager one's length."""
+    length = _norm(eager[name] - before[name] for name in names)
+    apart = _norm(eager[name] - other[name] for name in names)
     return apart / length if length else (math.inf if apart else 0.0)
+
+
+def _norm(tensors: Iterable[Tensor]) -> float:
+    return math.sqrt(sum(float(tensor.double().square().sum()) for tensor in tensors))
 
 
 def deepest_and_widest(jobs: Sequence[Job], dataset_of: Callable[[Run], Dataset]) -> list[Job]:

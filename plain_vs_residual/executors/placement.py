@@ -74,7 +74,8 @@ def choose_placement(
     sharing = share(device, wanted.jobs, wanted.devices_per_run, per_gpu)
     if threads is not None:
         sharing = sharing._replace(threads=threads)
-    executor = measuring = on_this_machine(device, sharing, dataset_of)
+    measuring = on_this_machine(device, sharing, dataset_of)
+    executor: Executor = measuring
     if wanted.cluster:
         if wanted.device is None and device.type == "cpu":
             raise ValueError(
@@ -91,7 +92,9 @@ def choose_placement(
 
 def on_this_machine(device: torch.device, sharing: Sharing, dataset_of: DatasetOf) -> Executor:
     """Return the executor of this machine: this process if there is one run at a time, else several."""
-    devices = all_devices(device)[:: sharing.devices]  # the first of each run, which uses those that follow
+    groups = len(all_devices(device)) // sharing.devices or 1
+    # Each run is given the first device of a group, and uses the others with it.
+    devices = all_devices(device)[: groups * sharing.devices : sharing.devices]
     if sharing.at_once == 1:
         return Here(Place(devices[0]), dataset_of)
     return Processes(sharing.at_once, devices, dataset_of)

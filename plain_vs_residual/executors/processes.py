@@ -18,7 +18,7 @@ import torch
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.children import WorkerDied, ended, handed_over, wait_for
 from plain_vs_residual.executors.executor import Begins, DatasetOf, Work
-from plain_vs_residual.executors.mps import at_the_same_time
+from plain_vs_residual.executors.nvidia_mps import at_the_same_time
 from plain_vs_residual.executors.worker import prepare, work_on
 from plain_vs_residual.recipe import Split
 from plain_vs_residual.run import Job
@@ -51,13 +51,13 @@ class Processes:
         """
         datasets = {job.run.setting.split: self.dataset_of(job.run) for job in jobs}
         waiting, running = list(jobs), dict[Future[None], Job]()
-        with Workers(min(self.at_once, len(jobs)) or 1, datasets, self.devices, work) as workers:
+        with Workers(max(1, min(self.at_once, len(jobs))), datasets, self.devices, work) as workers:
             while waiting or running:
                 unfinished = {job.folder for job in (*waiting, *running.values())}
                 ready = [job for job in waiting if not unfinished.intersection(job.needs)]
                 for job in ready[: self.at_once - len(running)]:
                     waiting.remove(job)
-                    begins(job)
+                    begins(job)  # what it returns would watch the run; a worker has a monitor of its own
                     running[workers.submit(job)] = job
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
@@ -65,7 +65,7 @@ class Processes:
 
 
 class Workers:
-    """A pool of processes. If the context is left by an exception, each process saves its run first.
+    """A pool of processes. If the context is left by an exception, each process may save its run first.
 
     Args:
         number: how many processes.
@@ -92,12 +92,13 @@ class Workers:
     def submit(self, job: Job) -> Future[None]:
         """Hand a job to the next free process."""
         self.jobs = {future: name for future, name in self.jobs.items() if not future.done()}
-        # A new process inherits what is blocked. Ctrl-C stays so: it reaches all processes of a terminal,
-        # and this one alone acts on it. SIGTERM, the request to save, is blocked until the worker can obey it.
+        # A new process inherits which signals are blocked. SIGINT stays so in it for good: Ctrl-C reaches all
+        # processes of a terminal, and only this one acts on it. SIGTERM, the request to save, stays blocked until
+        # `prepare` can obey it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         try:
             future = self.pool.submit(work_on, job, self.work)
-            self.pool.submit(int)  # the pool watches for the death of a new process from the next task on only
+            self.pool.submit(int)  # does nothing; the pool sees a new process die only after one more task
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self.jobs[future] = job.name
@@ -136,7 +137,7 @@ class Workers:
         said = []
         with ended(lambda: processes):
             for process in processes:
-                process.terminate()
+                process.terminate()  # by SIGTERM, which asks a worker to save
             try:
                 for future, name in self.jobs.items():
                     said += _outcome(future, name, processes, deadline)
@@ -152,10 +153,17 @@ def _outcome(future: Future[None], name: str, processes: Sequence[BaseProcess], 
     except TimeoutError:
         return [f"{name} took too long to save and goes on from its last checkpoint"]
     if isinstance(outcome, BrokenProcessPool):
-        # One process died, so that the pool fails every future, though the others still save. SIGUSR1 lets each
-        # end once it works on nothing; their futures can no longer tell.
-        for process in processes:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGUSR1)  # type: ignore[arg-type]
-        wait_for(processes, deadline)
+        _let_the_others_save(processes, deadline)
     return [str(outcome)] if isinstance(outcome, Stopped) else []
+
+
+def _let_the_others_save(processes: Sequence[BaseProcess], deadline: float) -> None:
+    """Wait until all processes have ended, after one of them died.
+
+    The pool then fails every future, also those of processes that still save their runs: futures cannot tell any
+    more. SIGUSR1 lets each process end once it works on nothing.
+    """
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGUSR1)  # type: ignore[arg-type]
+    wait_for(processes, deadline)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from plain_vs_residual.executors.machine import all_devices, num_cores
-from plain_vs_residual.executors.mps import control
+from plain_vs_residual.executors.nvidia_mps import control
 from plain_vs_residual.group import launched
 
 MOST_AT_ONCE = 4  # runs on a CPU, or on a GPU that can compute several at the same time
@@ -29,8 +29,8 @@ class Sharing(NamedTuple):
 def runs_per_gpu(device: torch.device, input_size: int) -> int:
     """Say how many runs share a GPU: several small ones, where there are MPS and memory enough for them.
 
-    On an H200, four runs of ResNet-20 at a time do 1.7 times as many steps as one after the other; without MPS as
-    many (benchmarks/README.md).
+    On an H200, four runs of ResNet-20 at a time take 1.7 times as many steps as one after the other, without MPS
+    they gain nothing (benchmarks/README.md).
 
     Args:
         device: of this machine.
@@ -60,16 +60,19 @@ def share(device: torch.device, jobs: int | None = None, devices_per_run: int = 
     cores, started = num_cores(), launched()
     if started.size > 1:
         return Sharing(1, started.size, started.size * max(1, cores // started.local_size))
-    here = len(all_devices(device))
-    if device.type == "cuda" and devices_per_run > here:
+    num_devices = len(all_devices(device))
+    if device.type == "cuda" and devices_per_run > num_devices:
         raise ValueError(
-            f"--devices-per-run {devices_per_run}: this machine offers {here}; start the command by torchrun "
-            "to join several machines (docs/scale.md)"
+            f"--devices-per-run {devices_per_run}: this machine offers {num_devices}; start the command "
+            "by torchrun to join several machines (docs/scale.md)"
         )
     if jobs is None:
-        alone = devices_per_run == 1
-        on_devices = here * per_gpu if alone else max(1, here // devices_per_run)
-        jobs = min(cores, MOST_AT_ONCE) if alone and device.type == "cpu" else on_devices
+        if devices_per_run > 1:
+            jobs = max(1, num_devices // devices_per_run)
+        elif device.type == "cpu":
+            jobs = min(cores, MOST_AT_ONCE)
+        else:
+            jobs = num_devices * per_gpu
     return Sharing(jobs, devices_per_run, max(1, cores // jobs))
 
 

@@ -39,12 +39,12 @@ class _Worker:
     def orphaned(self) -> bool:
         return os.getppid() != self.parent
 
-    def unneeded(self) -> bool:
-        """Say whether the process would wait for work for ever, whatever became of its pool."""
+    def should_exit(self) -> bool:
+        """Say whether the process works on nothing and will get no more work, whatever became of its pool."""
         return not self.working and (self.dismissed or self.orphaned())
 
 
-_worker: _Worker
+_worker: _Worker  # of this process; set by `prepare`
 
 
 def prepare(datasets_path: Path, devices: "Queue[torch.device]", parent: int) -> None:
@@ -54,7 +54,7 @@ def prepare(datasets_path: Path, devices: "Queue[torch.device]", parent: int) ->
     signal.signal(signal.SIGTERM, lambda *_: setattr(_worker, "asked_to_stop", True))
     signal.signal(signal.SIGUSR1, lambda *_: setattr(_worker, "dismissed", True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    end_when(_worker.unneeded)
+    end_when(_worker.should_exit)  # a thread asks again and again
 
 
 def work_on(job: Job, work: Work) -> None:

@@ -30,38 +30,38 @@ class _Output:
 
     Attributes:
         tickets: see :func:`~plain_vs_residual.training.fused_kernels.normalised`.
-        counted: whether the layer's running statistics have been updated.
-        alone: the output, once it has been computed by itself.
+        statistics_updated: whether the layer's running statistics have been updated.
+        unfused: the output, once it has been computed by itself.
     """
 
     bn: nn.BatchNorm2d
     x: Tensor
     tickets: Tensor
-    counted: bool = False
-    alone: Tensor | None = None
+    statistics_updated: bool = False
+    unfused: Tensor | None = None
 
-    def by_itself(self) -> Tensor:
-        """Compute what torch computes, once."""
-        if self.alone is None and self.counted:
-            self.alone = batch_norm(
-                self.x, None, None, self.bn.weight, self.bn.bias, training=True, eps=self.bn.eps
-            )
-        elif self.alone is None:
-            self.alone, self.counted = nn.BatchNorm2d.forward(self.bn, self.x), True
-        return self.alone
+    def plus(self, shortcut: Tensor | None) -> Tensor:
+        """Compute what torch computes; BN only once."""
+        if self.unfused is None and not self.statistics_updated:
+            self.unfused, self.statistics_updated = nn.BatchNorm2d.forward(self.bn, self.x), True
+        elif self.unfused is None:  # the kernels have computed relu(output), and updated the statistics
+            self.unfused = batch_norm(self.x, None, None, self.bn.weight, self.bn.bias, True, eps=self.bn.eps)
+        return self.unfused if shortcut is None else self.unfused + shortcut
 
     def rectified(self, shortcut: Tensor | None) -> Tensor:
         """Compute relu(output + shortcut), by the kernels unless the output is there already."""
-        if self.counted:
-            return relu(self.by_itself() if shortcut is None else self.by_itself() + shortcut)
-        self.counted = True
+        if self.statistics_updated:
+            return relu(self.plus(shortcut))
+        self.statistics_updated = True
         return normalised(self.bn, self.x, shortcut, self.tickets)
 
 
 class Promise(Tensor):
     """The output of a BN layer, plus a shortcut if there is one, that is computed when it is needed.
 
-    The numbers that it holds as a tensor are those of the layer's input, and nobody gets to see them.
+    As a tensor it holds the layer's input, of the same shape, precision and device, and nobody gets to see these
+    numbers: torch hands every function and attribute of a promise to ``__torch_function__``. Gradients flow
+    through ``output.x``.
     """
 
     output: _Output
@@ -76,25 +76,30 @@ class Promise(Tensor):
 
     def kept(self) -> Tensor:
         """Compute what torch computes."""
-        return self.output.by_itself() if self.shortcut is None else self.output.by_itself() + self.shortcut
+        return self.output.plus(self.shortcut)
 
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if function in RECTIFICATIONS and isinstance(args[0], Promise):
+        if function in RECTIFICATIONS and args and isinstance(args[0], Promise):
             return args[0].output.rectified(args[0].shortcut)
         if function in ADDITIONS and len(args) == 2 and not kwargs:
-            promise, other = args if isinstance(args[0], Promise) else reversed(args)
+            first, second = args
+            promise, other = (first, second) if isinstance(first, Promise) else (second, first)
             other = other.kept() if isinstance(other, Promise) else other
             if promise.shortcut is None and _like(promise.output.x, other):
                 return Promise.of(promise.output, other)
+        # Anything else gets tensors.
         args, kwargs = tree_map_only(Promise, Promise.kept, (tuple(args), dict(kwargs or {})))
         return function(*args, **kwargs)
 
 
 def _like(x: Tensor, other: object) -> bool:
-    return isinstance(other, Tensor) and (other.shape, other.dtype, other.device) == (x.shape, x.dtype, x.device)
+    """Say whether the kernels may add something to images: of the same kind, and in the same order in memory."""
+    if not isinstance(other, Tensor) or not other.is_contiguous(memory_format=torch.channels_last):
+        return False
+    return (other.shape, other.dtype, other.device) == (x.shape, x.dtype, x.device)
 
 
 @contextmanager

@@ -38,22 +38,24 @@ class TrainingPass:
         self.weights = {
             f"{name}.{parameter_name}": parameter
             for name, module in modules
-            if self.dtype and type(module) in (nn.Conv2d, nn.Linear)  # subclasses compute with weights first
+            if self.dtype
+            and type(module) in (nn.Conv2d, nn.Linear)  # not subclasses, which transform their weights first
             for parameter_name, parameter in module.named_parameters(recurse=False)
         }
         normalisations = (module for _, module in modules if isinstance(module, nn.BatchNorm2d))
-        self.counted = [(module, module.get_buffer("num_batches_tracked")) for module in normalisations]
+        self.batch_counters = [(module, module.get_buffer("num_batches_tracked")) for module in normalisations]
         self.call: Callable[..., Tensor] = functional_call
         if execution.compiled:
+            # The network is closed over, not passed: torch compiles its layers; rounded weights are inputs.
             compiled = torch.compile(lambda weights, images: functional_call(network, weights, images))
             self.call = lambda _, weights, images: compiled(weights, images)
         self.second: SecondStream | None = None
         self.contexts: list[Callable[[], AbstractContextManager[None]]] = []
-        # Streams join where gradients of rounded weights are converted back. Compiled code has kernels of its own.
+        # Streams join in the backward pass of the rounding, so there must be one. Compiled code has its kernels.
         if self.weights and execution.recorded and not execution.compiled:
             self.second = second_stream(next(network.parameters()).device)
         if self.second is not None:
-            convolutions = [module for _, module in modules if type(module) is nn.Conv2d and module.bias is None]
+            convolutions = [module for _, module in modules if type(module) is nn.Conv2d]
             self.contexts.append(partial(weight_gradients_on, self.second, convolutions))
         if execution.fused:
             from plain_vs_residual.training.fusion import fused, make_tickets  # needs Triton
@@ -64,7 +66,9 @@ class TrainingPass:
         """Return the logits; the caller's context is autocast's."""
         rounded = _rounded(self.dtype, self.second, *self.weights.values()) if self.weights else ()
         with ExitStack() as stack:
-            stack.enter_context(_counted_at_once([one for one in self.counted if one[0].track_running_stats]))
+            stack.enter_context(
+                _batches_counted_at_once([one for one in self.batch_counters if one[0].track_running_stats])
+            )
             for context in self.contexts:
                 stack.enter_context(context())
             return self.call(self.network, dict(zip(self.weights, rounded, strict=True)), images)
@@ -95,10 +99,10 @@ def _converted(tensors: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, .
 
 
 @contextmanager
-def _counted_at_once(counted: Sequence[tuple[nn.BatchNorm2d, Tensor]]) -> Iterator[None]:
+def _batches_counted_at_once(counted: Sequence[tuple[nn.BatchNorm2d, Tensor]]) -> Iterator[None]:
     """Keep BN layers from counting their batches one by one in this context, and count for all at its end."""
     for module, _ in counted:
-        module.num_batches_tracked = None
+        module.num_batches_tracked = None  # then the layer counts nothing
     try:
         yield
     finally:

@@ -44,7 +44,7 @@ class _Convolved(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, layer: nn.Conv2d, second: SecondStream) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.layer, ctx.second = layer, second
-        return conv2d(x, weight, None, layer.stride, layer.padding)
+        return conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
@@ -59,24 +59,29 @@ class _Convolved(torch.autograd.Function):
 
         with ctx.second.begin_with(dy, x):
             of_weight = gradient(of_image=False)[1]
-        return gradient(of_image=True)[0] if ctx.needs_input_grad[0] else None, of_weight, None, None
+        of_image = gradient(of_image=True)[0] if ctx.needs_input_grad[0] else None
+        return of_image, of_weight, None, None
 
 
 _convolved: Callable[..., Tensor] = _Convolved.apply
 
 
 def _convolve(layer: nn.Conv2d, second: SecondStream, x: Tensor) -> Tensor:
+    # Autocast would round the images, but it does not look into a function of our own.
     return _convolved(x.to(layer.weight.dtype), layer.weight, layer, second)
 
 
 @contextmanager
 def weight_gradients_on(second: SecondStream, layers: Sequence[nn.Conv2d]) -> Iterator[None]:
-    """Let convolutions without bias compute the gradients of their weights on a second stream.
+    """Let convolutions compute the gradients of their weights on a second stream.
 
-    The stream must be joined before anybody reads these gradients.
+    The stream must be joined before anybody reads these gradients. Layers with a bias, or with a padding that is
+    not of zeros, stay as they are.
     """
     with ExitStack() as stack:
         for layer in layers:
+            if layer.bias is not None or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+                continue
             layer.forward = partial(_convolve, layer, second)  # type: ignore[method-assign]
             stack.callback(delattr, layer, "forward")
         yield

@@ -15,8 +15,13 @@ from tempfile import TemporaryDirectory
 
 FOLDERS = ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY")
 SECONDS = 10.0  # in which the service starts, or ends once nobody uses it any more
-# The service ends when the input does: when this process closes it or is gone, even if it was killed.
-SERVE = 'exec 3<&0; { read -r _ <&3; echo quit | "$0"; } & "$0" -f; kill $!'
+# The service ends when the input of this script does: when the suite closes it or is gone, even if it was killed.
+SERVE = """
+exec 3<&0
+{ read -r _ <&3; echo quit | "$0"; } &
+"$0" -f
+kill $!
+"""
 
 
 def control() -> str | None:
@@ -46,7 +51,7 @@ def at_the_same_time() -> Iterator[None]:
         )
         try:
             _wait_for(Path(folder, "control"), service)
-            os.environ.update(environment)  # new processes inherit it
+            os.environ.update(environment)  # new processes inherit it; without a service CUDA does without
             yield
         finally:
             for name in environment:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from plain_vs_residual.executors import mps
-from plain_vs_residual.executors.mps import FOLDERS, at_the_same_time
+from plain_vs_residual.executors import nvidia_mps
+from plain_vs_residual.executors.nvidia_mps import FOLDERS, at_the_same_time
 
 # Does what is needed of NVIDIA's program: -f serves in the foreground, and "quit" on its input ends the service.
 PROGRAM = """#!/bin/sh
@@ -50,7 +50,7 @@ def test_processes_are_told_of_a_private_service_that_ends_with_the_context(log:
 
 def test_the_service_ends_when_the_suite_is_killed(log: Path) -> None:
     code = (
-        "import time\nfrom plain_vs_residual.executors.mps import at_the_same_time\n"
+        "import time\nfrom plain_vs_residual.executors.nvidia_mps import at_the_same_time\n"
         "with at_the_same_time():\n    print('serving', flush=True)\n    time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as suite:
@@ -64,7 +64,7 @@ def test_the_service_ends_when_the_suite_is_killed(log: Path) -> None:
 
 
 def test_without_the_program_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mps.shutil, "which", lambda _: None)
+    monkeypatch.setattr(nvidia_mps.shutil, "which", lambda _: None)
     before = dict(os.environ)
     with at_the_same_time():
         assert dict(os.environ) == before
@@ -81,4 +81,4 @@ def test_a_service_that_does_not_start_is_done_without(log: Path, monkeypatch: p
     (log.parent / "nvidia-cuda-mps-control").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     began = time.monotonic()
     with at_the_same_time():
-        assert time.monotonic() - began < mps.SECONDS
+        assert time.monotonic() - began < nvidia_mps.SECONDS
