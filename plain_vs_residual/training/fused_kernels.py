@@ -5,8 +5,8 @@ adds up its gradients. Roundings are torch's: BN's output and the sum are rounde
 statistics and the gradients of scale and shift stay fp32. What differs is the order in which numbers are added up.
 
 A kernel runs as many *programs* at once, in a grid: along axis 0 they share the rows (places of images), along
-axis 1 the C channels, B each. A program computes one or more tiles of R by B numbers. For a sum over all rows, each
-program adds up its own rows, and the one that ends last adds up those sums: P at most, a power of two.
+axis 1 the C channels, B each. A program computes one or more tiles of R by B numbers. For a sum over all rows,
+each program adds up its own rows, and the one that ends last adds up those sums: P at most, a power of two.
 """
 
 from collections.abc import Callable
