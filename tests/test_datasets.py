@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from plain_vs_residual.data import cifar10
-from plain_vs_residual.data.datasets import LOADERS, load_dataset, split
+from plain_vs_residual.data.datasets import load_dataset, loader_of, split
 from plain_vs_residual.data.identity import CIFAR10_CLASSES, images_variant
 from plain_vs_residual.data.images import Dataset, Images, PackedPaths
 from plain_vs_residual.recipe import IMAGE_KINDS
@@ -33,15 +33,17 @@ def test_digits_are_1437_and_360_stratified_images() -> None:
 
 
 def test_what_is_known_of_each_kind_of_images_is_true_of_them() -> None:
-    assert LOADERS.keys() == IMAGE_KINDS.keys() >= {setting.data for setting in SETTINGS.values()}
+    assert all(callable(loader_of(kind)) for kind in IMAGE_KINDS)
+    assert IMAGE_KINDS.keys() >= {setting.data for setting in SETTINGS.values()}
     for kind, size in (("digits", 16), ("fashion", 14)):  # cifar10 is not here, imagenet has none of its own
-        dataset = LOADERS[kind](size)
-        assert IMAGE_KINDS[kind] == (dataset.channels, len(dataset.classes), dataset.name)
+        dataset = loader_of(kind)(size)
+        assert IMAGE_KINDS[kind][:3] == (dataset.channels, len(dataset.classes), dataset.name)
 
 
-def test_a_kind_of_images_without_a_loader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(LOADERS, "digits")
-    with pytest.raises(ValueError, match=r"data digits: recipe\.py knows such images"):
+@pytest.mark.parametrize("loader", ["datasets.digts", "digts.digits"])
+def test_a_kind_of_images_without_a_loader_is_named(monkeypatch: pytest.MonkeyPatch, loader: str) -> None:
+    monkeypatch.setitem(IMAGE_KINDS, "digits", IMAGE_KINDS["digits"]._replace(loader=loader))
+    with pytest.raises(ValueError, match=rf"data digits: recipe\.py names '{loader}' in data/ as its loader \("):
         load_dataset(DIGITS)
 
 
@@ -188,7 +190,7 @@ def test_cifar10_that_cannot_be_had_says_where_to_put_it(tmp_path: Path, monkeyp
         raise OSError("<urlopen error\n no route>")
 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", unreachable)
-    monkeypatch.setattr("plain_vs_residual.data.datasets.DEFAULT_FOLDER", tmp_path)
+    monkeypatch.setattr("plain_vs_residual.data.cifar10.DEFAULT_FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError) as raised:
         load_dataset(CIFAR10)
     for part in (str(tmp_path), "cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", "--setting digits"):

@@ -45,7 +45,7 @@ def test_an_experiment_and_an_option_mean_train(said: Said) -> None:
 def test_any_other_word_is_answered_with_the_nearest_one(said: Said) -> None:
     code, _, error = said("lsit")
     assert code == 2
-    assert "No such command 'lsit', and no such experiment; did you mean list? " in error
+    assert "No such command 'lsit', and no such experiment (did you mean list?); " in error
     assert "did you mean fig4_depth?" in said("fig4_dept")[2]
     assert "did you mean" not in said("xyz")[2]
     assert f"{launcher.command('list')} the experiments" in said("xyz")[2]

@@ -14,6 +14,11 @@ DEFAULT_FOLDER = Path(__file__).parent.parent.parent / "data"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 
 
+def cifar10_here(image_size: int) -> Dataset:
+    """Load CIFAR-10 from the repository's folder ``data/``; it has one size."""
+    return cifar10(DEFAULT_FOLDER)
+
+
 def cifar10(folder: Path) -> Dataset:
     """Load CIFAR-10 from its original batches, downloaded by torchvision if they are not there.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ import torch
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from plain_vs_residual.data.cifar10 import DEFAULT_FOLDER, cifar10
-from plain_vs_residual.data.fashion import fashion
+from plain_vs_residual.data.cifar10 import cifar10
 from plain_vs_residual.data.identity import has_cifar10
 from plain_vs_residual.data.image_folder import PARTS, image_folder
 from plain_vs_residual.data.images import Dataset, Images
@@ -31,11 +31,7 @@ def load_dataset(setting: Recipe, path: Path | None = None, parts: Collection[st
         FileNotFoundError: if CIFAR-10 is neither here nor to be downloaded.
     """
     if path is None:
-        if setting.data not in LOADERS:
-            raise ValueError(
-                f"data {setting.data}: recipe.py knows such images, but LOADERS has nothing to load them"
-            )
-        return LOADERS[setting.data](setting.image_size)
+        return loader_of(setting.data)(setting.image_size)
     if setting.data == "cifar10" and has_cifar10(path):
         return cifar10(path)
     return image_folder(path, setting, in_memory=setting.data != "imagenet", decoded=parts)
@@ -60,13 +56,19 @@ def no_images(image_size: int) -> Dataset:
     raise ValueError("setting imagenet: no images; give --data FOLDER with train/ and val/ in it")
 
 
-# The images that each kind has without --data, by the kinds of recipe.py: a function of their side in pixels.
-LOADERS: dict[str, Callable[[int], Dataset]] = {
-    "fashion": fashion,
-    "digits": digits,
-    "cifar10": lambda image_size: cifar10(DEFAULT_FOLDER),
-    "imagenet": no_images,
-}
+def loader_of(kind: str) -> Callable[[int], Dataset]:
+    """Find the function that loads a kind of images where no ``--data`` is given, by their side in pixels.
+
+    Raises:
+        ValueError: if there is no such function.
+    """
+    named = IMAGE_KINDS[kind].loader
+    module, _, function = named.partition(".")
+    try:
+        found: Callable[[int], Dataset] = getattr(import_module(f"plain_vs_residual.data.{module}"), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"data {kind}: recipe.py names '{named}' in data/ as its loader ({error})") from error
+    return found
 
 
 def split(dataset: Dataset, how: str) -> Dataset:
