@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.claim import COLUMN_WORDS, ERRORS, MARGINS, Claim, canonical
+from plain_vs_residual.launcher import INSTALLED
 from plain_vs_residual.notebook import Notebook, read_notebook
 from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.study import Study
@@ -29,7 +30,7 @@ __all__ = [
     "load_experiments",
 ]
 
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+EXPERIMENTS = (Path(__file__).parent if INSTALLED else Path(__file__).parent.parent) / "experiments"
 Column = Literal["responses", "costs", "classes"]
 AS_IT_IS = (Study(),)
 # What the command line takes for something else than the file of an experiment.

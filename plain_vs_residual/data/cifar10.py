@@ -9,8 +9,9 @@ import torch
 from plain_vs_residual.data.identity import CIFAR10_ARCHIVE, CIFAR10_CLASSES
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.recipe import IMAGE_KINDS
+from plain_vs_residual.records.files import ROOT
 
-DEFAULT_FOLDER = Path(__file__).parent.parent.parent / "data"
+DEFAULT_FOLDER = ROOT / "data"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 
 
