@@ -269,3 +269,11 @@ def test_every_claim_is_judged_in_a_setting_and_every_margin_is_there() -> None:
             assert all(
                 isinstance(claim.margin_in(setting), int | float) for claim in experiment.claims_in(setting)
             )
+
+
+def test_what_is_left_out_is_named_by_those_that_stay(folder: Path) -> None:
+    assert {one.left_out for one in load_experiments(folder).values()} == {()}
+    for name in ("wrong", "also_wrong"):
+        (folder / f"{name}.py").write_text(PAGE.replace("depth_curves", "depth_curve"))
+    for loaded in (load_experiments(folder).values(), chosen_experiments(["last"], folder)):
+        assert {one.left_out for one in loaded} == {("also_wrong.py", "wrong.py")}
