@@ -132,7 +132,7 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
         yield Finding("device", str(error), "leave --device out, or name one that is here")
         return
     precision = choose_precision(None, device)
-    execution = choose_execution(None, device, precision)
+    execution = choose_execution(None, device)
     number = f"{len(all_devices(device))} x " if device.type == "cuda" else ""
     what = f"{number}{environment(device).device_name} ({device.type}), {precision}, {execution}"
     unused = unused_gpu()
