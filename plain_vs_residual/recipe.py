@@ -36,6 +36,8 @@ IMAGE_KINDS = {
     "digits": ImageKind(1, 10, "digits (scikit-learn)"),
     "cifar10": ImageKind(3, 10, "CIFAR-10"),
     "imagenet": ImageKind(3, 1000, ""),
+    "cifar100": ImageKind(3, 100, "CIFAR-100"),
+    "cifar100-coarse": ImageKind(3, 20, "CIFAR-100 (20 coarse labels)"),
 }
 
 

@@ -1,0 +1,143 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): found or downloaded, checked, and read as they are."""
+
+import hashlib
+import pickle
+import tarfile
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from plain_vs_residual.data.cifar_files import CIFAR_FILES, find_cifar
+from plain_vs_residual.data.identity import CIFAR10_CLASSES
+from plain_vs_residual.data.images import Dataset, Images
+from plain_vs_residual.data.listing import readable
+from plain_vs_residual.recipe import IMAGE_KINDS
+
+DEFAULT_FOLDER = Path(__file__).parent.parent.parent / "data"
+# What the batches and the file with the classes' names call the labels of each kind.
+LABELS = {"cifar10": "labels", "cifar100": "fine_labels", "cifar100-coarse": "coarse_labels"}
+NAMES = {"cifar100": "fine_label_names", "cifar100-coarse": "coarse_label_names"}
+Read = Callable[[str], bytes]
+
+
+class Published(NamedTuple):
+    """What the authors published, as torchvision knows it: names and MD5 sums of the files."""
+
+    url: str
+    archive: str
+    archive_md5: str
+    training: Sequence[tuple[str, str]]
+    test: Sequence[tuple[str, str]]
+    meta: tuple[str, str]
+
+
+def cifar(kind: str, path: Path, *, download: bool = False) -> Dataset:
+    """Load CIFAR-10, or CIFAR-100 with its 100 fine or 20 coarse labels.
+
+    Args:
+        kind: ``cifar10``, ``cifar100`` or ``cifar100-coarse``.
+        path: the folder of its batches, its archive, or a folder above one of them.
+        download: whether its archive is downloaded to ``path`` if it is not there.
+
+    Raises:
+        ValueError: if a file is missing, or not the one that was published; says which.
+        FileNotFoundError: if it cannot be downloaded.
+    """
+    published, found = _published(kind), find_cifar(path, kind)
+    # An archive under its own name may be what an interrupted download left.
+    if found is None or (download and found.name == published.archive):
+        found = _downloaded(CIFAR_FILES[kind].name, published, path)
+    wanted = [*published.training, *published.test, *([published.meta] if kind in NAMES else [])]
+    with ExitStack() as opened:
+        try:
+            contents = _checked(_reader(found, published, opened), wanted)
+        except ValueError as error:
+            raise ValueError(f"{CIFAR_FILES[kind].name} is not in {readable(found)}: {error}") from None
+    entries = {name: _unpickled(content) for name, content in contents.items()}
+    classes = tuple(entries[published.meta[0]][NAMES[kind]]) if kind in NAMES else CIFAR10_CLASSES
+    training, test = (
+        _images([entries[name] for name, _ in part], LABELS[kind]) for part in (published.training, published.test)
+    )
+    return Dataset(IMAGE_KINDS[kind].name, classes, training, test, validation_name="test")
+
+
+def _published(kind: str) -> Published:
+    from plain_vs_residual.data.torchvision_import import torchvision
+
+    known = torchvision.datasets.CIFAR10 if kind == "cifar10" else torchvision.datasets.CIFAR100
+    meta = (known.meta["filename"], known.meta["md5"])
+    return Published(known.url, known.filename, known.tgz_md5, known.train_list, known.test_list, meta)
+
+
+def _reader(found: Path, published: Published, opened: ExitStack) -> Read:
+    """Return what reads a file of a folder or an archive; another archive is not opened, and none is unpacked."""
+    if found.is_dir():
+        return lambda name: (found / name).read_bytes()
+    with found.open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    if md5 != published.archive_md5:
+        raise ValueError(
+            f"it is corrupted or another file, with md5 {md5} where {published.archive} has "
+            f"{published.archive_md5}; replace it"
+        )
+    tar = opened.enter_context(tarfile.open(found))
+    members = {Path(member.name).name: member for member in tar.getmembers() if member.isfile()}
+
+    def read(name: str) -> bytes:
+        file = tar.extractfile(members[name]) if name in members else None
+        if file is None:
+            raise FileNotFoundError(name)
+        return file.read()
+
+    return read
+
+
+def _checked(read: Read, wanted: Sequence[tuple[str, str]]) -> dict[str, bytes]:
+    """Read files, and compare each with its MD5: nothing else is unpickled."""
+    contents, faults = {}, []
+    for name, md5 in wanted:
+        try:
+            contents[name] = read(name)
+        except FileNotFoundError:
+            faults.append(f"{name} is missing")
+            continue
+        if (found := hashlib.md5(contents[name]).hexdigest()) != md5:
+            faults.append(f"{name} has md5 {found} where the published file has {md5}")
+    if faults:
+        raise ValueError("; ".join(faults))
+    return contents
+
+
+def _unpickled(content: bytes) -> Any:
+    with warnings.catch_warnings():
+        # The batches were pickled by an old numpy, which newer ones warn about.
+        warnings.filterwarnings("ignore", message=".*align should be passed")
+        return pickle.loads(content, encoding="latin1")
+
+
+def _images(entries: Sequence[Any], labels: str) -> Images:
+    """Join batches, whose pixels are rows of 3 x 32 x 32 bytes."""
+    rows = np.concatenate([entry["data"] for entry in entries])
+    pixels = np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return Images(torch.from_numpy(pixels), torch.tensor([one for entry in entries for one in entry[labels]]))
+
+
+def _downloaded(name: str, published: Published, folder: Path) -> Path:
+    """Download an archive, if it is not there whole; a file with another MD5 is not kept."""
+    from plain_vs_residual.data.torchvision_import import torchvision
+
+    try:
+        torchvision.datasets.utils.download_url(published.url, folder, published.archive, published.archive_md5)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileNotFoundError(
+            f"{name} is not in {folder} and could not be downloaded ({reason}); put "
+            f"{published.archive} (md5 {published.archive_md5}) there, or give --data FOLDER, "
+            "or train without it: bash run_all.sh --setting digits"
+        ) from error
+    return folder / published.archive
