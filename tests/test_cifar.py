@@ -1,10 +1,9 @@
-"""CIFAR-10 and CIFAR-100 as their authors publish them: found wherever they lie, checked, never downloaded unasked."""
+"""CIFAR-10 and CIFAR-100 as published: found wherever they lie, checked, and never downloaded unasked."""
 
 import hashlib
 import io
 import pickle
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -77,14 +76,14 @@ class Small:
 
 
 @pytest.fixture
-def ten(monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+def ten(monkeypatch: pytest.MonkeyPatch) -> Small:
     """Return a small CIFAR-10; whoever downloads fails."""
 
     def asked(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError("a download was not asked for")
 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", asked)
-    yield Small(torchvision.datasets.CIFAR10, CONTENTS_10, monkeypatch)
+    return Small(torchvision.datasets.CIFAR10, CONTENTS_10, monkeypatch)
 
 
 @pytest.fixture
@@ -153,7 +152,9 @@ def test_the_names_of_cifar10s_classes_are_known_without_their_file(ten: Small, 
 
 
 @pytest.mark.parametrize("content", [b"half of it", b""], ids=["torn", "empty"])
-def test_another_archive_is_named_with_both_sums_and_not_opened(ten: Small, tmp_path: Path, content: bytes) -> None:
+def test_another_archive_is_named_with_both_sums_and_not_opened(
+    ten: Small, tmp_path: Path, content: bytes
+) -> None:
     archive = tmp_path / "cifar-10-python.tar.gz"
     archive.write_bytes(content)
     with pytest.raises(ValueError) as raised:
@@ -244,7 +245,7 @@ def test_the_other_cifar_is_named_with_its_setting(ten: Small, hundred: Small, t
 def test_a_form_for_other_programs_is_named(ten: Small, tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"is made for other programs: cifar-10-python\.tar\.gz is read"):
+    with pytest.raises(ValueError, match=r"is made for other programs, cifar-10-python\.tar\.gz for this one"):
         load_dataset(CIFAR10, tmp_path)
 
 

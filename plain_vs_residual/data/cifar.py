@@ -4,8 +4,7 @@ import hashlib
 import pickle
 import tarfile
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +21,6 @@ DEFAULT_FOLDER = Path(__file__).parent.parent.parent / "data"
 # What the batches and the file with the classes' names call the labels of each kind.
 LABELS = {"cifar10": "labels", "cifar100": "fine_labels", "cifar100-coarse": "coarse_labels"}
 NAMES = {"cifar100": "fine_label_names", "cifar100-coarse": "coarse_label_names"}
-Read = Callable[[str], bytes]
 
 
 class Published(NamedTuple):
@@ -52,12 +50,12 @@ def cifar(kind: str, path: Path, *, download: bool = False) -> Dataset:
     # An archive under its own name may be what an interrupted download left.
     if found is None or (download and found.name == published.archive):
         found = _downloaded(CIFAR_FILES[kind].name, published, path)
-    wanted = [*published.training, *published.test, *([published.meta] if kind in NAMES else [])]
-    with ExitStack() as opened:
-        try:
-            contents = _checked(_reader(found, published, opened), wanted)
-        except ValueError as error:
-            raise ValueError(f"{CIFAR_FILES[kind].name} is not in {readable(found)}: {error}") from None
+    wanted = dict([*published.training, *published.test, *([published.meta] if kind in NAMES else [])])
+    try:
+        contents = _read(found, published, wanted)
+        _check(contents, wanted)
+    except (ValueError, tarfile.TarError) as error:
+        raise ValueError(f"{CIFAR_FILES[kind].name} is not in {readable(found)}: {error}") from None
     entries = {name: _unpickled(content) for name, content in contents.items()}
     classes = tuple(entries[published.meta[0]][NAMES[kind]]) if kind in NAMES else CIFAR10_CLASSES
     training, test = (
@@ -74,10 +72,10 @@ def _published(kind: str) -> Published:
     return Published(known.url, known.filename, known.tgz_md5, known.train_list, known.test_list, meta)
 
 
-def _reader(found: Path, published: Published, opened: ExitStack) -> Read:
-    """Return what reads a file of a folder or an archive; another archive is not opened, and none is unpacked."""
+def _read(found: Path, published: Published, names: Collection[str]) -> dict[str, bytes]:
+    """Read those of the files that are there; another archive is not opened, and none is unpacked."""
     if found.is_dir():
-        return lambda name: (found / name).read_bytes()
+        return {name: (found / name).read_bytes() for name in names if (found / name).is_file()}
     with found.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
     if md5 != published.archive_md5:
@@ -85,32 +83,24 @@ def _reader(found: Path, published: Published, opened: ExitStack) -> Read:
             f"it is corrupted or another file, with md5 {md5} where {published.archive} has "
             f"{published.archive_md5}; replace it"
         )
-    tar = opened.enter_context(tarfile.open(found))
-    members = {Path(member.name).name: member for member in tar.getmembers() if member.isfile()}
-
-    def read(name: str) -> bytes:
-        file = tar.extractfile(members[name]) if name in members else None
-        if file is None:
-            raise FileNotFoundError(name)
-        return file.read()
-
-    return read
-
-
-def _checked(read: Read, wanted: Sequence[tuple[str, str]]) -> dict[str, bytes]:
-    """Read files, and compare each with its MD5: nothing else is unpickled."""
-    contents, faults = {}, []
-    for name, md5 in wanted:
-        try:
-            contents[name] = read(name)
-        except FileNotFoundError:
-            faults.append(f"{name} is missing")
-            continue
-        if (found := hashlib.md5(contents[name]).hexdigest()) != md5:
-            faults.append(f"{name} has md5 {found} where the published file has {md5}")
-    if faults:
-        raise ValueError("; ".join(faults))
+    contents = {}
+    with tarfile.open(found) as archive:
+        for member in archive:
+            name = Path(member.name).name
+            if name in names and (inside := archive.extractfile(member)):
+                contents[name] = inside.read()
     return contents
+
+
+def _check(contents: Mapping[str, bytes], wanted: Mapping[str, str]) -> None:
+    """Compare files with their MD5 sums: nothing else is unpickled."""
+    found = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    faults = [f"{name} is missing" for name in wanted if name not in found]
+    faults += [
+        f"{name} has md5 {found[name]}, not {md5}" for name, md5 in wanted.items() if found.get(name, md5) != md5
+    ]
+    if faults:
+        raise ValueError(f"{'; '.join(faults)}; replace what is wrong")
 
 
 def _unpickled(content: bytes) -> Any:

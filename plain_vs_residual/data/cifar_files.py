@@ -86,7 +86,8 @@ def what_else(path: Path, kind: str) -> str:
         for name in sorted(names):
             archive = "cifar" in name and any(form in name for form in OTHER_FORMS)
             if archive or name in OTHER_BATCHES:
-                return f"; {readable(folder / name)} is made for other programs: {CIFAR_FILES[kind].archive} is read"
+                found_here = readable(folder / name)
+                return f"; {found_here} is made for other programs, {CIFAR_FILES[kind].archive} for this one"
     return ""
 
 
@@ -104,7 +105,8 @@ def _folders(path: Path) -> Iterator[tuple[Path, set[str]]]:
         folder, depth = waiting.popleft()
         seen += 1
         try:
-            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+            with os.scandir(folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
         except OSError:  # not ours to read
             continue
         below = {entry.name for entry in entries if entry.is_dir()}

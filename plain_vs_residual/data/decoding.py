@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from plain_vs_residual.data.listing import readable
 
@@ -123,13 +123,13 @@ def _by_pillow(content: bytes) -> Decoded:
         return Decoded(upper.convert("RGB"), original._replace(largest=int(values.max())))
     if image.mode in ("I", "F"):
         kind = "integers beyond 16 bits, or with a sign" if image.mode == "I" else "floating-point numbers"
-        raise ValueError(f"its mode is {image.mode} ({kind}), and nothing says which value is white; convert it")
+        raise ValueError(f"its mode is {image.mode} ({kind}), and nothing says which is white; convert it")
     image.load()
     image.info.pop("transparency", None)  # a palette's, of which Pillow would warn; the colours are the same
     return Decoded((image.convert("LA") if image.mode == "La" else image).convert("RGB"), original)
 
 
-def _properties(image: Image.Image) -> tuple[str, ...]:
+def _properties(image: ImageFile.ImageFile) -> tuple[str, ...]:
     """Say what of an opened image is lost in 8 bits of RGB; see :class:`Original`."""
     raw = str(image.tile[0][3]) if image.tile else ""  # how values are stored, such as RGB;16B
     of_12_bits = "I;12" in raw
@@ -160,16 +160,18 @@ def _what_is_wrong(content: bytes, error: Exception) -> str:
     """Say what a file is that could not be read, in words that name no object of a program."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if not content:
-        return "it has zero bytes"
     head = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if what := next((what for start, what in NO_IMAGES.items() if head.startswith(start)), ""):
-        return f"it is {what}"
     reason = " ".join(str(error).split()) or type(error).__name__
-    if "its mode is" in reason:
-        return reason
-    if "cannot identify image file" not in reason:
-        return f"it is cut off or damaged ({reason})"
-    if head.startswith(IMAGES):
-        return "it is cut off or damaged (near its beginning)"
-    return "it is text" if head.isascii() and b"\0" not in head else "it is no image that Pillow reads"
+    if not content:
+        what = "it has zero bytes"
+    elif no_image := next((what for start, what in NO_IMAGES.items() if head.startswith(start)), ""):
+        what = f"it is {no_image}"
+    elif reason.startswith("its mode is"):
+        what = reason
+    elif "cannot identify image file" not in reason:
+        what = f"it is cut off or damaged ({reason})"
+    elif head.startswith(IMAGES):
+        what = "it is cut off or damaged (near its beginning)"
+    else:
+        what = "it is text" if head.isascii() and b"\0" not in head else "it is no image that Pillow reads"
+    return what

@@ -60,12 +60,12 @@ def files_fingerprint(parts: Sequence[Listing]) -> str:
 
 
 def name_of(folder: Path, training: Listing) -> str:
-    """Return what people call the images in a folder: as the folder, but for copies of CIFAR-10 with JPEG's losses."""
+    """Return the name of a folder's images for people: the folder's, but for JPEG copies of CIFAR-10."""
     return CIFAR10_AS_JPEG if is_jpeg_cifar10(training) else readable(folder.resolve().name) or "images"
 
 
 def is_jpeg_cifar10(training: Listing) -> bool:
-    """Say whether images are copies of CIFAR-10 with JPEG's losses, by their classes and the first hundred files."""
+    """Say whether images are copies of CIFAR-10 with JPEG's losses, by classes and the first hundred files."""
     first = training.names[:100]
     return training.classes == CIFAR10_CLASSES and all(name.lower().endswith(JPEG_ENDINGS) for name in first)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 MOST_READ = 1000  # files whose content is part of a fingerprint
 
+
 @dataclass(frozen=True)
 class Images:
     """Images in memory: ``pixels`` uint8 (N, H, W, C), ``labels`` int64 (N)."""

@@ -62,7 +62,7 @@ def what_was_left_out(listings: Sequence[Listing]) -> str:
     for listing in listings:
         for reason, what in listing.left_out.items():
             whole[reason] += what
-    return "left out: " + "; ".join(map(_counted, whole, whole.values())) if whole else ""
+    return f"left out: {_all_counted(whole)}" if whole else ""
 
 
 def readable(text: str | Path) -> str:
@@ -91,13 +91,15 @@ def image_endings() -> frozenset[str]:
 def _class_folders(folder: Path, left_out: dict[str, Counter[str]]) -> dict[str, str]:
     """Return the folders of the classes by the classes' names, sorted by these."""
     found: dict[str, str] = {}
-    for entry in os.scandir(folder):
+    for entry in _entries(folder):
         if reason := _no_image(entry):
             left_out[reason][readable(entry.name)] += 1
         elif not _leads_to(entry, folder=True):
-            left_out["files beside the class folders"][readable(entry.name)] += 1
+            left_out["beside the class folders"][readable(entry.name)] += 1
         elif (name := readable(entry.name)) in found:
-            raise ValueError(f"--data: {readable(folder)} holds class {name} twice, in two Unicode forms; join them")
+            raise ValueError(
+                f"--data: {readable(folder)} holds class {name} twice, in two Unicode forms; join the folders"
+            )
         else:
             found[name] = entry.name
     if len(found) < 2:
@@ -115,29 +117,34 @@ def _image_files(folder: Path, left_out: dict[str, Counter[str]]) -> Iterator[st
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        for entry in os.scandir(folder / below):
+        for entry in _entries(folder / below):
             if reason := _no_image(entry):
                 left_out[reason][readable(entry.name)] += 1
             elif _leads_to(entry, folder=True):
                 inode = _inode(entry.path)
                 if inode in seen:
-                    left_out["links to folders that are there already"][readable(entry.name)] += 1
+                    left_out["there already by another way"][readable(entry.name)] += 1
                 else:
                     seen.add(inode)
                     waiting.append(f"{below}{entry.name}{os.sep}")
             elif not _leads_to(entry, folder=False):
-                left_out["links to nothing and special files"][readable(entry.name)] += 1
+                left_out["neither file nor folder"][readable(entry.name)] += 1
             elif (ending := os.path.splitext(entry.name)[1].lower()) in endings:
                 yield below + entry.name
             else:
                 left_out["by ending"][readable(ending) or "none"] += 1
 
 
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
 def _no_image(entry: os.DirEntry[str]) -> str:
     """Say why an entry is no class and no image, whatever its kind; empty if nothing speaks against it."""
     if entry.name.startswith("."):
         return "hidden"
-    return "folders of the system" if entry.name in OF_THE_SYSTEM else ""
+    return "of the system" if entry.name in OF_THE_SYSTEM else ""
 
 
 def _leads_to(entry: os.DirEntry[str], *, folder: bool) -> bool:
@@ -159,12 +166,15 @@ def _order(name: str) -> list[str]:
 
 
 def _instead(left_out: dict[str, Counter[str]]) -> str:
-    said = "; ".join(map(_counted, left_out, left_out.values()))
-    return f"; left out: {said}" if said else ""
+    return f"; left out: {_all_counted(left_out)}" if left_out else ""
 
 
-def _counted(reason: str, what: Counter[str]) -> str:
-    """Count what was left out for one reason, and name the most frequent: ``3 hidden (2 .DS_Store, a.txt)``."""
-    named = [f"{number} {name}" if number > 1 else name for name, number in what.most_common(MOST_NAMES)]
-    more = [f"{len(what) - len(named)} more names"] if len(what) > len(named) else []
-    return f"{what.total():,} {reason} ({', '.join(named + more)})"
+def _all_counted(left_out: dict[str, Counter[str]]) -> str:
+    """Count what was left out for each reason, and name the most frequent: ``3 hidden (2 .DS_Store, .a)``."""
+    said = []
+    for reason, what in sorted(left_out.items()):
+        most = sorted(what.items(), key=lambda one: (-one[1], one[0]))
+        named = [f"{number:,} {name}" if number > 1 else name for name, number in most[:MOST_NAMES]]
+        more = [f"{len(most) - MOST_NAMES:,} more names"] if len(most) > MOST_NAMES else []
+        said.append(f"{what.total():,} {reason} ({', '.join(named + more)})")
+    return "; ".join(said)

@@ -50,7 +50,9 @@ def unreadable_images(faults: Mapping[Path, str]) -> UnreadableImage:
     for path, what in faults.items():
         kinds[what].append(readable(path.relative_to(folder)))
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in kinds.items())
-    return UnreadableImage(f"{len(faults):,} unreadable images in {readable(folder)}: {said}; replace or delete them")
+    return UnreadableImage(
+        f"{len(faults):,} unreadable images in {readable(folder)}: {said}; replace or delete them"
+    )
 
 
 def look_for_others(parts: Sequence[Sequence[Path]], met: UnreadableImage) -> UnreadableImage:

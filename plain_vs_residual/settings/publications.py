@@ -101,8 +101,7 @@ CIFAR_RECIPE = (
         ("pixel_range", "subtract_mean"),
     ),
     Departure(
-        "18/34 are the ImageNet networks with a 3x3 stem without pooling; the paper trains them on ImageNet"
-        " only.",
+        "18/34 are the ImageNet networks with a 3x3 stem without pooling; the paper trains them on ImageNet only.",
         ("stem",),
     ),
 )
