@@ -251,6 +251,7 @@ def test_a_form_for_other_programs_is_named(ten: Small, tmp_path: Path, name: st
 
 def test_a_folder_of_images_is_not_searched_below_its_classes(ten: Small, image_folder: Path) -> None:
     ten.unpacked(image_folder / "train" / "bee" / "batches")
+    ten.unpacked(image_folder / "elsewhere" / "of" / "others")
     assert images_variant(CIFAR10, image_folder).startswith("images-")
 
 

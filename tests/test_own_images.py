@@ -15,13 +15,17 @@ import pytest
 import torch
 from PIL import Image
 
+from plain_vs_residual.cli.training import _say_what_is_trained
 from plain_vs_residual.data import unreadable
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.decoding import decode, decode_image
 from plain_vs_residual.data.feeds import make_feed
-from plain_vs_residual.data.identity import images_variant, list_parts
+from plain_vs_residual.data.identity import NAMED_BEFORE, files_fingerprint, images_variant, list_parts
 from plain_vs_residual.data.images import ImageFiles, Images
 from plain_vs_residual.data.listing import readable
+from plain_vs_residual.executors.doctor import _data
+from plain_vs_residual.records.files import RESULTS, run_folders, run_name
+from plain_vs_residual.records.store import read_record
 from plain_vs_residual.settings import CIFAR10, DIGITS, IMAGENET, Setting
 
 RANDOM = np.random.default_rng(0)
@@ -186,6 +190,22 @@ def test_transparent_grey_and_animated_images_are_counted_with_their_kind(image_
     ]
     listed = load_dataset(IMAGENET, image_folder)  # nothing is decoded
     assert list(listed.remarks) == list(loaded.remarks[:3])
+
+
+def test_what_was_changed_is_said_by_doctor_and_as_training_starts(
+    image_folder: Path, make_suite: Any, tiny_setting: Setting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, options = transparent()["rgba.png"]
+    made.save(image_folder / "train" / "bee" / "new.png", **options)
+    (image_folder / "train" / "bee" / ".DS_Store").write_bytes(b"x")
+    finding = _data(tiny_setting, image_folder)
+    suite = make_suite("plain18", dataset=load_dataset(tiny_setting, image_folder))
+    _say_what_is_trained(suite.selection, suite.placed(suite.plan()), suite.ledger)
+    started = capsys.readouterr().out
+    for line in ("transparency was dropped in 1 of 34 images (1 RGBA)", "left out: 1 hidden (.DS_Store)"):
+        assert line in finding.found
+        assert started.count(f"note: {line}\n") == 1
+    assert finding.fix == ""
 
 
 def test_clean_images_of_the_right_size_need_no_remark(image_folder: Path) -> None:
@@ -486,3 +506,22 @@ def test_the_class_of_each_label_is_known(image_folder: Path) -> None:
     assert isinstance(dataset.training, ImageFiles)
     for path, label in zip(dataset.training.paths, dataset.training.labels.tolist(), strict=True):
         assert path.parent.name == dataset.classes[label]
+
+
+def test_reference_runs_on_other_images_keep_their_names() -> None:
+    """Their images are known by a fingerprint, under which they are planned as they were recorded."""
+    folders = run_folders(RESULTS / "reference" / "cifar10-short")
+    assert len(folders) == 12
+    for folder in folders:
+        assert folder.finished
+        run = read_record(folder).run
+        assert run.dataset.variant in NAMED_BEFORE.values()
+        assert folder.name == run_name(run.network, (run.study, run.dataset.variant), run.seed)
+
+
+def test_images_of_which_runs_were_recorded_before_keep_the_name(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = files_fingerprint(list_parts(image_folder, "cifar10"))
+    monkeypatch.setitem(NAMED_BEFORE, known, "my-images")
+    assert images_variant(CIFAR10, image_folder) == load_dataset(CIFAR10, image_folder).variant == "my-images"

@@ -99,8 +99,11 @@ def _is_archive(name: str, wanted: CifarFiles) -> bool:
 
 
 def _folders(path: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Yield a folder and those in it with the names of their files; none below class folders of images."""
-    waiting, seen = deque([(path.resolve(), 0)]), 0
+    """Yield a folder and those below it with the names of their files.
+
+    Nothing below train/, val/ and test/; of a folder of images, which has these, only folders directly in it.
+    """
+    waiting, seen, depth_here = deque([(path.resolve(), 0)]), 0, DEPTH
     while waiting and seen < MOST_FOLDERS:
         folder, depth = waiting.popleft()
         seen += 1
@@ -111,5 +114,7 @@ def _folders(path: Path) -> Iterator[tuple[Path, set[str]]]:
             continue
         below = {entry.name for entry in entries if entry.is_dir()}
         yield folder, {entry.name for entry in entries if entry.is_file()}
-        if depth < DEPTH:
+        if depth == 0 and "train" in below and below & {"val", "test"}:
+            depth_here = 1
+        if depth < depth_here:
             waiting += [(folder / name, depth + 1) for name in sorted(below - {"train", "val", "test"})]

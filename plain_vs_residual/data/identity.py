@@ -54,9 +54,16 @@ def files_fingerprint(parts: Sequence[Listing]) -> str:
     for part in parts:
         digest.update(repr((part.classes, part.labels)).encode())
         for name in part.names:
-            with open(f"{part.folder}{os.sep}{name}", "rb", buffering=0) as file:
-                digest.update(hashlib.sha256(file.read()).digest())
+            digest.update(_content_hash(f"{part.folder}{os.sep}{name}"))
     return digest.hexdigest()[:16]
+
+
+def _content_hash(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.sha256(file.read()).digest()
+    except OSError:  # whoever decodes the images names all that cannot be read
+        return b""
 
 
 def name_of(folder: Path, training: Listing) -> str:

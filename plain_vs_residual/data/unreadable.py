@@ -49,7 +49,7 @@ def unreadable_images(faults: Mapping[Path, str]) -> UnreadableImage:
     kinds = defaultdict(list)
     for path, what in faults.items():
         kinds[what].append(readable(path.relative_to(folder)))
-    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in kinds.items())
+    said = "; ".join(f"{', '.join(names)}: {what}" for what, names in kinds.items())
     return UnreadableImage(
         f"{len(faults):,} unreadable images in {readable(folder)}: {said}; replace or delete them"
     )
