@@ -40,8 +40,10 @@ class ImageKind(NamedTuple):
 IMAGE_KINDS = {
     "fashion": ImageKind(1, 10, "Fashion-MNIST (4,000 images)", "fashion.fashion"),
     "digits": ImageKind(1, 10, "digits (scikit-learn)", "datasets.digits"),
-    "cifar10": ImageKind(3, 10, "CIFAR-10", "cifar10.cifar10_here"),
+    "cifar10": ImageKind(3, 10, "CIFAR-10", "cifar.cifar10"),
     "imagenet": ImageKind(3, 1000, "", "datasets.no_images"),
+    "cifar100": ImageKind(3, 100, "CIFAR-100", "cifar.cifar100"),
+    "cifar100-coarse": ImageKind(3, 20, "CIFAR-100 (20 coarse labels)", "cifar.cifar100_coarse"),
 }
 
 

@@ -313,7 +313,7 @@ def test_cifar_10_that_cannot_be_downloaded_says_where_to_put_it(
         raise urllib.error.URLError("no network\nhere")
 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", unreachable)
-    monkeypatch.setattr("plain_vs_residual.data.cifar10.DEFAULT_FOLDER", tmp_path / "data")
+    monkeypatch.setattr("plain_vs_residual.data.cifar.DEFAULT_FOLDER", tmp_path / "data")
     line = training("--setting", "cifar10", "--device", "cpu")
     assert f"CIFAR-10 is not in {tmp_path / 'data'} and could not be downloaded" in line
     assert "no network here" in line

@@ -240,5 +240,5 @@ def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: "Le
     )
     if arithmetic.execution.compiled:
         print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
-    for caveat in filter(None, (dataset.caveat, selection.setting.caveat)):
+    for caveat in filter(None, (dataset.caveat, *dataset.remarks, selection.setting.caveat)):
         print(f"note: {caveat}")

@@ -172,9 +172,9 @@ def _data(setting: Setting, data: Path | None) -> Finding:
     try:
         dataset = load_dataset(setting, data)
     except (ValueError, OSError) as error:
-        return Finding("data", str(error), "see the README, CIFAR-10 without a download")
+        return Finding("data", str(error), "docs/usage.md, Your own images, says what is accepted")
     counts = f"{len(dataset.training):,} training and {len(dataset.validation):,} validation images"
-    found = f"{dataset.name}: {counts}, {len(dataset.classes):,} classes"
+    found = "; ".join([f"{dataset.name}: {counts}, {len(dataset.classes):,} classes", *dataset.remarks])
     looked_at, faults = 0, list[str]()
     for part in (dataset.training, dataset.validation):
         if isinstance(part, ImageFiles):  # images in memory have been decoded, all of them
@@ -184,7 +184,7 @@ def _data(setting: Setting, data: Path | None) -> Finding:
     if faults:
         return Finding(
             "data",
-            f"{found}; {len(faults)} of {looked_at:,} sampled files cannot be decoded: {faults[0]}",
+            f"{found}; {len(faults)} of {looked_at:,} sampled files cannot be decoded: {'; '.join(faults)}",
             "a run would stop there; replace or delete such files",
         )
     return Finding("data", f"{found}; {looked_at:,} sampled files decoded by {decoder()}" if looked_at else found)
