@@ -12,11 +12,14 @@ import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 VENVS = ROOT / ".venvs"
-PIN_FILES = {"runtime": ["requirements.txt"], "tests": ["requirements.txt", "requirements-tests.txt"]}
+# Extras of pyproject.toml: what a purpose needs, and what its set-up adds although the purpose can do without.
+NEEDED = {"runtime": [], "tests": ["tests"]}
+ADDED = {"runtime": [], "tests": ["cluster", "scripts"]}
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -31,12 +34,18 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(parts)
 
 
+def project_table() -> dict[str, Any]:
+    """Return what pyproject.toml says of the project."""
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
 def requirements(purpose: str) -> dict[str, str]:
     """Return name -> lowest version that pyproject.toml accepts, for "runtime" or "tests"."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = project_table()
     lines = [f"python{project['requires-python']}", *project["dependencies"]]
-    if purpose == "tests":
-        lines += project["optional-dependencies"]["tests"]
+    for extra in NEEDED[purpose]:
+        lines += project["optional-dependencies"][extra]
     found = {}
     for line in lines:
         match = re.fullmatch(r"([\w.-]+) *>= *([\d.]+)", line)
@@ -63,22 +72,34 @@ def lacking(purpose: str) -> list[str]:
     missing = [name for name, lowest in wanted.items() if numbers(installed(name)) < numbers(lowest)]
     if not missing:
         return []
-    found = pins(purpose)
+    found = pins()
     if "torch" not in missing:
         # Each torchvision belongs to one torch: beside another torch than the pinned one, pip must choose.
         found["torchvision"] = ""
     return [f"{name}=={found[name]}" if found.get(name) else f"{name}>={wanted[name]}" for name in missing]
 
 
-def pins(purpose: str) -> dict[str, str]:
-    """Return name -> pinned version; what follows a semicolon says where there is such a package at all."""
-    lines = (line.partition(";")[0].strip() for line in pinned(purpose).splitlines())
+def added(purpose: str) -> Iterator[str]:
+    """Yield what a set-up installs beside what is needed, where it can be had."""
+    for extra in ADDED[purpose]:
+        yield from project_table()["optional-dependencies"].get(extra, ())
+
+
+def pins() -> dict[str, str]:
+    """Return name -> pinned version, of all that a set-up can install."""
+    return versions((ROOT / "constraints.txt").read_text(encoding="utf-8"))
+
+
+def versions(text: str) -> dict[str, str]:
+    """Return name -> version of the lines that give one: ``name==version``, and a marker behind it or not."""
+    lines = (line.partition(";")[0].strip() for line in text.splitlines())
     return dict(line.split("==") for line in lines if "==" in line)
 
 
-def pinned(purpose: str) -> str:
-    """Return the text of the files of pinned versions."""
-    return "".join((ROOT / name).read_text(encoding="utf-8") for name in PIN_FILES[purpose])
+def stamp(purpose: str) -> Iterator[str]:
+    """Yield the pins that a set-up for this purpose went by: without those of what only another one needs."""
+    others = requirements("tests").keys() - requirements(purpose).keys()
+    yield from (f"{name}=={version}" for name, version in pins().items() if name not in others)
 
 
 def in_own_venv() -> bool:
@@ -94,11 +115,12 @@ def set_up_is_complete(purpose: str) -> bool:
     if not (own / "set-up.log").exists():
         return True
     try:
-        _, _, pins = (own / "set-up.done").read_text(encoding="utf-8").partition("\n")
+        _, _, text = (own / "set-up.done").read_text(encoding="utf-8").partition("\n")
     except FileNotFoundError:
         return False
+    stamped, wanted = versions(text), requirements(purpose).keys() - {"python"}
     # One with the test tools serves at run time as well.
-    return pins.startswith(pinned(purpose))
+    return wanted <= stamped.keys() and stamped.items() <= pins().items()
 
 
 def report(purpose: str) -> Iterator[str]:
@@ -158,6 +180,10 @@ def main(question: str, argument: str = "runtime") -> None:
     match question:
         case "report":
             print(*report(argument), sep="\n")
+        case "added":
+            print(*added(argument), sep="\n")
+        case "stamp":
+            print(*stamp(argument), sep="\n")
         case "frozen":
             print(*frozen(), sep="\n")
         case "parent-path":

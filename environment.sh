@@ -5,7 +5,7 @@
 #
 # No environment is changed or removed for another one, because a suite may be running from it. Each stays where it was
 # built: its path stands in its files. In it, set-up.log is written from the first step on, and says that it was made
-# here; set-up.done is written last, and says what it was built from, then with which pins.
+# here; set-up.done is written last, and says what it was built from, then by which pins of constraints.txt.
 # shellcheck disable=SC2034,SC2129 # $python is for those who source this; the .pth file is no log
 
 purpose=$1
@@ -166,18 +166,20 @@ choose_installer() {
 lacking() { report "$environment/bin/python" | grep '[=>]='; }
 
 install_packages() {
-    local packages=() package
-    if compgen -G "$environment/lib/python3*/site-packages/parent.pth" >/dev/null; then
-        "$environment/bin/python" environment.py frozen >"$environment/frozen.txt"
-        while IFS= read -r package; do packages+=("$package"); done < <(lacking)
-        if [[ ${#packages[@]} == 0 ]]; then return; fi
-        packages+=(-c "$environment/frozen.txt")
-    else
-        packages=(-r requirements.txt)
-        if [[ $purpose == tests ]]; then packages+=(-r requirements-tests.txt); fi
-    fi
+    local packages=() package constraints=constraints.txt
     # PIP_USER=1, usual on some clusters, fails in a .venv; a question would wait for ever.
-    PIP_USER=0 PIP_NO_INPUT=1 "${installer[@]}" "${packages[@]}"
+    local -x PIP_USER=0 PIP_NO_INPUT=1
+    if compgen -G "$environment/lib/python3*/site-packages/parent.pth" >/dev/null; then
+        # What the parent has serves in its own versions, above all torch.
+        constraints=$environment/frozen.txt
+        "$environment/bin/python" environment.py frozen >"$constraints"
+    fi
+    while IFS= read -r package; do packages+=("$package"); done < <(lacking)
+    if [[ ${#packages[@]} != 0 ]]; then "${installer[@]}" -c "$constraints" "${packages[@]}" || return 1; fi
+    while IFS= read -r package; do
+        if [[ -z $package ]]; then continue; fi
+        "${installer[@]}" -c "$constraints" "$package" </dev/null || echo "left out: $package"
+    done < <("$environment/bin/python" environment.py added "$purpose")
 } >>"$log" 2>&1
 
 why_install_failed() {
@@ -195,7 +197,7 @@ write_stamp() {
     local stamp=$environment/set-up.done
     {
         echo "$1"
-        if [[ $purpose == tests ]]; then cat requirements.txt requirements-tests.txt; else cat requirements.txt; fi
+        "$environment/bin/python" environment.py stamp "$purpose"
     } >"$stamp.new" && mv "$stamp.new" "$stamp"
 }
 
@@ -211,7 +213,7 @@ say_what_is_kept() {
 
 check_places() {
     if [[ ! -f $venv/set-up.log && -d $venv && -n $(find "$venv/" -mindepth 1 -maxdepth 1 ! -name lock) ]]; then
-        fail "$venv was not made here and will not do; install requirements*.txt in it, or remove it"
+        fail "$venv was not made here and will not do; install what pyproject.toml names in it, or remove it"
     fi
     if [[ -f $venv ]]; then fail "cannot write to $venv: it is a file; remove it"; fi
     if ! mkdir -p "$environments" 2>/dev/null || ! { : >>"$environments/lock"; } 2>/dev/null; then

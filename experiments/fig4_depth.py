@@ -31,7 +31,9 @@ EXPERIMENT = Experiment(
     title="Depth 18 vs 34, plain vs residual",
     paper="Fig. 4, Table 2",
     figures=("depth_curves", "final_errors"),
-    networks=dict.fromkeys(("fashion", "digits", "cifar10", "cifar10-short", "imagenet"), NETWORKS),
+    networks=dict.fromkeys(
+        ("fashion", "digits", "cifar10", "cifar10-short", "cifar100", "cifar100-coarse", "imagenet"), NETWORKS
+    ),
     claims=(
         Claim(
             "Depth raises the training error of plain networks more than that of residual ones "

@@ -38,6 +38,8 @@ EXPERIMENT = Experiment(
         "digits": ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A"),
         "cifar10": FAMILY,
         "cifar10-short": FAMILY,
+        "cifar100": FAMILY,
+        "cifar100-coarse": FAMILY,
     },
     claims=(
         Claim(
@@ -85,6 +87,7 @@ EXPERIMENT = Experiment(
             contrast={"cifar-plain110": 1},
             column="validation_error",
             above=60.0,
+            settings=("cifar10", "cifar10-short"),
         ),
     ),
     paper_errors={

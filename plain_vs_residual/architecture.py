@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, get_args
 
-from plain_vs_residual.near_misses import question
-
 Kind = Literal["plain", "residual"]
 Family = Literal["imagenet", "cifar"]
 Option = Literal["A", "B", "C"]  # what each of them is: make_shortcut in blocks.py
@@ -134,9 +132,10 @@ def _question(name: str) -> str:
     >>> _question("resnet34")
     ' (did you mean residual34-A or residual34-B?); accepted are the names that the command list explains'
     """
-    meant = networks_near(name)
-    accepted = "accepted are the names that the command list explains" if meant else ACCEPTED
-    return f"{question(meant)}; {accepted}"
+    meant = " or ".join(networks_near(name))
+    if not meant:
+        return f"; {ACCEPTED}"
+    return f" (did you mean {meant}?); accepted are the names that the command list explains"
 
 
 def networks_near(name: str) -> list[str]:

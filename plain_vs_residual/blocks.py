@@ -27,31 +27,31 @@ class PlainBlock(nn.Module):
     The paper calls F the residual function; without a shortcut it is simply the layers.
 
     Args:
-        layers: see :func:`basic_layers` and :func:`bottleneck_layers`. They are named ``conv1``, ``bn1``,
-            ``conv2`` and so on, as in torchvision. Do not rename them: every initial value is drawn from a
-            generator keyed by seed and parameter name (:func:`plain_vs_residual.networks.initialise`).
+        layers: two or three, see :func:`basic_layers` and :func:`bottleneck_layers`. They are named as in
+            torchvision. Do not rename them: every initial value is drawn from a generator keyed by seed and
+            parameter name (:func:`plain_vs_residual.networks.initialise`).
     """
 
     def __init__(self, layers: Sequence[ConvBN]) -> None:
         super().__init__()
         self.num_layers = len(layers)
         self.out_channels = layers[-1][0].out_channels
-        for number, (convolution, normalisation) in enumerate(layers, start=1):
-            self.add_module(f"conv{number}", convolution)
-            self.add_module(f"bn{number}", normalisation)
-
-    def layers(self) -> list[ConvBN]:
-        """Return each convolution with its batch normalisation, in order."""
-        numbers = range(1, self.num_layers + 1)
-        return [(getattr(self, f"conv{number}"), getattr(self, f"bn{number}")) for number in numbers]
+        self.conv1, self.bn1 = layers[0]
+        self.conv2, self.bn2 = layers[1]
+        if self.num_layers == 3:
+            self.conv3, self.bn3 = layers[2]
 
     def residual_function(self, x: Tensor) -> Tensor:
         """Compute F(x), with ReLU between the layers but not after the last one."""
-        *inner, (last_convolution, last_normalisation) = self.layers()
-        for convolution, normalisation in inner:
-            x = relu(normalisation(convolution(x)))
-        output: Tensor = last_normalisation(last_convolution(x))
+        output: Tensor = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
+        if self.num_layers == 3:
+            output = self.bn3(self.conv3(relu(output)))
         return output
+
+    def layers(self) -> list[ConvBN]:
+        """Return each convolution with its batch normalisation, in order."""
+        first_two = [(self.conv1, self.bn1), (self.conv2, self.bn2)]
+        return first_two if self.num_layers == 2 else [*first_two, (self.conv3, self.bn3)]
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(self.residual_function(x))

@@ -29,7 +29,7 @@ class Claim:
     Attributes:
         statement: the sentence, as the report prints it.
         contrast: weight of each network by name; ``network@study`` where the experiment has several studies.
-        column: a number of every finished run, such as ``validation_error`` (percent): one of FINAL_COLUMNS in
+        column: a number of every finished run, such as ``validation_error`` (percent): one of ``final_columns`` in
             ``vocabulary.py``, or of COLUMNS in the module of the experiment's measurement.
         above: margin the number must exceed, in the column's unit; or a margin by setting, such as MARGINS.
         below: margin the number must stay under, likewise.

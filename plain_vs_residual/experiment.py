@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.claim import COLUMN_WORDS, ERRORS, MARGINS, Claim, canonical
+from plain_vs_residual.launcher import INSTALLED
 from plain_vs_residual.notebook import Notebook, read_notebook
 from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.study import Study
@@ -29,7 +30,7 @@ __all__ = [
     "load_experiments",
 ]
 
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+EXPERIMENTS = (Path(__file__).parent if INSTALLED else Path(__file__).parent.parent) / "experiments"
 Column = Literal["responses", "costs", "classes"]
 AS_IT_IS = (Study(),)
 # What the command line takes for something else than the file of an experiment.
@@ -64,6 +65,8 @@ class Experiment:
         published_classes: precision and recall by class that a publication gives, shown beside ours.
         name: name of the file, filled in by :func:`load_experiments`.
         notebook: what the docstring of the file says, likewise.
+        left_out: names of the files beside it that declare no right experiment, likewise. Nobody can read their
+            claims; each counts as one primary claim where the level of an interval depends on their number.
     """
 
     title: str
@@ -82,6 +85,7 @@ class Experiment:
     published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     name: str = ""
     notebook: Notebook = field(default_factory=Notebook)
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         several = {name: getattr(self, name) for name in ("figures", "claims", "table", "on_request", "code")}
@@ -185,22 +189,24 @@ class Experiment:
 def load_experiments(folder: Path = EXPERIMENTS) -> dict[str, Experiment]:
     """Load every experiment, by file name, in the order of the file names, those of the seminar last.
 
-    A file that declares none, or a wrong one, is named on standard error and left out.
+    A file that declares none, or a wrong one, is named on standard error and left out; the others keep its name.
 
     Raises:
         ValueError: if none is left.
     """
     experiments: dict[str, Experiment] = {}
-    faults = []
+    faults: dict[str, str] = {}
     for path in sorted(folder.glob("*.py")):
         try:
             experiments[path.stem] = load_experiment(path)
         except ValueError as error:
-            faults.append(str(error))
+            faults[path.name] = str(error)
     if not experiments:
-        raise ValueError(faults[0] if faults else f"{folder}: no experiment files (*.py) there")
-    for fault in faults:
+        raise ValueError(next(iter(faults.values()), f"{folder}: no experiment files (*.py) there"))
+    for fault in faults.values():
         _say_once(f"note: {fault}; this file is left out")
+    for experiment in experiments.values():
+        object.__setattr__(experiment, "left_out", tuple(faults))
     return dict(sorted(experiments.items(), key=lambda item: item[1].seminar))
 
 

@@ -21,10 +21,4 @@ def did_you_mean(name: str, accepted: Iterable[str]) -> str:
     near = get_close_matches(given, names, n=2, cutoff=0.75) or [
         one for one in names if len(given) > 2 and given in one
     ]
-    return question(names[one] for one in near)
-
-
-def question(names: Iterable[str]) -> str:
-    """Ask whether one of the names was meant; empty without any."""
-    words = " or ".join(names)
-    return f" (did you mean {words}?)" if words else ""
+    return f" (did you mean {' or '.join(names[one] for one in near)}?)" if near else ""

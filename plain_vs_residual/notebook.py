@@ -6,7 +6,8 @@ paragraph of its name and a colon, and goes on until the next one. Lines to copy
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from plain_vs_residual.near_misses import did_you_mean
 
 SECTIONS = {
     "Predict": "predict",
@@ -63,8 +64,8 @@ def read_notebook(docstring: str) -> Notebook:
             if field in said:
                 raise ValueError(f"two sections of its docstring are called '{begin}:'")
             said[field] = []
-        elif near := get_close_matches(begin, SECTIONS, n=1, cutoff=0.75):
-            raise ValueError(f"'{begin}:' in its docstring is no section; did you mean '{near[0]}:'?")
+        elif question := did_you_mean(begin, SECTIONS):
+            raise ValueError(f"'{begin}:' in its docstring is no section{question}")
         said[field].append(text)
     _check(said)
     texts = {name: "\n\n".join(several) for name, several in said.items()}

@@ -59,7 +59,7 @@ class Selection:
         Raises:
             ValueError: if two experiments mean different runs by one name, or no run has a name that is given.
         """
-        planned: dict[str, Run] = {}
+        planned: dict[str, Run] = {}  # by name: several experiments may need the same run
         for seed in self.seeds:
             for experiment in self.experiments:
                 for network, study in experiment.runs_in(self.setting.name):
@@ -71,12 +71,8 @@ class Selection:
         return [run for run in planned.values() if not self.only_runs or run.name in self.only_runs]
 
     def _run(self, network: str, seed: int, study: Study, experiment: str) -> Run:
-        setting = self.setting.with_changes({**study.changes, **self.trial})
-        if "evaluations" in self.trial and setting.schedule == "plateau":
-            raise ValueError(
-                f"--evaluations: {experiment} lowers its learning rate by what its evaluations say, so that "
-                "their number belongs to the recipe; leave the option out"
-            )
+        """Describe the run of one network in one study, which an experiment needs."""
+        setting = self._changed_by(study, experiment)
         # A study's leader lowers its rate by what it sees of itself; every other network replays its rates.
         replays = bool(study.leader) and not study.leads(network)
         if replays:
@@ -94,7 +90,18 @@ class Selection:
             grown_from=(Architecture.parse(source), self._name(source, seed, Study())) if source else None,
         )
 
+    def _changed_by(self, study: Study, experiment: str) -> Setting:
+        """Return the setting with a study's changes, and with the options that win over them."""
+        setting = self.setting.with_changes({**study.changes, **self.trial})
+        if "evaluations" in self.trial and setting.schedule == "plateau":
+            raise ValueError(
+                f"--evaluations: {experiment} lowers its learning rate by what its evaluations say, so that "
+                "their number belongs to the recipe; leave the option out"
+            )
+        return setting
+
     def _name(self, network: str, seed: int, study: Study) -> str:
+        """Name a run of this selection, in its study or in the setting as it is."""
         return run_name(Architecture.parse(network).name, (study.name, self.variant), seed)
 
 

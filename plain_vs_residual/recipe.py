@@ -9,39 +9,53 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from plain_vs_residual.schedules import FIXED
+
 Stem = Literal["3x3", "7x7"]
 Split = Literal["test", "45k/5k"]
 Modification = Literal[
     "none", "zero-gamma", "pre-activation", "skip-init", "delta-orthogonal", "dirac", "looks-linear"
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+# Schedules that are not fixed before the run: one member of a pair watches itself, the others repeat its rates.
+WATCHING = ("plateau", "replay")
 
 
 class ImageKind(NamedTuple):
-    """What is known of a kind of images before any is read; how they are read: ``LOADERS`` in data/datasets.py.
+    """What is known of a kind of images before any is read.
 
     Attributes:
         channels: of the images.
         num_classes: of the labels.
         name: of the images that are read without ``--data``; empty where there are none.
+        loader: of these, a function of the side in pixels: its module in ``data/``, and its name.
     """
 
     channels: int
     num_classes: int
     name: str
+    loader: str
 
 
 IMAGE_KINDS = {
-    "fashion": ImageKind(1, 10, "Fashion-MNIST (4,000 images)"),
-    "digits": ImageKind(1, 10, "digits (scikit-learn)"),
-    "cifar10": ImageKind(3, 10, "CIFAR-10"),
-    "imagenet": ImageKind(3, 1000, ""),
+    "fashion": ImageKind(1, 10, "Fashion-MNIST (4,000 images)", "fashion.fashion"),
+    "digits": ImageKind(1, 10, "digits (scikit-learn)", "datasets.digits"),
+    "cifar10": ImageKind(3, 10, "CIFAR-10", "cifar.cifar10"),
+    "imagenet": ImageKind(3, 1000, "", "datasets.no_images"),
+    "cifar100": ImageKind(3, 100, "CIFAR-100", "cifar.cifar100"),
+    "cifar100-coarse": ImageKind(3, 20, "CIFAR-100 (20 coarse labels)", "cifar.cifar100_coarse"),
 }
 
 
 def _known_kind(name: str) -> str:
     if name not in IMAGE_KINDS:
         raise ValueError(f"accepted are {', '.join(IMAGE_KINDS)}")
+    return name
+
+
+def _known_schedule(name: str) -> str:
+    if name not in (*FIXED, *WATCHING):
+        raise ValueError(f"accepted are {', '.join((*FIXED, *WATCHING))}")
     return name
 
 
@@ -64,7 +78,7 @@ class Recipe(BaseModel):
         "Hoffer et al., 2017); the whole batch where it is not given. Running statistics are those of the first.",
     )
     learning_rate: float = Field(ge=0, allow_inf_nan=False, description="Learning rate at the start.")
-    schedule: Literal["step", "linear", "plateau", "replay"] = Field(
+    schedule: Annotated[str, AfterValidator(_known_schedule)] = Field(
         description="step: divided by 10 at each of the drops; linear: falls to 0 at the end; plateau: divided by "
         "10 when the validation loss has not fallen for ten evaluations (one member of a pair alone may watch "
         "itself); replay: the rates that the pair's leader applied."
@@ -129,10 +143,10 @@ class Recipe(BaseModel):
             raise ValueError(f"drops cannot be {self.drops}; they are fractions of the budget in rising order")
         if self.drops and self.schedule != "step":
             raise ValueError(f"drops cannot be {self.drops} with schedule {self.schedule}; only step has drops")
-        if self.warm_up_iterations and self.schedule in ("plateau", "replay"):
+        if self.warm_up_iterations and self.schedule in WATCHING:
             raise ValueError(
                 f"warm_up_iterations cannot be {self.warm_up_iterations} with schedule {self.schedule}; "
-                "only step and linear can be warmed up"
+                f"only {' and '.join(FIXED)} can be warmed up"
             )
         return self
 

@@ -13,14 +13,8 @@ from pathlib import Path
 from plain_vs_residual.near_misses import did_you_mean
 
 PACKAGE = Path(__file__).parent
-# The numbers of a finished run; what a measurement adds to them stands in its module, as COLUMNS.
-FINAL_COLUMNS = (
-    *("running_training_error", "training_error", "validation_error", "validation_top5_error"),
-    *("test_error", "ten_crop_error", "ten_crop_top5_error", "training_loss", "validation_loss"),
-    *("mean_response", "mean_ratio", "initial_mean_ratio", "ratio_change", "mean_cosine"),
-    *("parameters", "multiply_adds", "iteration", "skipped_steps", "images_per_second", "peak_memory_mib"),
-    *("training_seconds", "evaluation_seconds", "last_session_seconds", "waited_for_data_seconds"),
-)
+# What records/recorded_runs.py puts beside the numbers of a final record.
+BESIDE_FINAL = ("parameters", "multiply_adds", "ratio_change")
 
 
 def check_names(kind: str, names: Iterable[str], accepted: Iterable[str]) -> None:
@@ -70,12 +64,21 @@ def measurements() -> list[str]:
 
 
 @cache
+def final_columns() -> list[str]:
+    """List the numbers of a finished run, that of most claims first: fields of ``FinalRecord``, and a few more."""
+    _, _, fields = _source(PACKAGE / "records" / "models.py").partition("\nclass FinalRecord(Model):\n")
+    fields, _, _ = fields.partition("\n\n\n")
+    numbers = re.findall(r"^    (\w+): (?:Annotated\[)?(?:int|float)\b", fields, re.MULTILINE)
+    return sorted([*numbers, *BESIDE_FINAL], key=lambda name: name != "running_training_error")
+
+
+@cache
 def columns(measurement: str) -> list[str]:
     """List the columns that a claim may be about: those of finished runs, and those of a measurement if any."""
     if not measurement:
-        return [*FINAL_COLUMNS]
+        return final_columns()
     found = re.search(r"^COLUMNS = (\(.*?\))$", _source(PACKAGE / "seminar" / f"{measurement}.py"), re.M | re.S)
-    return [*FINAL_COLUMNS, *(literal_eval(found[1]) if found else ())]
+    return [*final_columns(), *(literal_eval(found[1]) if found else ())]
 
 
 @cache

@@ -18,7 +18,6 @@ from rich.console import Console
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli import app as cli
-from plain_vs_residual.data import datasets
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.executors import progress
 from plain_vs_residual.experiment import load_experiments
@@ -314,7 +313,7 @@ def test_cifar_10_that_cannot_be_downloaded_says_where_to_put_it(
         raise urllib.error.URLError("no network\nhere")
 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", unreachable)
-    monkeypatch.setattr(datasets, "DEFAULT_FOLDER", tmp_path / "data")
+    monkeypatch.setattr("plain_vs_residual.data.cifar.DEFAULT_FOLDER", tmp_path / "data")
     line = training("--setting", "cifar10", "--device", "cpu")
     assert f"CIFAR-10 is not in {tmp_path / 'data'} and could not be downloaded" in line
     assert "no network here" in line

@@ -11,7 +11,7 @@ from plain_vs_residual.experiment import EXPERIMENTS, KEYWORDS, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.settings import SETTINGS
-from plain_vs_residual.vocabulary import FINAL_COLUMNS, columns, figures, measurements
+from plain_vs_residual.vocabulary import columns, figures, final_columns, measurements
 from tests.made_up_records import read_runs, write_results
 
 PAGE = '''"""A page."""
@@ -255,9 +255,9 @@ def test_every_column_of_a_finished_run_may_be_named_and_no_other(tmp_path: Path
     recorded: RecordedRuns = read_runs(tmp_path, "digits")
     numbers = set(recorded.finals.select_dtypes("number").columns) - {"seed"}
     sometimes = {"test_error", "ten_crop_error", "ten_crop_top5_error", "peak_memory_mib"}
-    assert numbers - set(FINAL_COLUMNS) == set()
-    assert set(FINAL_COLUMNS) - numbers <= sometimes
-    assert columns("") == [*FINAL_COLUMNS]
+    assert numbers - set(final_columns()) == set()
+    assert set(final_columns()) - numbers <= sometimes
+    assert columns("") == final_columns()
 
 
 def test_every_claim_is_judged_in_a_setting_and_every_margin_is_there() -> None:
@@ -269,3 +269,11 @@ def test_every_claim_is_judged_in_a_setting_and_every_margin_is_there() -> None:
             assert all(
                 isinstance(claim.margin_in(setting), int | float) for claim in experiment.claims_in(setting)
             )
+
+
+def test_what_is_left_out_is_named_by_those_that_stay(folder: Path) -> None:
+    assert {one.left_out for one in load_experiments(folder).values()} == {()}
+    for name in ("wrong", "also_wrong"):
+        (folder / f"{name}.py").write_text(PAGE.replace("depth_curves", "depth_curve"))
+    for loaded in (load_experiments(folder).values(), chosen_experiments(["last"], folder)):
+        assert {one.left_out for one in loaded} == {("also_wrong.py", "wrong.py")}

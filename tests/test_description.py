@@ -97,7 +97,7 @@ def test_every_row_has_torchvisions_parameters_and_multiply_adds(depth: int) -> 
 @pytest.mark.parametrize("name", ["plain18", "residual18-C", "cifar-residual8-A"])
 def test_rows_add_up_to_what_the_network_has_in_every_setting(name: str, setting: str) -> None:
     one, chosen = described(name, setting), SETTINGS[setting]
-    channels, classes, _ = IMAGE_KINDS[chosen.data]
+    channels, classes, *_ = IMAGE_KINDS[chosen.data]
     network = build(one.architecture, chosen, channels=channels, num_classes=classes, seed=0)
     assert one.parameters == num_parameters(network)
     assert sum(row.parameters + row.bn_parameters for row in one.rows) == one.parameters

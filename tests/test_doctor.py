@@ -159,3 +159,14 @@ def test_image_files_are_counted_and_some_are_decoded(tmp_path: Path, image_fold
     assert "1 of 33 sampled files cannot be decoded: unreadable image" in finding.found
     assert "bee/1.png" in finding.found
     assert finding.fix == "a run would stop there; replace or delete such files"
+
+
+def test_what_draws_is_imported_before_a_run_of_hours_ends_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plain_vs_residual.report.page", None)
+    drawing = found(tmp_path / "results")["drawing"][0]
+    assert "cannot be imported: " in drawing.found
+    assert drawing.fix
+    monkeypatch.undo()
+    assert "matplotlib" in found(tmp_path / "results")["drawing"][0].found

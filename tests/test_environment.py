@@ -36,7 +36,7 @@ esac
 exec "{sys.executable}" "$@"
 """
 
-# Installs nothing, but writes the metadata of each package listed in the files that follow -r.
+# Installs nothing, but writes the metadata of each package that is named with its version.
 FAKE_UV = f"""#!{BASH}
 echo "$*" >>"$UV_CALLS"
 if [[ ${{UV_DOES:-}} == wait ]]; then exec sleep 30; fi
@@ -44,13 +44,13 @@ if [[ ${{UV_DOES:-}} == fail ]]; then echo "error: no such luck"; exit 1; fi
 sleep 0.2
 while [[ $# -gt 0 ]]; do
     if [[ $1 == --python ]]; then site=$(echo "$(dirname "$2")"/../lib/python3*/site-packages); fi
-    if [[ $1 == -r ]]; then
-        sed -n 's/==/ /p' "$2" | while read -r name version _; do
-            information=$site/${{name//-/_}}-$version.dist-info
-            mkdir -p "$information"
-            printf 'Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n' "$name" "$version" >"$information/METADATA"
-        done
+    if [[ $1 == *==* ]]; then
+        name=${{1%%==*}} version=${{1##*==}}
+        information=$site/${{name//-/_}}-$version.dist-info
+        mkdir -p "$information"
+        printf 'Metadata-Version: 2.1\\nName: %s\\nVersion: %s\\n' "$name" "$version" >"$information/METADATA"
     fi
+    if [[ $1 == unreachable* ]]; then echo "error: versions: none"; exit 1; fi
     shift
 done
 if [[ ${{UV_DOES:-}} == die ]]; then kill -9 "$PPID"; fi
@@ -87,19 +87,18 @@ class Copy:
         program(self.bin / "uv", FAKE_UV)
         self.require({"torch": "9000.0", "small-thing": "1.0"}, {"small-tool": "1.0"})
 
-    def require(self, runtime: dict[str, str], tests: dict[str, str]) -> None:
+    def require(self, runtime: dict[str, str], tests: dict[str, str], added: tuple[str, ...] = ()) -> None:
         def ranges(pins: dict[str, str]) -> str:
             return ", ".join(f'"{name}>={version}"' for name, version in pins.items())
 
         (self.root / "pyproject.toml").write_text(
             f'[project]\nrequires-python = ">=3.11"\ndependencies = [{ranges(runtime)}]\n'
-            f"[project.optional-dependencies]\ntests = [{ranges(tests)}]\n",
+            f"[project.optional-dependencies]\ntests = [{ranges(tests)}]\ncluster = {list(added)}\n",
             encoding="utf-8",
         )
-        for name, pins in (("requirements.txt", runtime), ("requirements-tests.txt", tests)):
-            marker = ' ; sys_platform != "darwin" or platform_machine == "arm64"'
-            lines = [f"{package}=={version}{marker}\n" for package, version in pins.items()]
-            (self.root / name).write_text("".join(lines), encoding="utf-8")
+        marker = ' ; sys_platform != "darwin" or platform_machine == "arm64"'
+        lines = [f"{package}=={version}{marker}\n" for package, version in (runtime | tests).items()]
+        (self.root / "constraints.txt").write_text("".join(lines), encoding="utf-8")
 
     def command(self, script: str, *arguments: str) -> list[str]:
         return [BASH, str(self.root / script), *arguments]
@@ -189,11 +188,13 @@ def test_versions_are_compared_by_their_numbers(version: str, expected: tuple[in
 
 
 def test_every_requirement_has_a_pin_that_meets_it() -> None:
-    pins = environment.pins("tests")
+    pins = environment.pins()
     wanted = environment.requirements("tests")
     del wanted["python"]
     for name, lowest in wanted.items():
         assert environment.numbers(pins[name]) >= environment.numbers(lowest), name
+    for requirement in environment.added("tests"):
+        assert re.split(r"[>=; ]", requirement)[0] in pins
 
 
 def test_asking_what_is_missing_imports_no_torch() -> None:
@@ -226,6 +227,39 @@ def test_changed_pins_set_up_anew(copy: Copy) -> None:
     assert [path.name for path in copy.venv.glob("lib/python3*/site-packages/torch*")] == [
         "torch-9001.0.dist-info"
     ]
+
+
+def test_what_tests_can_do_without_is_added_where_it_can_be_had(copy: Copy) -> None:
+    added = ("small-extra==1.0", "unreachable-extra>=1.0 ; sys_platform != 'plan9'")
+    copy.require({"torch": "9000.0"}, {"small-tool": "1.0"}, added)
+    assert copy.run("run_all.sh").returncode == 0
+    assert copy.installs() == 1
+    assert "Set up in" in copy.run("run_tests.sh").stderr
+    assert [path.name for path in copy.venv.glob("lib/python3*/site-packages/small_extra*")]
+    assert "left out: unreachable-extra>=1.0" in (copy.venv / "set-up.log").read_text(encoding="utf-8")
+    assert copy.installs() == 4
+    assert "Adding" not in copy.run("run_tests.sh").stderr  # what could not be had is not tried at every call
+
+
+def test_constraints_are_no_requirements(copy: Copy) -> None:
+    (copy.root / "constraints.txt").write_text("torch==9000.0\nsmall-thing==1.0\nanother-thing==1.0\n")
+    copy.run("run_all.sh")
+    arguments = copy.calls.read_text(encoding="utf-8").split()
+    assert arguments[-4:] == ["-c", "constraints.txt", "torch==9000.0", "small-thing==1.0"]
+    assert "another-thing==1.0" in (copy.venv / "set-up.done").read_text(encoding="utf-8")
+
+
+def test_an_environment_by_the_same_pins_in_two_files_goes_on_serving(copy: Copy) -> None:
+    """Earlier versions wrote the text of two files of requirements into it, which had comments."""
+    first = copy.run("run_tests.sh")
+    stamp = copy.venv / "set-up.done"
+    built_from, pins = stamp.read_text(encoding="utf-8").split("\n", 1)
+    stamp.write_text(f"{built_from}\n# What a fresh .venv gets.\n{pins}\n# More.\n", encoding="utf-8")
+    for script in ("run_all.sh", "run_tests.sh"):
+        assert "etting up" not in copy.run(script).stderr
+    assert copy.run("run_tests.sh").stdout == first.stdout
+    stamp.write_text(f"{built_from}\n{pins}gone==1.0\n", encoding="utf-8")
+    assert "Setting up" in copy.run("run_all.sh").stderr
 
 
 @pytest.mark.parametrize("accident", ["fail", "die"])
@@ -266,7 +300,7 @@ def test_two_set_ups_at_once_install_once(copy: Copy) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="needs pip")
 def test_small_packages_are_added_on_top_of_a_python_that_has_torch(copy: Copy, tmp_path: Path) -> None:
     copy.require({"torch": "1.0", "small-thing": "1.0"}, {})
-    (copy.root / "requirements.txt").write_text("torch==9000.0\nsmall-thing==1.0\n", encoding="utf-8")
+    (copy.root / "constraints.txt").write_text("torch==9000.0\nsmall-thing==1.0\n", encoding="utf-8")
     information = "small_thing-1.0.dist-info"
     with zipfile.ZipFile(tmp_path / "small_thing-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: small-thing\nVersion: 1.0\n")
@@ -454,3 +488,15 @@ def test_run_tests_goes_on_after_a_failure_and_names_it(copy: Copy) -> None:
     assert "-m pytest -k a b" in done.stdout
     assert done.stderr == "run_tests.sh: failed: mypy\n"
     assert copy.run("run_tests.sh").returncode == 0
+
+
+def test_scripts_are_checked_where_shellcheck_is_and_left_out_by_a_line_where_it_is_not(copy: Copy) -> None:
+    copy.require({"torch": "1.0"}, {"pytest": "1.0"})
+    without = copy.run("run_tests.sh")
+    assert without.returncode == 0
+    assert f"== shellcheck\nleft out: there is no {copy.bin}/shellcheck\n" in without.stdout
+    program(copy.bin / "shellcheck", f'#!{BASH}\necho "checked $*"; exit "${{STATUS:-0}}"\n')
+    assert "checked .ci/run ./environment.sh ./run_all.sh ./run_tests.sh " in copy.run("run_tests.sh").stdout
+    failed = copy.run("run_tests.sh", "--only", "shellcheck", STATUS="1")
+    assert (failed.returncode, failed.stderr) == (1, "run_tests.sh: failed: shellcheck\n")
+    assert "ruff" not in failed.stdout

@@ -1,10 +1,12 @@
 """One way for every command: what a line means, what its help shows, and how messages name it."""
 
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +47,7 @@ def test_an_experiment_and_an_option_mean_train(said: Said) -> None:
 def test_any_other_word_is_answered_with_the_nearest_one(said: Said) -> None:
     code, _, error = said("lsit")
     assert code == 2
-    assert "No such command 'lsit', and no such experiment; did you mean list? " in error
+    assert "No such command 'lsit', and no such experiment (did you mean list?); " in error
     assert "did you mean fig4_depth?" in said("fig4_dept")[2]
     assert "did you mean" not in said("xyz")[2]
     assert f"{launcher.command('list')} the experiments" in said("xyz")[2]
@@ -152,3 +154,95 @@ def test_no_text_names_a_command_that_fails_as_copied() -> None:
     pages = (REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"))
     for path in (*texts, *pages):
         assert not re.findall(r"(?<!\")python -m (?:plain_vs|benchmarks).*", path.read_text("utf-8")), path
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Lay the package out as pip installs it; return a function that runs its program elsewhere."""
+    package, elsewhere = tmp_path / "site" / "plain_vs_residual", tmp_path / "some where"
+    shutil.copytree(REPOSITORY / "plain_vs_residual", package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        REPOSITORY / "experiments", package / "experiments", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    elsewhere.mkdir()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", "from plain_vs_residual.__main__ import start; start()", *arguments],
+            cwd=elsewhere,
+            env=os.environ | {"PYTHONPATH": str(package.parent), "PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_package_that_pip_installed_has_its_experiments_and_works_in_the_current_folder(
+    installed: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    listed = installed("list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "fig4_depth " in listed.stdout
+    missing = installed("report")
+    folder = tmp_path / "some where" / "results"
+    line = f"error: --results {folder}: no such folder; train some runs first: plain-vs-residual\n"
+    assert (missing.returncode, missing.stderr) == (2, line)
+    assert "no part of an installed package" in installed("benchmark", "jobs").stderr
+
+
+def test_the_wheel_has_every_package_and_the_experiments() -> None:
+    tables = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {path.parent for path in (REPOSITORY / "plain_vs_residual").rglob("__init__.py")}
+    names = {".".join(path.relative_to(REPOSITORY).parts) for path in packages}
+    assert set(tables["tool"]["setuptools"]["packages"]) == names | {"plain_vs_residual.experiments"}
+    module, _, function = tables["project"]["scripts"]["plain-vs-residual"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_commands_draw_whatever_backend_a_notebook_names() -> None:
+    program = """
+import sys
+from plain_vs_residual.__main__ import start
+sys.argv = ["plain-vs-residual", "list"]
+start()
+import plain_vs_residual.report.figures
+import matplotlib.pyplot as plt
+plt.figure()
+print("drawn by", plt.get_backend().lower())
+"""
+    for backend in ("module://matplotlib_inline.not_installed", "qtagg", "no backend"):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=REPOSITORY,
+            env=os.environ | {"MPLBACKEND": backend},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.endswith("drawn by agg\n"), done.stderr
+
+
+def test_a_notebook_keeps_its_backend_when_it_imports_figures() -> None:
+    program = (
+        "import matplotlib as m; m.use('svg'); import plain_vs_residual.report.figures; print(m.get_backend())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "svg\n"
+
+
+def test_every_text_is_checked_out_with_the_same_line_ends() -> None:
+    """Where git is set to write CRLF, bash would not run a script, and a template would write other pages."""
+    if not (REPOSITORY / ".git").exists():
+        pytest.skip("no clone")
+    done = subprocess.run(["git", "ls-files", "--eol"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    files = [line.split("\t")[0].split(maxsplit=2) for line in done.stdout.splitlines()]
+    assert len(files) > 100
+    assert {(index, tuple(attributes.split())) for index, _, attributes in files} <= {
+        ("i/lf", ("attr/text=auto", "eol=lf")),
+        ("i/none", ("attr/text=auto", "eol=lf")),
+        ("i/-text", ("attr/-text",)),
+    }

@@ -416,13 +416,13 @@ def test_only_the_part_that_is_looked_at_is_decoded(
 ) -> None:
     """Decoding all of CIFAR-10 to look at its test images would take six times as long."""
     decoded: list[str] = []
-    honest = image_folder_module.decode_image
+    honest = image_folder_module.decode
 
     def noted(path: Path) -> Any:
         decoded.append(path.parent.parent.name)
         return honest(path)
 
-    monkeypatch.setattr(image_folder_module, "decode_image", noted)
+    monkeypatch.setattr(image_folder_module, "decode", noted)
     for part, folder in (("validation", "val"), ("training", "train")):
         decoded.clear()
         list(subject(checkpoint, image_folder, normalise="imagenet", part=part).batches(part))

@@ -1,16 +1,18 @@
 """When reports are written: at the end and regularly between runs; a failing report never stops training."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.evidence.verdicts import judge
+from plain_vs_residual.experiment import EXPERIMENTS, load_experiments
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.report import page
 from plain_vs_residual.report import publish as publishing
-from plain_vs_residual.report.publish import Refresher, headlines, publish
+from plain_vs_residual.report.publish import Refresher, find_recorded_runs, headlines, publish
 from tests.made_up_records import write_results
 
 
@@ -130,3 +132,32 @@ def test_a_report_that_cannot_be_refreshed_does_not_end_the_training(
     next((results / "digits").glob("*/run.json")).write_text("{}")
     Refresher(results, None, "digits", "digits", {0: [RunFolder(tmp_path / "unfinished")]})()
     assert "note: the report could not be refreshed" in capsys.readouterr().out
+
+
+def test_a_file_that_is_left_out_does_not_narrow_the_intervals_of_others_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, results = tmp_path / "experiments", tmp_path / "results"
+    shutil.copytree(EXPERIMENTS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(publishing, "load_experiments", lambda: load_experiments(folder))
+    write_results(results, [load_experiments()[name] for name in ("fig4_depth", "table3_shortcuts")], "digits")
+
+    def told() -> tuple[str, dict[str, float], str]:
+        experiments = list(load_experiments(folder).values())
+        (recorded,) = find_recorded_runs(results, "digits", experiments)
+        primary = [one for one in judge(recorded, experiments) if one.claim.primary]
+        markdown, _ = publish(results, None, "digits")
+        levels = {one.experiment: one.measurement.level for one in primary}
+        return "\n".join(headlines(results, "digits", "digits")), levels, markdown.read_text(encoding="utf-8")
+
+    lines, levels, page_before = told()
+    assert "unread" not in lines
+    assert "cannot be read" not in page_before
+    broken = folder / "table3_shortcuts.py"
+    broken.write_text(broken.read_text(encoding="utf-8").replace("Experiment(", "Experimnt(", 1), encoding="utf-8")
+    lines, left, page_after = told()
+    assert left.items() < levels.items()  # the same level for those that are left
+    assert "counted unread" in lines
+    assert "table3_shortcuts.py" in lines
+    assert "**Note:** table3\\_shortcuts.py in `experiments/` is left out" in page_after
+    assert "its level counts table3\\_shortcuts.py, which cannot be read" in page_after

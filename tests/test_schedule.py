@@ -1,12 +1,11 @@
 """The learning rate one iteration before and after every change."""
 
-from typing import get_args
-
 import pytest
 
-from plain_vs_residual.recipe import Recipe
+from plain_vs_residual.recipe import WATCHING
+from plain_vs_residual.schedules import FIXED
 from plain_vs_residual.settings import CIFAR10, CIFAR10_SHORT, DIGITS, IMAGENET
-from plain_vs_residual.training.schedule import FIXED, num_iterations, schedule_of
+from plain_vs_residual.training.schedule import num_iterations, schedule_of
 
 
 @pytest.mark.parametrize("depth", [18, 20, 56])
@@ -76,9 +75,12 @@ def test_a_schedule_that_is_not_fixed_beforehand_cannot_be_warmed_up(schedule: s
 
 
 def test_every_schedule_that_a_recipe_can_name_has_its_rates() -> None:
-    named = set(get_args(Recipe.model_fields["schedule"].annotation))
+    with pytest.raises(ValueError, match="schedule cannot be 'cosine': accepted are ") as refused:
+        CIFAR10.with_changes({"schedule": "cosine"})
+    named = set(str(refused.value).partition("accepted are ")[2].split(", "))
     # plateau watches its own run, and replay repeats what that run applied.
     assert named == FIXED.keys() | {"plateau", "replay"}
+    assert set(WATCHING) == {"plateau", "replay"}
 
 
 def test_a_schedule_without_rates_is_refused_by_its_name() -> None:

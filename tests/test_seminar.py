@@ -23,7 +23,7 @@ from plain_vs_residual.seminar.loss_landscape import at, interpolated, random_di
 from plain_vs_residual.seminar.shattered_gradients import LINES, pairs_of_classes
 from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.training.initial_network import drawn_network
-from plain_vs_residual.vocabulary import FINAL_COLUMNS, columns
+from plain_vs_residual.vocabulary import columns, final_columns
 from tests.conftest import Silent, Suite
 
 NETWORKS = ("cifar-plain8", "cifar-residual8-A")
@@ -198,7 +198,7 @@ def test_every_measurement_gives_the_columns_that_its_claims_are_about(
     wanted = {claim.column for claim in experiment.claims}
     assert wanted <= set(found.finals.columns)
     summaries = [read_measurement(record.folder, experiment.measurement).summary for record in found.records]
-    declared = set(columns(experiment.measurement)) - set(FINAL_COLUMNS)
+    declared = set(columns(experiment.measurement)) - set(final_columns())
     assert all(set(summary) == declared for summary in summaries)
     table = found.measured(experiment.measurement)
     assert set(table["network"]) == family

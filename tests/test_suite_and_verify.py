@@ -17,10 +17,10 @@ from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records import fingerprint
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
+from plain_vs_residual.schedules import Schedule, step_decay
 from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.training import initial_network as run_module
 from plain_vs_residual.training import session
-from plain_vs_residual.training.schedule import Schedule, step_decay
 from tests.conftest import Silent
 from tests.made_up_records import read_json, reseal
 

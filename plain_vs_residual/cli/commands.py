@@ -1,6 +1,5 @@
 """Which command a line means, and what ``--help`` shows of all of them."""
 
-from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -8,6 +7,7 @@ from typer.core import TyperGroup
 
 from plain_vs_residual.experiment import EXPERIMENTS, SEMINAR
 from plain_vs_residual.launcher import command
+from plain_vs_residual.near_misses import did_you_mean
 
 EXAMPLES = (
     ("", "Train all that the paper compares, draw the figures, write the report."),
@@ -28,10 +28,9 @@ class Commands(TyperGroup):
         elif first in (*experiments, SEMINAR) or first.startswith("-"):
             args = ["train", *args]
         else:
-            similar = get_close_matches(first, (*self.commands, *experiments, SEMINAR), n=1)
+            question = did_you_mean(first, (*self.commands, *experiments, SEMINAR))
             raise ValueError(
-                f"No such command '{first}', and no such experiment; "
-                f"{f'did you mean {similar[0]}? ' if similar else ''}"
+                f"No such command '{first}', and no such experiment{question}; "
                 f"{command('--help')} shows the commands, {command('list')} the experiments"
             )
         return super().parse_args(ctx, args)

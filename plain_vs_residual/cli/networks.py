@@ -7,7 +7,7 @@ import typer
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import Data, Device
-from plain_vs_residual.records.files import REPOSITORY, plots_folder
+from plain_vs_residual.records.files import ROOT, plots_folder
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def responses(
     from plain_vs_residual.inspection.errors_and_responses import measure_responses
 
     subject, chosen = _opened(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
-    print(measure_responses(subject, chosen, out or REPOSITORY / "plots" / "responses" / checkpoint.stem))
+    print(measure_responses(subject, chosen, out or ROOT / "plots" / "responses" / checkpoint.stem))
 
 
 def inspect(

@@ -71,7 +71,7 @@ def train(
     report: Report = True,
 ) -> None:
     """Train what is not finished yet and keep the report up to date; everything by default."""
-    options = dict(locals())  # nothing but the options, by name
+    options = dict(locals())  # by name; nothing else is there yet
     selection = _selection(options)
     check_writable(results)
 
@@ -125,7 +125,7 @@ def _train(
     refresh: bool,
     say_why: bool,
 ) -> bool:
-    """Plan, place and run; return false in every process of torchrun but the first."""
+    """Plan, place and train; say whether to publish, which of torchrun's processes the first one does alone."""
     from plain_vs_residual.data.datasets import load_dataset
     from plain_vs_residual.executors.placement import choose_placement
     from plain_vs_residual.executors.progress import SuiteProgress
@@ -138,15 +138,14 @@ def _train(
     _say_what_is_trained(selection, placed, ledger)
     folders = {seed: [job.folder for job in placed.jobs if job.run.seed == seed] for seed in selection.seeds}
     refresher = Refresher(results, plots, selection.setting.name, selection.name, folders) if refresh else None
-    return _run(
-        selection, ledger, placed, SuiteProgress(refresher, bars=placed.executor.at_once == 1), rerun=rerun
-    )
+    progress = SuiteProgress(refresher, bars=placed.executor.at_once == 1)
+    return _lock_and_carry_out(selection, ledger, placed, progress, rerun=rerun)
 
 
-def _run(
+def _lock_and_carry_out(
     selection: Selection, ledger: "Ledger", placed: "PlacedJobs", monitor: "SuiteMonitor", *, rerun: bool
 ) -> bool:
-    """Lock, check, train and measure; return false in every process of torchrun but the first."""
+    """Lock the runs, check what is recorded of them, train and measure; say whether to publish, as above."""
     from plain_vs_residual.executors.signals import interrupt
     from plain_vs_residual.executors.suite import measure_all, train_all
     from plain_vs_residual.executors.torchrun import under_torchrun
@@ -155,7 +154,7 @@ def _run(
     from plain_vs_residual.training.session import Stopped
 
     signal.signal(signal.SIGTERM, interrupt)
-    locking = placed.jobs if launched().rank == 0 else []  # the first locks for all
+    locking = placed.jobs if launched().rank == 0 else []  # the first process locks for all
     with ledger.locked(job.run for job in locking):
         try:
             with under_torchrun(placed) as mine:
@@ -241,5 +240,5 @@ def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: "Le
     )
     if arithmetic.execution.compiled:
         print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
-    for caveat in filter(None, (dataset.caveat, selection.setting.caveat)):
+    for caveat in filter(None, (dataset.caveat, *dataset.remarks, selection.setting.caveat)):
         print(f"note: {caveat}")

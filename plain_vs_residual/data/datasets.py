@@ -1,7 +1,8 @@
-"""The data set of a setting: Fashion-MNIST, scikit-learn's digits, CIFAR-10, or any folder of images."""
+"""The data set of a setting: Fashion-MNIST, scikit-learn's digits, CIFAR-10 or 100, or any folder of images."""
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,8 @@ import torch
 from PIL import Image
 from sklearn.model_selection import train_test_split
 
-from plain_vs_residual.data.cifar10 import DEFAULT_FOLDER, cifar10
-from plain_vs_residual.data.fashion import fashion
-from plain_vs_residual.data.identity import has_cifar10
+from plain_vs_residual.data.cifar import cifar
+from plain_vs_residual.data.cifar_files import find_cifar
 from plain_vs_residual.data.image_folder import PARTS, image_folder
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.recipe import IMAGE_KINDS, Recipe
@@ -22,22 +22,18 @@ def load_dataset(setting: Recipe, path: Path | None = None, parts: Collection[st
 
     Args:
         setting: says which data, how large, and how it is split.
-        path: other images of the setting's kind: a folder with CIFAR-10's original batches or archive, or
-            a folder with ``train/`` and ``val/`` or ``test/`` that hold one folder per class.
+        path: other images of the setting's kind: CIFAR's original batches or archive (or a folder above them),
+            or a folder with ``train/`` and ``val/`` or ``test/`` that hold one folder per class.
         parts: what is needed, ``training`` or ``validation`` or both: image files of the other are not decoded.
 
     Raises:
         ValueError: if ``path`` does not hold such images; says what is wrong with which file.
-        FileNotFoundError: if CIFAR-10 is neither here nor to be downloaded.
+        FileNotFoundError: if CIFAR is neither here nor to be downloaded; nothing is where ``path`` is given.
     """
     if path is None:
-        if setting.data not in LOADERS:
-            raise ValueError(
-                f"data {setting.data}: recipe.py knows such images, but LOADERS has nothing to load them"
-            )
-        return LOADERS[setting.data](setting.image_size)
-    if setting.data == "cifar10" and has_cifar10(path):
-        return cifar10(path)
+        return loader_of(setting.data)(setting.image_size)
+    if find_cifar(path, setting.data):
+        return cifar(setting.data, path)
     return image_folder(path, setting, in_memory=setting.data != "imagenet", decoded=parts)
 
 
@@ -60,13 +56,19 @@ def no_images(image_size: int) -> Dataset:
     raise ValueError("setting imagenet: no images; give --data FOLDER with train/ and val/ in it")
 
 
-# The images that each kind has without --data, by the kinds of recipe.py: a function of their side in pixels.
-LOADERS: dict[str, Callable[[int], Dataset]] = {
-    "fashion": fashion,
-    "digits": digits,
-    "cifar10": lambda image_size: cifar10(DEFAULT_FOLDER),
-    "imagenet": no_images,
-}
+def loader_of(kind: str) -> Callable[[int], Dataset]:
+    """Find the function that loads a kind of images where no ``--data`` is given, by their side in pixels.
+
+    Raises:
+        ValueError: if there is no such function.
+    """
+    named = IMAGE_KINDS[kind].loader
+    module, _, function = named.partition(".")
+    try:
+        found: Callable[[int], Dataset] = getattr(import_module(f"plain_vs_residual.data.{module}"), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"data {kind}: recipe.py names '{named}' in data/ as its loader ({error})") from error
+    return found
 
 
 def split(dataset: Dataset, how: str) -> Dataset:
@@ -78,7 +80,7 @@ def split(dataset: Dataset, how: str) -> Dataset:
     if how == "test":
         return dataset
     if not isinstance(dataset.training, Images):
-        raise ValueError("--split 45k/5k: only for images held in memory (fashion, digits, cifar10)")
+        raise ValueError("--split 45k/5k: only for images held in memory (fashion, digits, cifar10, cifar100)")
     training, validation = _stratified(dataset.training, len(dataset.training) // 10)
     test = dataset.validation if isinstance(dataset.validation, Images) else None
     return replace(dataset, training=training, validation=validation, test=test, validation_name="validation")

@@ -5,11 +5,15 @@ The two give the same bytes (tests/test_decoding.py), simplejpeg sooner: both ca
 
 import importlib
 import io
+import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageFile
+
+from plain_vs_residual.data.listing import readable
 
 
 def _installed(name: str) -> Any:
@@ -21,6 +25,53 @@ def _installed(name: str) -> Any:
 
 simplejpeg = _installed("simplejpeg")
 JPEG = b"\xff\xd8"
+ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")  # Pillow's modes with transparency
+# How files begin that are no images, in small letters, and what they are; and how some images begin.
+NO_IMAGES = {
+    b"version https://git-lfs": "a pointer of git LFS instead of the file",
+    b"<!doctype html": "HTML",
+    b"<html": "HTML",
+    b"<?xml": "XML",
+    b"<svg": "SVG",
+    b"%pdf": "PDF",
+    b"pk\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x93numpy": "a NumPy array",
+}
+IMAGES = (JPEG, b"\x89png", b"gif8", b"bm", b"riff", b"ii*", b"mm\0*")
+
+
+class UnreadableImage(ValueError):
+    """An image file cannot be read.
+
+    Attributes:
+        what: what it is instead, or what is wrong with it.
+    """
+
+    what = ""
+
+
+class Original(NamedTuple):
+    """What an image is in its file.
+
+    Attributes:
+        mode: Pillow's name for it, such as ``LA``.
+        size: width and height in pixels.
+        properties: of ``transparent``, ``12 bits``, ``16 bits`` and ``several pictures`` those it has.
+        largest: the largest value of a grey image of more than 8 bits; 0 for others.
+    """
+
+    mode: str
+    size: tuple[int, int]
+    properties: tuple[str, ...] = ()
+    largest: int = 0
+
+
+class Decoded(NamedTuple):
+    """An image in RGB, 8 bits in each of three channels, and what it was in its file."""
+
+    image: Image.Image
+    original: Original
 
 
 def decoder() -> str:
@@ -29,27 +80,98 @@ def decoder() -> str:
 
 
 def decode_image(path: Path) -> Image.Image:
+    """Decode the image at ``path`` in RGB; see :func:`decode`."""
+    return decode(path).image
+
+
+def decode(path: Path) -> Decoded:
     """Decode the image at ``path`` in RGB.
 
+    Transparency is dropped, as by torchvision: colours stay what they are below it. Of 16 bits the upper 8 are
+    taken, as Pillow itself does with colours. Of several pictures in a file the first is taken.
+
     Raises:
-        ValueError: if it cannot be read; names it.
+        UnreadableImage: if it cannot be read, or has values that no 8 bits can stand for; names it.
     """
+    content = b""
     try:
         content = path.read_bytes()
-        image = _decode_jpeg(content) if simplejpeg and content.startswith(JPEG) else None
-        return image or Image.open(io.BytesIO(content)).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"unreadable image {path}: {reason}; replace or delete it") from error
+        decoded = _decode_jpeg(content) if simplejpeg and content.startswith(JPEG) else None
+        return decoded or _by_pillow(content)
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        what = _what_is_wrong(content, error)
+        unreadable = UnreadableImage(f"unreadable image {readable(path)}: {what}; replace or delete it")
+        unreadable.what = what
+        raise unreadable from None
 
 
-def _decode_jpeg(content: bytes) -> Image.Image | None:
+def look_at(path: Path) -> Original:
+    """Say what an image is in its file, without decoding it: all but its largest value."""
+    with Image.open(path) as image:
+        return Original(image.mode, image.size, _properties(image))
+
+
+def _by_pillow(content: bytes) -> Decoded:
+    image = Image.open(io.BytesIO(content))
+    original = Original(image.mode, image.size, _properties(image))
+    bits = next((int(name[:2]) for name in original.properties if name.endswith("bits")), 8)
+    if image.mode.startswith("I") and bits > 8:
+        values = np.asarray(image).astype(np.uint16)  # convert() would take all above 255 for white
+        upper = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
+        return Decoded(upper.convert("RGB"), original._replace(largest=int(values.max())))
+    if image.mode in ("I", "F"):
+        kind = "integers beyond 16 bits, or with a sign" if image.mode == "I" else "floating-point numbers"
+        raise ValueError(f"its mode is {image.mode} ({kind}), and nothing says which is white; convert it")
+    image.load()
+    image.info.pop("transparency", None)  # a palette's, of which Pillow would warn; the colours are the same
+    return Decoded((image.convert("LA") if image.mode == "La" else image).convert("RGB"), original)
+
+
+def _properties(image: ImageFile.ImageFile) -> tuple[str, ...]:
+    """Say what of an opened image is lost in 8 bits of RGB; see :class:`Original`."""
+    raw = str(image.tile[0][3]) if image.tile else ""  # how values are stored, such as RGB;16B
+    of_12_bits = "I;12" in raw
+    grey = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+    found = {
+        "transparent": image.mode in ALPHA or "transparency" in image.info,
+        "12 bits": of_12_bits,
+        "16 bits": not of_12_bits and (grey or bool(re.search(r";16(?![A-Z]?S)", raw))) and image.mode != "F",
+        "several pictures": getattr(image, "n_frames", 1) > 1,
+    }
+    return tuple(name for name, present in found.items() if present)
+
+
+def _decode_jpeg(content: bytes) -> Decoded | None:
     """Decode a JPEG file by simplejpeg; None if that is left to Pillow."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
         # The two convert print colours (CMYK) differently; and Pillow refuses images that exhaust the memory.
         if colours in ("CMYK", "YCCK") or height * width > (Image.MAX_IMAGE_PIXELS or 0):
             return None
-        return Image.fromarray(simplejpeg.decode_jpeg(content, colorspace="RGB"))
+        image = Image.fromarray(simplejpeg.decode_jpeg(content, colorspace="RGB"))
+        return Decoded(image, Original("L" if colours == "Gray" else "RGB", image.size))
     except ValueError:  # Pillow reads some that it does not read, and names the fault of the others
         return None
+
+
+def _what_is_wrong(content: bytes, error: Exception) -> str:
+    """Say what a file is that could not be read, in words that name no object of a program."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    head = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if not content:
+        what = "it has zero bytes"
+    elif no_image := next((what for start, what in NO_IMAGES.items() if head.startswith(start)), ""):
+        what = f"it is {no_image}"
+    elif reason.startswith("its mode is"):
+        what = reason
+    elif "cannot identify image file" not in reason:
+        what = f"it is cut off or damaged ({reason})"
+    elif head.startswith(IMAGES):
+        what = "it is cut off or damaged (near its beginning)"
+    else:
+        what = "it is text" if head.isascii() and b"\0" not in head else "it is no image that Pillow reads"
+    return what

@@ -1,23 +1,29 @@
-"""Which images a folder holds, said before any is read: a run's name needs that. Imports no torch."""
+"""Which images a folder holds, said before any is decoded: a run's name needs that. Imports no torch."""
 
-import re
-from collections.abc import Iterator
-from itertools import chain, islice
+import hashlib
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from plain_vs_residual.data.cifar_files import find_cifar, what_else
+from plain_vs_residual.data.listing import Listing, list_images, readable
 from plain_vs_residual.recipe import Recipe
 
-CIFAR10_ARCHIVE = "cifar-10-python.tar.gz"
 CIFAR10_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
 CIFAR10_AS_JPEG = "CIFAR-10 (JPEG re-encoded)"
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+JPEG_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif")
+# Runs on these files are recorded under a name without a fingerprint: results/reference/cifar10-short.
+NAMED_BEFORE = {"9e12c6fe9fbb6cba": "cifar-10-jpeg-re-encoded"}
 
 
 def images_variant(recipe: Recipe, path: Path | None) -> str:
     """Return what sets runs on the images in ``path`` apart from runs on the setting's own; empty for its own.
+
+    The images decide, not the name of their folder: the same images are staged under one name today and under
+    another tomorrow, and many folders are called ``images``.
 
     >>> from plain_vs_residual.settings import DIGITS
     >>> images_variant(DIGITS, None)
@@ -30,68 +36,79 @@ def images_variant(recipe: Recipe, path: Path | None) -> str:
     Raises:
         ValueError: if the folder holds no images in classes.
     """
-    if path is None or recipe.data == "imagenet" or (recipe.data == "cifar10" and has_cifar10(path)):
+    if path is None or recipe.data == "imagenet" or find_cifar(path, recipe.data):
         return ""
-    return "-".join(re.findall(r"[a-z0-9]+", name_of(path).lower())) or "images"
+    return variant_of(list_parts(path, recipe.data))
 
 
-def has_cifar10(path: Path) -> bool:
-    """Say whether a folder holds CIFAR-10's archive or its batches."""
-    names = (CIFAR10_ARCHIVE, "cifar-10-batches-py", "data_batch_1")
-    return any((path / name).exists() for name in names)
+def variant_of(parts: Sequence[Listing]) -> str:
+    """Return what sets runs on listed images apart: what they are, as far as that is known, and a fingerprint."""
+    fingerprint = files_fingerprint(parts)
+    kind = "cifar-10-jpeg-re-encoded" if is_jpeg_cifar10(parts[0]) else "images"
+    return NAMED_BEFORE.get(fingerprint, f"{kind}-{fingerprint[:8]}")
 
 
-def name_of(folder: Path) -> str:
-    """Return the name of the images in a folder: the folder's, but for copies of CIFAR-10 with JPEG's losses.
+def files_fingerprint(parts: Sequence[Listing]) -> str:
+    """Return a SHA-256 (first 16 digits) of classes, labels and the bytes of all files, in order; not of names."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(repr((part.classes, part.labels)).encode())
+        for name in part.names:
+            digest.update(_content_hash(f"{part.folder}{os.sep}{name}"))
+    return digest.hexdigest()[:16]
+
+
+def _content_hash(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.sha256(file.read()).digest()
+    except OSError:  # whoever decodes the images names all that cannot be read
+        return b""
+
+
+def name_of(folder: Path, training: Listing) -> str:
+    """Return the name of a folder's images for people: the folder's, but for JPEG copies of CIFAR-10."""
+    return CIFAR10_AS_JPEG if is_jpeg_cifar10(training) else readable(folder.resolve().name) or "images"
+
+
+def is_jpeg_cifar10(training: Listing) -> bool:
+    """Say whether images are copies of CIFAR-10 with JPEG's losses, by classes and the first hundred files."""
+    first = training.names[:100]
+    return training.classes == CIFAR10_CLASSES and all(name.lower().endswith(JPEG_ENDINGS) for name in first)
+
+
+def list_parts(folder: Path, kind: str) -> tuple[Listing, Listing]:
+    """List the training and the validation images in ``train/`` and ``val/``, or else ``test/``.
+
+    Args:
+        folder: as given by ``--data``.
+        kind: of the images that are wanted.
 
     Raises:
-        ValueError: if the folder holds no images in classes.
+        ValueError: if a folder is missing or empty, or the classes of the two parts differ.
     """
-    training, _ = part_folders(folder)
-    classes = class_names(training)
-    if classes == CIFAR10_CLASSES:
-        first = islice(chain.from_iterable(files_of_class(training / name) for name in classes), 100)
-        if all(path.suffix.lower() in (".jpg", ".jpeg") for path in first):
-            return CIFAR10_AS_JPEG
-    return folder.resolve().name
+    training, validation = map(list_images, part_folders(folder, kind))
+    if training.classes != validation.classes:
+        differing = sorted(set(training.classes) ^ set(validation.classes))
+        raise ValueError(f"--data {readable(folder)}: classes in only one of train and validation: {differing}")
+    return training, validation
 
 
-def part_folders(folder: Path) -> tuple[Path, Path]:
+def part_folders(folder: Path, kind: str) -> tuple[Path, Path]:
     """Return where training and validation images are: ``train/``, and ``val/`` or else ``test/``.
 
     Raises:
-        ValueError: if one of them is missing.
+        ValueError: if one of them is missing; says so if CIFAR-10 or CIFAR-100 is there instead.
     """
     if not folder.is_dir():
         raise ValueError(
-            f"--data {folder}: no such folder; give one with train/ and val/ or test/ in it, "
+            f"--data {readable(folder)}: no such folder; give one with train/ and val/ or test/ in it, "
             "each with one folder per class"
         )
     validation = next((folder / name for name in ("val", "test") if (folder / name).is_dir()), None)
     if not (folder / "train").is_dir() or validation is None:
-        raise ValueError(f"--data {folder}: needs the folders train/ and val/ (or test/), one folder per class")
+        raise ValueError(
+            f"--data {readable(folder)}: needs the folders train/ and val/ (or test/), one folder per class"
+            f"{what_else(folder, kind)}"
+        )
     return folder / "train", validation
-
-
-def class_names(folder: Path) -> tuple[str, ...]:
-    """Return the names of the classes of a part, sorted: those of the folders in it.
-
-    Raises:
-        ValueError: if there are fewer than two.
-    """
-    classes = tuple(sorted(child.name for child in folder.iterdir() if child.is_dir()))
-    if len(classes) < 2:
-        raise ValueError(f"--data: {folder} holds {len(classes)} class folders; at least 2 are needed")
-    return classes
-
-
-def files_of_class(folder: Path) -> Iterator[Path]:
-    """Yield the image files of a class, sorted.
-
-    Raises:
-        ValueError: if there are none.
-    """
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise ValueError(f"--data: {folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    yield from found

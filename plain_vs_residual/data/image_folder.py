@@ -10,16 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from plain_vs_residual.data.decoding import decode_image
-from plain_vs_residual.data.identity import (
-    CIFAR10_AS_JPEG,
-    class_names,
-    files_of_class,
-    images_variant,
-    name_of,
-    part_folders,
-)
+from plain_vs_residual.data.conversions import conversions, conversions_of_files
+from plain_vs_residual.data.decoding import Original, UnreadableImage, decode
+from plain_vs_residual.data.identity import CIFAR10_AS_JPEG, list_parts, name_of, variant_of
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images, PackedPaths
+from plain_vs_residual.data.listing import Listing, what_was_left_out
+from plain_vs_residual.data.unreadable import unreadable_among, unreadable_images
 from plain_vs_residual.recipe import Recipe
 
 PARTS = ("training", "validation")
@@ -36,28 +32,30 @@ def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Col
 
     Raises:
         ValueError: if a folder is missing or empty, if there is only one class, if the classes of the two
-            parts differ, or if an image cannot be read.
+            parts differ, or if images cannot be read: names all that cannot.
     """
-    train, validation_folder = part_folders(folder)
-    training, classes = _image_files(train)
-    validation, validation_classes = _image_files(validation_folder)
-    if classes != validation_classes:
-        differing = sorted(set(classes) ^ set(validation_classes))
-        raise ValueError(f"--data {folder}: classes in only one of train and validation: {differing}")
-    name, caveat = name_of(folder), ""
-    if name == CIFAR10_AS_JPEG:
-        caveat = "JPEG copies of CIFAR-10 lose detail: error rates are not comparable with the original's"
-    called: Literal["validation", "test"] = "test" if validation_folder.name == "test" else "validation"
-    if not in_memory:
-        return Dataset(name, classes, training, validation, caveat=caveat, validation_name=called)
+    listings = list_parts(folder, setting.data)
+    name, remarks = name_of(folder, listings[0]), [what_was_left_out(listings)]
+    files = {part: _files(listing) for part, listing in zip(PARTS, listings, strict=True)}
+    parts: dict[str, Images | ImageFiles] = {**files}
+    if in_memory:
+        wanted = [part for part in PARTS if part in decoded]
+        images, originals = _decode([files[part] for part in wanted], setting.image_size)
+        parts |= zip(wanted, images, strict=True)
+        remarks += conversions(originals, setting.image_size)
+    else:
+        remarks += conversions_of_files(files.values())
+    caveat = "JPEG copies of CIFAR-10 lose detail: error rates are not comparable with the original's"
+    called: Literal["validation", "test"] = "test" if listings[1].folder.name == "test" else "validation"
     return Dataset(
         name,
-        classes,
-        _decode(training, setting.image_size) if "training" in decoded else training,
-        _decode(validation, setting.image_size) if "validation" in decoded else validation,
-        variant=images_variant(setting, folder),
-        caveat=caveat,
+        listings[0].classes,
+        parts["training"],
+        parts["validation"],
+        variant=variant_of(listings) if in_memory else "",
+        caveat=caveat if name == CIFAR10_AS_JPEG else "",
         validation_name=called,
+        remarks=tuple(filter(None, remarks)),
     )
 
 
@@ -68,36 +66,39 @@ def sample_files(files: ImageFiles, most: int) -> tuple[int, list[str]]:
         How many were decoded or tried, and what is wrong with those that cannot be.
     """
     num = min(most, len(files))
+    numbers = (len(files) * number // num for number in range(num))
+    tried, faults = unreadable_among(files.paths, numbers, seconds=float("inf"))
+    return tried, [str(unreadable_images({path: what})) for path, what in faults.items()]
 
-    def fault(number: int) -> str:
+
+def _decode(parts: list[ImageFiles], side: int) -> tuple[list[Images], list[Original]]:
+    """Decode and scale all images; return them, and what they are in their files."""
+
+    def pixels(path: Path) -> tuple[np.ndarray, Original] | UnreadableImage:
         try:
-            decode_image(files.paths[len(files) * number // num])
-        except ValueError as error:
-            return str(error)
-        return ""
+            image, original = decode(path)
+        except UnreadableImage as error:
+            return error
+        if image.size != (side, side):
+            image = image.resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(image), original
 
+    images, originals, faults = [], list[Original](), dict[Path, str]()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return num, list(filter(None, pool.map(fault, range(num))))
+        for files in parts:
+            arrays = []
+            for path, read in zip(files.paths, pool.map(pixels, files.paths), strict=True):
+                if isinstance(read, UnreadableImage):
+                    faults[path] = read.what
+                else:
+                    arrays.append(read[0])
+                    originals.append(read[1])
+            if not faults:
+                images.append(Images(torch.from_numpy(np.stack(arrays)), files.labels))
+    if faults:
+        raise unreadable_images(faults)
+    return images, originals
 
 
-def _decode(files: ImageFiles, image_size: int) -> Images:
-    def pixels(path: Path) -> np.ndarray:
-        image = decode_image(path)
-        if image.size != (image_size, image_size):
-            image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
-        return np.asarray(image)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        decoded = np.stack(list(pool.map(pixels, files.paths, chunksize=256)))
-    return Images(torch.from_numpy(decoded), files.labels)
-
-
-def _image_files(folder: Path) -> tuple[ImageFiles, tuple[str, ...]]:
-    classes = class_names(folder)
-    names: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = list(files_of_class(folder / name))
-        names += [str(path.relative_to(folder)) for path in found]
-        labels += [label] * len(found)
-    return ImageFiles(PackedPaths(folder, names), torch.tensor(labels)), classes
+def _files(listing: Listing) -> ImageFiles:
+    return ImageFiles(PackedPaths(listing.folder, listing.names), torch.tensor(listing.labels))

@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from plain_vs_residual.data.batches import Batch, Inputs, Part, evaluating_group, evaluation_name, evenly_spaced
-from plain_vs_residual.data.decoding import decode_image
+from plain_vs_residual.data.decoding import UnreadableImage, decode_image
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.images import Dataset, ImageFiles
 from plain_vs_residual.data.stream import DataStream, Draws, draws_of
+from plain_vs_residual.data.unreadable import look_for_others
 from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.recipe import Recipe
 
@@ -52,7 +53,7 @@ class LoaderFeed:
         drawn = self.stream.segment(start, stop)
         own = {name: self.group.share(values, dim=1) for name, values in drawn.items()}
         keys = (_drawn_for_each_image(own, step) for step in range(stop - start))
-        batches = iter(self._loader(AugmentedFiles(self.files["training"], self.recipe.image_size), keys))
+        batches = self._loaded(AugmentedFiles(self.files["training"], self.recipe.image_size), keys)
         for step in range(stop - start):
             clock = time.perf_counter()
             batch = next(batches)
@@ -69,8 +70,8 @@ class LoaderFeed:
         group = evaluating_group(self.group, limit)
         chosen = torch.split(evenly_spaced(len(self.files[part]), limit), self.recipe.batch_size)
         keys = (batch.tolist() for batch in group.taken(chosen))
-        loader = self._loader(CentredFiles(self.files[part], self.recipe.image_size), keys)
-        batches = ((pixels, labels) for pixels, labels in map(self._sent, loader))
+        loaded = self._loaded(CentredFiles(self.files[part], self.recipe.image_size), keys)
+        batches = ((pixels, labels) for pixels, labels in map(self._sent, loaded))
         for pixels, labels in self.digest.evaluated(evaluation_name(part, limit), batches, len(chosen), group):
             yield self._normalise(pixels), labels
 
@@ -84,8 +85,8 @@ class LoaderFeed:
         batch = max(1, self.recipe.batch_size // 10)
         chosen = torch.split(torch.arange(len(self.files[part])), batch)
         keys = (numbers.tolist() for numbers in self.group.taken(chosen))
-        loader = self._loader(TenCropFiles(self.files[part], self.recipe.image_size), keys)
-        batches = ((views.flatten(0, 1), labels) for views, labels in map(self._sent, loader))
+        loaded = self._loaded(TenCropFiles(self.files[part], self.recipe.image_size), keys)
+        batches = ((views.flatten(0, 1), labels) for views, labels in map(self._sent, loaded))
         for pixels, labels in self.digest.evaluated(f"ten_crops_{part}", batches, len(chosen), self.group):
             yield self._normalise(pixels), labels
 
@@ -96,13 +97,22 @@ class LoaderFeed:
     def _normalise(self, pixels: Tensor, colour_shift: Tensor | float = 0.0) -> Tensor:
         return ((pixels.float() / 255 + colour_shift - self.mean) / self.std).permute(0, 3, 1, 2)
 
-    def _loader(self, files: TorchDataset[Inputs], keys: Iterable[list[Any]]) -> DataLoader[Inputs]:
-        return DataLoader(
+    def _loaded(self, files: TorchDataset[Inputs], keys: Iterable[list[Any]]) -> Iterator[Inputs]:
+        """Start decoding, and yield the batches with these keys."""
+        loader = DataLoader(
             files,
             batch_sampler=keys,
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
         )
+        return self._all_named(iter(loader))
+
+    def _all_named(self, batches: Iterator[Inputs]) -> Iterator[Inputs]:
+        """Name all files that cannot be read once one of them is met; from a worker its text is a traceback."""
+        try:
+            yield from batches
+        except UnreadableImage as error:
+            raise look_for_others([files.paths for files in self.files.values()], error) from None
 
 
 def _drawn_for_each_image(drawn: Draws, step: int) -> list[dict[str, Any]]:

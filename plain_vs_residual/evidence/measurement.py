@@ -16,7 +16,7 @@ from scipy import stats
 from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.vocabulary import FINAL_COLUMNS
+from plain_vs_residual.vocabulary import final_columns
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def finals_of_members(recorded: RecordedRuns, experiment: Experiment, claim: Cla
     if finals.empty:
         return pd.DataFrame(columns=["seed", "diverged", "weight", claim.column], dtype=float)
     # Not measured yet, or recorded elsewhere only, as test_error is without held-out images.
-    if claim.column not in finals and (experiment.measurement or claim.column in FINAL_COLUMNS):
+    if claim.column not in finals and (experiment.measurement or claim.column in final_columns()):
         finals = finals.assign(**{claim.column: np.nan})
     if claim.column not in finals:
         accepted = ", ".join(finals.select_dtypes("number").columns)

@@ -9,7 +9,8 @@ from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.rows import CurveRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import Record
-from plain_vs_residual.training.schedule import FIXED, schedule_of
+from plain_vs_residual.schedules import FIXED
+from plain_vs_residual.training.schedule import schedule_of
 
 CONSUMED = {
     "indices": "order of the images",

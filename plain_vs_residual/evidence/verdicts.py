@@ -86,6 +86,7 @@ def judge_claim(
         reason=reason,
         diverged=int(runs[runs["seed"].isin(list(measurement.values))]["diverged"].astype(bool).sum()),
         doubtful=bool(exception or difference),
+        counted_unread=experiment.left_out if claim.primary else (),
     )
 
 
@@ -128,18 +129,20 @@ def num_primary(setting: str, experiment: Experiment, experiments: Sequence[Expe
     """Count the primary claims that share the error rate with those of an experiment.
 
     The experiments that a setting trains by default are one family, those that it trains on request another, those
-    of the seminar a third. All are declared beforehand, whether or not they have been run.
+    of the seminar a third. All are declared beforehand, whether or not they have been run. A file that was left
+    out because it is wrong counts in every family: no interval becomes narrower by a mistake in it.
     """
 
     def family(one: Experiment) -> tuple[bool, bool]:
         return one.seminar, one.waits_to_be_named(setting)
 
-    return sum(
+    declared = sum(
         claim.primary
         for other in experiments
         if family(other) == family(experiment)
         for claim in other.claims_in(setting)
     )
+    return declared + len(experiment.left_out)
 
 
 def beside(claim: Claim) -> Iterator[Claim]:
@@ -167,6 +170,7 @@ class Verdict:
         diverged: how many runs of the complete seeds diverged; their errors count as chance.
         doubtful: whether an exception set the outcome rather than the interval; how many seeds are needed is then
             not computed.
+        counted_unread: the files that count as a primary claim each although they are wrong, so that nobody knows.
     """
 
     experiment: str
@@ -178,6 +182,7 @@ class Verdict:
     reason: str = ""
     diverged: int = 0
     doubtful: bool = False
+    counted_unread: tuple[str, ...] = ()
 
     @property
     def statement(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from plain_vs_residual.launcher import command
+from plain_vs_residual.launcher import INSTALLED, command
 from plain_vs_residual.records.files import REPOSITORY, run_folders
 from plain_vs_residual.records.locks import LOCKS, holder, is_locked
 from plain_vs_residual.records.store import damage
@@ -53,6 +53,7 @@ def examine(
     yield from _versions()
     imported = [_imports(module) for module in ("torch", "plain_vs_residual.data.torchvision_import")]
     yield from imported
+    yield _drawing()
     if not any(finding.fix for finding in imported):
         yield from _device(setting, device_name)
         yield _data(setting, data)
@@ -74,6 +75,8 @@ def preferred_setting(device_name: str | None) -> str:
 
 
 def _versions() -> Iterator[Finding]:
+    if INSTALLED:
+        return  # pip has looked at them
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     python = project["requires-python"]
     wanted = "" if platform.python_version() in SpecifierSet(python) else f"PYTHON=/path/to/python3 {command()}"
@@ -101,6 +104,15 @@ def _imports(module: str) -> Finding:
             f"{shlex.quote(sys.executable)} -m pip install --force-reinstall {name}",
         )
     return Finding(name, f"{version(name)}, can be imported")
+
+
+def _drawing() -> Finding:
+    """Import what the figures and the page need; a run of hours must not end there."""
+    try:
+        importlib.import_module("plain_vs_residual.report.page")
+    except Exception as error:  # a broken installation can raise anything
+        return Finding("drawing", f"cannot be imported: {error}", f"{command()} sets up a Python with it")
+    return Finding("drawing", f"matplotlib {version('matplotlib')}, can be imported")
 
 
 def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
@@ -160,9 +172,9 @@ def _data(setting: Setting, data: Path | None) -> Finding:
     try:
         dataset = load_dataset(setting, data)
     except (ValueError, OSError) as error:
-        return Finding("data", str(error), "see the README, CIFAR-10 without a download")
+        return Finding("data", str(error), "docs/usage.md, Your own images, says what is accepted")
     counts = f"{len(dataset.training):,} training and {len(dataset.validation):,} validation images"
-    found = f"{dataset.name}: {counts}, {len(dataset.classes):,} classes"
+    found = "; ".join([f"{dataset.name}: {counts}, {len(dataset.classes):,} classes", *dataset.remarks])
     looked_at, faults = 0, list[str]()
     for part in (dataset.training, dataset.validation):
         if isinstance(part, ImageFiles):  # images in memory have been decoded, all of them
@@ -172,7 +184,7 @@ def _data(setting: Setting, data: Path | None) -> Finding:
     if faults:
         return Finding(
             "data",
-            f"{found}; {len(faults)} of {looked_at:,} sampled files cannot be decoded: {faults[0]}",
+            f"{found}; {len(faults)} of {looked_at:,} sampled files cannot be decoded: {'; '.join(faults)}",
             "a run would stop there; replace or delete such files",
         )
     return Finding("data", f"{found}; {looked_at:,} sampled files decoded by {decoder()}" if looked_at else found)

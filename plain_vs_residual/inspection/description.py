@@ -103,7 +103,7 @@ def describe(
     size = setting.image_size if image_size is None else image_size
     if size > LARGEST_INPUT:
         raise ValueError(f"input {size}: accepted are at most {LARGEST_INPUT} px")
-    channels, num_classes, _ = IMAGE_KINDS[setting.data]
+    channels, num_classes, *_ = IMAGE_KINDS[setting.data]
     network = abstract(architecture, setting, channels=channels, num_classes=num_classes)
     try:
         rows = measure(network, architecture, (channels, size, size))

@@ -184,7 +184,7 @@ def _arrow(numbers: tuple[int, int]) -> str:
 
 def _title(described: Description) -> str:
     setting, size = described.setting, described.image_size
-    channels, classes, _ = IMAGE_KINDS[setting.data]
+    channels, classes, *_ = IMAGE_KINDS[setting.data]
     images = f"{size}x{size} px, {channels} channel{'s' if channels > 1 else ''}, {classes} classes"
     return f"{described.architecture.name}: {images} (setting {setting.name})"
 

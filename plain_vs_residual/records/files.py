@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parent.parent.parent
-RESULTS = REPOSITORY / "results"
+# Where results/, plots/ and data/ are unless others are named; for an installed package, the current folder.
+ROOT = Path.cwd() if (Path(__file__).parent.parent / "experiments").is_dir() else REPOSITORY
+RESULTS = ROOT / "results"
 SET_ASIDE = "set-aside"
 
 

@@ -1,7 +1,7 @@
 """Whether a recorded run is the one that would be trained now: the same configuration, images and code.
 
-The code that counts is every module of this package that loading images and training import, directly or through
-others, but for those that EXEMPT names.
+The code that counts is every module of this package that loads images, and every one that training and these
+import, directly or through others, but for those that EXEMPT names.
 """
 
 import ast
@@ -17,7 +17,8 @@ from pathlib import Path
 from plain_vs_residual.records.models import RunDescription
 
 PACKAGE = Path(__file__).parent.parent
-ROOTS = (PACKAGE / "training" / "loop.py", PACKAGE / "data" / "datasets.py")
+# All of data/, because recipe.py names the loaders in it as text.
+ROOTS = (PACKAGE / "training" / "loop.py", *sorted((PACKAGE / "data").glob("*.py")))
 EXEMPT = {
     "recipe.py": "its values are in the configuration",
     "settings": "its values are in the configuration, and a new setting changes no other",
@@ -89,32 +90,37 @@ def code(source: str) -> str:
     >>> code("if x:\\n  y()\\nz()") == code("if x:\\n  y()\\n  z()")
     False
     """
-    lines = io.StringIO(source).readlines()
-    # What is left of each logical line, in words that its tokens' own text cannot contain.
-    words: list[str] = []
+    written: list[str] = []
     statement: list[str] = []
-    f_strings: list[tuple[int, int]] = []
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        name = kinds.tok_name[token.type]
-        if name in ("FSTRING_START", "TSTRING_START"):
-            f_strings.append(token.start)
-        elif name in ("FSTRING_END", "TSTRING_END"):
-            start = f_strings.pop()
-            if not f_strings:  # one word, as older Pythons have it
-                statement.append(_between(lines, start, token.end))
-        elif f_strings or name in ("COMMENT", "NL", "ENDMARKER"):
-            continue
-        elif name in ("INDENT", "DEDENT"):
-            words.append(name)
-        elif name == "NEWLINE":
-            words += _meaning(statement)
+    for kind, text in _tokens(source):
+        if kind in ("INDENT", "DEDENT"):
+            written.append(kind)
+        elif kind == "NEWLINE":
+            written += _meaning(statement)
             statement = []
-        else:
-            statement.append(token.string)
-    return "\n".join(words)
+        elif kind not in ("COMMENT", "NL", "ENDMARKER"):
+            statement.append(text)
+    return "\n".join(written)
+
+
+def _tokens(source: str) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of each token. An f-string is one, which newer Pythons take apart."""
+    lines = io.StringIO(source).readlines()
+    begun: list[tuple[int, int]] = []  # f-strings that are still open: where each starts
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = kinds.tok_name[token.type]
+        if kind in ("FSTRING_START", "TSTRING_START"):
+            begun.append(token.start)
+        elif kind in ("FSTRING_END", "TSTRING_END"):
+            start = begun.pop()
+            if not begun:
+                yield "STRING", _between(lines, start, token.end)
+        elif not begun:
+            yield kind, token.string
 
 
 def _meaning(statement: list[str]) -> list[str]:
+    """Return a statement in one line: none for a docstring, and an own module without its path."""
     alone = statement[0].lower() if len(statement) == 1 else ""
     if alone.endswith(("'", '"')) and not alone.startswith(("f", "rf", "t", "rt")):
         return []  # a docstring, or any other text on its own
@@ -158,9 +164,10 @@ def differences(recorded: RunDescription, now: RunDescription) -> list[str]:
     """
     old, new = (record.configuration.model_dump() for record in (recorded, now))
     changed = {name: (old[name], new[name]) for name in new if old[name] != new[name]}
-    several = now.arithmetic.devices > 1
-    but_for = frozenset({"threads", "devices", *(["execution"] if several else [])})
-    changed |= recorded.arithmetic.differences(now.arithmetic, but_for)
+    may_change = {"threads", "devices"}
+    if now.arithmetic.devices > 1:
+        may_change.add("execution")
+    changed |= recorded.arithmetic.differences(now.arithmetic, frozenset(may_change))
     found = [f"{name}: {before} before, {after} now" for name, (before, after) in changed.items()]
     found += [f"{path}: other code" for path in differing_code(recorded.sources, now.sources)]
     return found

@@ -64,6 +64,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
     return TEMPLATES.get_template("page.md.j2").render(
         recorded=recorded,
         primary=[verdict for verdict in verdicts if verdict.claim.primary and verdict.experiment in names],
+        counted_unread=sorted({name for verdict in verdicts for name in verdict.counted_unread}),
         difference=plain_beside_residual(),
         sections=[_section(recorded, experiment, verdicts) for experiment in shown],
         departures=[*recorded.usual.departures, *dict.fromkeys(studies)],

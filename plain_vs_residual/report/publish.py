@@ -80,7 +80,8 @@ def headlines(results: Path, setting: str, name: str, named: Collection[str] = (
             measured = verdict.measurement.num > 0
             if verdict.experiment in named and declared if named else verdict.claim.primary and measured:
                 numbers = number_and_interval(verdict.measurement) if measured else verdict.reason
-                yield f"{verdict.outcome}: {verdict.statement} ({verdict.experiment}; {numbers})"
+                unread = "".join(f"; {name} counted unread" for name in verdict.counted_unread)
+                yield f"{verdict.outcome}: {verdict.statement} ({verdict.experiment}; {numbers}{unread})"
 
 
 class Refresher:

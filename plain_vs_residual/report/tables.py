@@ -61,6 +61,8 @@ def _verdict_row(verdict: Verdict) -> list[str]:
         came_out += f" ({plain(verdict.reason)})"
     if verdict.diverged and claim.column in COUNT_AS_CHANCE:
         came_out += f"; {verdict.diverged} diverged runs count as chance error"
+    if verdict.counted_unread:
+        came_out += f"; its level counts {plain(', '.join(verdict.counted_unread))}, which cannot be read"
     return [
         f"**{statement}**" if claim.primary else statement,
         f"{formula(claim, verdict.validation_name)} {sign} {verdict.margin:g}{unit}",

@@ -172,7 +172,11 @@ IMAGENET = Setting(
     margin=0.5,
 )
 
-SETTINGS = {setting.name: setting for setting in (FASHION, DIGITS, CIFAR10, CIFAR10_SHORT, IMAGENET)}
+CIFAR100 = CIFAR10.with_changes({"name": "cifar100", "data": "cifar100"})
+CIFAR100_COARSE = CIFAR10.with_changes({"name": "cifar100-coarse", "data": "cifar100-coarse"})
+
+CIFARS = (CIFAR10, CIFAR10_SHORT, CIFAR100, CIFAR100_COARSE)
+SETTINGS = {setting.name: setting for setting in (FASHION, DIGITS, *CIFARS, IMAGENET)}
 
 
 def default_setting(device_type: str) -> str:

@@ -1,16 +1,15 @@
 """What is fixed before a run: its budget, when to evaluate, and the learning rate of every iteration.
 
 The one exception is ``plateau``, whose rates depend on the run's own validation loss (``plateau.py``). To keep a
-pair comparable, only one member, the leader, watches itself; the other repeats its rates (``replay``). Step decay
-is that of He et al., Sec. 4.2. Their warm-up (110 layers) lasts until the training error is below 80 %; here it
-lasts a number of iterations that is fixed beforehand.
+pair comparable, only one member, the leader, watches itself; the other repeats its rates (``replay``). The warm-up
+of He et al. (110 layers) lasts until the training error is below 80 %; here it lasts a fixed number of iterations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from plain_vs_residual.recipe import Recipe
+from plain_vs_residual.schedules import FIXED, Schedule
 
-Schedule = Callable[[int], float]  # iteration, counted from 0 -> learning rate
 RateTrace = Sequence[tuple[int, float]]  # (first iteration, learning rate) of each rate, in order
 
 
@@ -20,25 +19,6 @@ def num_iterations(recipe: Recipe, num_images: int) -> int:
         return recipe.iterations
     assert recipe.epochs is not None
     return max(1, round(recipe.epochs * num_images / recipe.batch_size))
-
-
-def step_decay(base: float, drops: Sequence[int]) -> Schedule:
-    """Divide the rate by 10 at each of the iterations ``drops``.
-
-    >>> rate = step_decay(0.1, drops=[32_000, 48_000])
-    >>> [round(rate(iteration), 6) for iteration in (0, 31_999, 32_000, 48_000)]
-    [0.1, 0.1, 0.01, 0.001]
-    """
-    return lambda iteration: base / 10.0 ** sum(iteration >= drop for drop in drops)
-
-
-def linear_decay(base: float, length: int) -> Schedule:
-    """Fall linearly from ``base``; 0 would be reached one iteration after the last.
-
-    >>> linear_decay(0.02, 100)(75)
-    0.005
-    """
-    return lambda iteration: base * (1 - iteration / length)
 
 
 def replay(trace: RateTrace) -> Schedule:
@@ -59,20 +39,11 @@ def replay(trace: RateTrace) -> Schedule:
 def warmed_up(schedule: Schedule, warm_up: int) -> Schedule:
     """Divide the rate by 10 for the first ``warm_up`` iterations.
 
-    >>> rate = warmed_up(step_decay(0.1, drops=[]), warm_up=400)
+    >>> rate = warmed_up(lambda iteration: 0.1, warm_up=400)
     >>> rate(399), rate(400)
     (0.01, 0.1)
     """
     return lambda iteration: schedule(iteration) / (10 if iteration < warm_up else 1)
-
-
-# The schedules that know every rate before the run, by name: each a function of the recipe and the run's length.
-FIXED: dict[str, Callable[[Recipe, int], Schedule]] = {
-    "step": lambda recipe, length: step_decay(
-        recipe.learning_rate, [round(fraction * length) for fraction in recipe.drops]
-    ),
-    "linear": lambda recipe, length: linear_decay(recipe.learning_rate, length),
-}
 
 
 def schedule_of(recipe: Recipe, depth: int, length: int, leader: RateTrace = ()) -> Schedule:

@@ -1,0 +1,65 @@
+"""What was changed of the images of a folder when they were read, counted, and said once."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from plain_vs_residual.data.decoding import Original, look_at
+from plain_vs_residual.data.images import ImageFiles
+
+LOOKED_AT = 500  # files of each part whose beginnings are read where none is decoded
+GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def conversions(originals: Sequence[Original], side: int | None = None) -> tuple[str, ...]:
+    """Say what was changed in how many images; nothing of what was not.
+
+    Args:
+        originals: what the images are in their files.
+        side: to which all are scaled whatever their proportions; None if they are not.
+    """
+
+    def among(changed: Iterable[Original]) -> str:
+        modes = Counter(one.mode for one in changed)
+        named = ", ".join(f"{number:,} {mode}" for mode, number in modes.most_common())
+        return f"in {modes.total():,} of {len(originals):,} images ({named})"
+
+    def having(name: str) -> list[Original]:
+        return [one for one in originals if name in one.properties]
+
+    said = []
+    if transparent := having("transparent"):
+        said.append(f"transparency was dropped {among(transparent)}")
+    for bits in ("12 bits", "16 bits"):
+        if deep := having(bits):
+            most = max(one.largest for one in deep)
+            largest = f"; the largest value in grey ones is {most:,} of {2 ** int(bits[:2]) - 1:,}" if most else ""
+            black = ", so that nothing but black is left" if most and most < 2 ** (int(bits[:2]) - 8) else ""
+            said.append(f"of {bits}, the upper 8 were taken {among(deep)}{largest}{black}")
+    if several := having("several pictures"):
+        said.append(f"of several pictures in a file, the first was taken {among(several)}")
+    if grey := [one for one in originals if one.mode in GREY]:
+        said.append(f"grey was made three equal channels {among(grey)}")
+    if side and (others := [one.size for one in originals if one.size != (side, side)]):
+        said.append(f"{len(others):,} of {len(originals):,} images were scaled to {side} px {_from(others)}")
+    return tuple(said)
+
+
+def conversions_of_files(parts: Iterable[ImageFiles]) -> tuple[str, ...]:
+    """Say what will be changed in images that are decoded later, by a look at evenly spaced ones."""
+    originals = []
+    for files in parts:
+        num = min(LOOKED_AT, len(files))
+        for number in range(num):
+            try:
+                originals.append(look_at(files.paths[len(files) * number // num]))
+            except Exception:  # whoever decodes it will name it
+                continue
+    return conversions(originals)
+
+
+def _from(sizes: Sequence[tuple[int, int]]) -> str:
+    """Say from which sizes images were scaled, and whether their proportions changed."""
+    smallest, largest = (f"{width}x{height}" for width, height in (min(sizes), max(sizes)))
+    said = f"from {smallest}" if smallest == largest else f"from {smallest} to {largest}"
+    squeezed = sum(width != height for width, height in sizes)
+    return f"{said}; {squeezed:,} of them were not square" if squeezed else said
