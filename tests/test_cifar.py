@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100 as published: found wherever they lie, checked, and never downloaded unasked."""
 
+import gzip
 import hashlib
 import io
 import pickle
@@ -135,6 +136,15 @@ def test_a_dot_inside_the_folder_means_the_folder(
     is_the_small_cifar10(load_dataset(CIFAR10, Path(".")))
     is_the_small_cifar10(load_dataset(CIFAR10, Path("..")))
     is_the_small_cifar10(load_dataset(CIFAR10, Path("data_batch_1")))
+
+
+def test_an_unzipped_archive_and_one_beside_half_unpacked_batches_are_read(ten: Small, tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-python.tar").write_bytes(gzip.decompress(ten.archive))
+    is_the_small_cifar10(load_dataset(CIFAR10, tmp_path))
+    (tmp_path / "cifar-10-python.tar").unlink()
+    (ten.unpacked(tmp_path / "cifar-10-batches-py") / "data_batch_5").unlink()
+    ten.packed(tmp_path / "cifar-10-python.tar.gz")
+    is_the_small_cifar10(load_dataset(CIFAR10, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["cifar-10-python.tar.gz", "sub/cifar-10-python (1).tar.gz", "my_cifar10.tgz"])

@@ -77,22 +77,25 @@ def test_grey_of_16_bits_gives_the_pixels_of_its_twin_of_8_bits(tmp_path: Path, 
 
 
 def test_values_of_either_byte_order_of_12_bits_and_of_another_white(tmp_path: Path) -> None:
-    (tmp_path / "big.tif").write_bytes(_big_endian_tiff(SIXTEEN))
+    (tmp_path / "big.tif").write_bytes(tiff_of_16_bits(SIXTEEN))
     (tmp_path / "12.tif").write_bytes(tiff_of_12_bits(SIXTEEN >> 4))
     twelve = (SIXTEEN >> 4).astype(">u2").tobytes()
     (tmp_path / "12.pgm").write_bytes(b"P5\n24 20\n4095\n" + twelve)
-    for name in ("big.tif", "12.tif", "12.pgm"):
+    (tmp_path / "inverted.tif").write_bytes(tiff_of_16_bits(65_535 - SIXTEEN, "<", photometric=0))
+    for name in ("big.tif", "12.tif", "12.pgm", "inverted.tif"):
         assert np.array_equal(pixels_of(tmp_path / name)[..., 0], GREY), name
     assert decode(tmp_path / "12.tif").original.properties == ("12 bits",)
 
 
-def _big_endian_tiff(values: np.ndarray) -> bytes:
-    data, (height, width) = values.astype(">u2").tobytes(), values.shape
-    tags = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (277, 1), (278, height)]
-    entries = [struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags]
-    entries += [struct.pack(">HHII", tag, 4, 1, value) for tag, value in ((273, 8), (279, len(data)))]
-    directory = struct.pack(">H", len(entries)) + b"".join(sorted(entries)) + struct.pack(">I", 0)
-    return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory
+def tiff_of_16_bits(values: np.ndarray, order: str = ">", photometric: int = 1) -> bytes:
+    data, (height, width) = values.astype(f"{order}u2").tobytes(), values.shape
+    tags = [(256, width), (257, height), (258, 16), (259, 1), (262, photometric), (277, 1), (278, height)]
+    entries = {tag: struct.pack(f"{order}HHIHH", tag, 3, 1, value, 0) for tag, value in tags}
+    entries |= {tag: struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in ((273, 8), (279, len(data)))}
+    directory = b"".join(entries[tag] for tag in sorted(entries)) + struct.pack(f"{order}I", 0)
+    begins = b"MM\0*" if order == ">" else b"II*\0"
+    count = struct.pack(f"{order}H", len(entries))
+    return begins + struct.pack(f"{order}I", 8 + len(data)) + data + count + directory
 
 
 @pytest.mark.parametrize(("colour_type", "channels"), [(2, 3), (4, 2), (6, 4)], ids=["RGB", "LA", "RGBA"])

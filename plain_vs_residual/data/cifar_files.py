@@ -10,7 +10,7 @@ from plain_vs_residual.data.listing import readable
 
 MOST_FOLDERS = 1000  # that are looked into
 DEPTH = 3  # of folders in folders
-ARCHIVES = (".tar.gz", ".tgz")
+ARCHIVES = (".tar.gz", ".tgz", ".tar")  # a browser may have unzipped it
 # The authors' data sets for other programs: in the names of archives, and a file in each.
 OTHER_FORMS = ("binary", "matlab")
 OTHER_BATCHES = ("data_batch_1.bin", "data_batch_1.mat", "train.bin", "train.mat")
@@ -23,7 +23,7 @@ class CifarFiles(NamedTuple):
         name: of the data set.
         setting: that trains on it.
         folder: of the batches, as it is unpacked.
-        files: the batches and the names of the classes.
+        files: the batches, and last the names of the classes.
         enough: how many of these files tell that a folder holds the data set.
         archive: as it is downloaded.
     """
@@ -57,7 +57,7 @@ CIFAR_FILES = {"cifar10": CIFAR10, "cifar100": CIFAR100, "cifar100-coarse": CIFA
 
 
 def find_cifar(path: Path, kind: str) -> Path | None:
-    """Return the folder with a data set's batches, whatever it is called, or else its archive.
+    """Return the folder with a data set's batches, whatever it is called, or else its archive, or some batches.
 
     Args:
         path: that folder or archive itself, or a folder above it.
@@ -65,14 +65,16 @@ def find_cifar(path: Path, kind: str) -> Path | None:
     """
     if kind not in CIFAR_FILES:
         return None
-    wanted, archives = CIFAR_FILES[kind], []
+    wanted, archives, incomplete = CIFAR_FILES[kind], [], []
     if path.is_file():
         return path.parent if path.name in wanted.files else path
     for folder, names in _folders(path):
-        if folder.name == wanted.folder or len(names & set(wanted.files)) >= wanted.enough:
+        if names.issuperset(wanted.files[:-1]):
             return folder
+        if folder.name == wanted.folder or len(names & set(wanted.files)) >= wanted.enough:
+            incomplete.append(folder)
         archives += [folder / name for name in sorted(names) if _is_archive(name, wanted)]
-    return archives[0] if archives else None
+    return next(iter([*archives, *incomplete]), None)
 
 
 def what_else(path: Path, kind: str) -> str:

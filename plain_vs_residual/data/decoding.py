@@ -25,6 +25,7 @@ def _installed(name: str) -> Any:
 
 simplejpeg = _installed("simplejpeg")
 JPEG = b"\xff\xd8"
+PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is black
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")  # Pillow's modes with transparency
 # How files begin that are no images, in small letters, and what they are; and how some images begin.
 NO_IMAGES = {
@@ -38,6 +39,7 @@ NO_IMAGES = {
     b"\x1f\x8b": "a gzip archive",
     b"\x93numpy": "a NumPy array",
 }
+CUT_OFF = ("truncated", "broken", "not enough", "end of", "eof", "unrecognized data", "create decoder", "crc")
 IMAGES = (JPEG, b"\x89png", b"gif8", b"bm", b"riff", b"ii*", b"mm\0*")
 
 
@@ -119,6 +121,8 @@ def _by_pillow(content: bytes) -> Decoded:
     bits = next((int(name[:2]) for name in original.properties if name.endswith("bits")), 8)
     if image.mode.startswith("I") and bits > 8:
         values = np.asarray(image).astype(np.uint16)  # convert() would take all above 255 for white
+        if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
+            values = 2**bits - 1 - values  # white is 0, which Pillow heeds in 8 bits alone
         upper = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
         return Decoded(upper.convert("RGB"), original._replace(largest=int(values.max())))
     if image.mode in ("I", "F"):
@@ -168,10 +172,12 @@ def _what_is_wrong(content: bytes, error: Exception) -> str:
         what = f"it is {no_image}"
     elif reason.startswith("its mode is"):
         what = reason
-    elif "cannot identify image file" not in reason:
+    elif any(word in reason.lower() for word in CUT_OFF):
         what = f"it is cut off or damaged ({reason})"
+    elif "cannot identify image file" not in reason:
+        what = f"Pillow cannot read it ({reason})"
     elif head.startswith(IMAGES):
-        what = "it is cut off or damaged (near its beginning)"
+        what = "it is cut off or damaged near its beginning, or of a kind that Pillow does not read"
     else:
         what = "it is text" if head.isascii() and b"\0" not in head else "it is no image that Pillow reads"
     return what
