@@ -199,7 +199,7 @@ def test_correlations_are_means_over_lines_before_and_after_training(monkeypatch
     pairs, order = [], torch.randperm(40, generator=keyed_generator(7, "pairs")).tolist()
     while len(pairs) < 3:
         first, *order = order[-1:] + order[:-1]
-        second = [index for index in order if labels[index] != labels[first]][0]
+        second = next(index for index in order if labels[index] != labels[first])
         order.remove(second)
         pairs.append((images[first], images[second]))
     projections = [torch.randn(3, generator=keyed_generator(7, "projection", line)) for line in range(3)]
@@ -214,6 +214,8 @@ def test_correlations_are_means_over_lines_before_and_after_training(monkeypatch
         for lag in (1, 2, 4, 8, 16, 32)
     }
     assert as_dict(measured.rows) == pytest.approx(expected, abs=1e-3)
-    assert measured.summary == {"gradient_correlation": pytest.approx(expected[0, "correlation", "network", 4], abs=1e-3)}
+    assert measured.summary == {
+        "gradient_correlation": pytest.approx(expected[0, "correlation", "network", 4], abs=1e-3)
+    }
     distinct = [one[4] for many in found.values() for one in many]
     assert min(abs(a - b) for place, a in enumerate(distinct) for b in distinct[:place]) > 0.005

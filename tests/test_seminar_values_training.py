@@ -72,9 +72,7 @@ def sizes_by_hand(network: nn.Module, images: Tensor, estimate_on: Tensor | None
     return found
 
 
-def test_the_size_of_f_is_followed_on_a_logarithmic_axis(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_size_of_f_is_followed_on_a_logarithmic_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residual_functions, "NUM_IMAGES", 25)
     subject = run_seen_while_it_trains("cifar-residual8-A", tmp_path, iterations=6, learning_rate=0.1)
     # 6^(k/12) for k from 0 to 12: 1, 1.16, 1.35, 1.57, 1.82, 2.11, 2.45, 2.84, 3.30, 3.83, 4.45, 5.17, 6.
