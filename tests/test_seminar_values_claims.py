@@ -9,7 +9,7 @@ PLAIN, SHALLOW = "cifar-plain56", "cifar-plain20"
 RESIDUAL, SHALLOW_RESIDUAL = "cifar-residual56-A", "cifar-residual20-A"
 CURES = ("warm-up", "clipped", "delta-orthogonal", "dirac", "looks-linear")
 ABLATIONS = ("zero-gamma", "pre-activation", "skip-init")
-# By experiment and place of the claim in fashion: the column; numbers of the members of which the sentence is true;
+# By experiment and place of the claim in fashion: the column; numbers of which the sentence is true,
 # and numbers of the same members of which it is not. The margin of errors is 2 points.
 Numbers = dict[str, float]
 GROWN = (f"{PLAIN}@grown", f"{SHALLOW}@grown")
