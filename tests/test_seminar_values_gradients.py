@@ -15,7 +15,7 @@ from plain_vs_residual.networks import build
 from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.seminar import gradient_norms, shattered_gradients
 from plain_vs_residual.seminar.gradient_norms import LayerGradient, growth_per_layer, log10_gradient_ratio
-from plain_vs_residual.seminar.shattered_gradients import gradient_correlations
+from plain_vs_residual.seminar.shattered_gradients import gradient_correlations, pairs_of_classes
 from tests.by_hand import (
     TINY,
     ByHand,
@@ -178,6 +178,18 @@ def test_gradients_along_a_line_are_compared_as_in_closed_form() -> None:
     assert found == pytest.approx(expected, abs=1e-5)
     assert expected[100] < 0.8
     assert expected[200] < -0.5
+
+
+def test_lines_are_drawn_among_few_images_of_one_class_and_refused_where_there_are_too_few() -> None:
+    labels = torch.tensor([0] * 30 + [1] * 8)
+    for seed in range(20):
+        pairs = pairs_of_classes(labels, torch.Generator().manual_seed(seed))
+        assert len({index for pair in pairs for index in pair}) == 16
+        assert all(labels[first] != labels[second] for first, second in pairs)
+    with pytest.raises(ValueError, match=r"need 8 pairs .* among 37 images there are 7"):
+        pairs_of_classes(labels[:-1], torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"among 12 images there are 6"):
+        pairs_of_classes(torch.arange(12), torch.Generator().manual_seed(0))
 
 
 def correlations_by_hand(
