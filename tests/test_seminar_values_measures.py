@@ -103,6 +103,23 @@ def test_one_pixel_is_enough_to_see_what_each_number_means() -> None:
     )
 
 
+def test_numbers_whose_squares_do_not_fit_into_fp16_are_measured() -> None:
+    images = torch.tensor([1000.0, 3000.0])[:, None, None, None].half()
+    network = alone(-0.5, 2.0).half()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.float()  # as under autocast
+    values = {row.kind: row.value for row in layer_responses(network, [(images, images)])}
+    assert values["ratio"] == pytest.approx(0.25)
+    assert values["cosine"] == pytest.approx(-1)
+    first = FirstIterations(
+        nn.ModuleDict({"conv1": nn.Conv2d(1, 1, 1), "bn1": nn.Identity(), "fc": nn.Identity()})
+    )
+    with first.watching():
+        first.network.get_submodule("bn1")(images)
+    assert first.seen["bn1"] == pytest.approx(math.sqrt((1000**2 + 3000**2) / 2))
+
+
 def test_nothing_divided_by_nothing_is_no_number() -> None:
     images = -torch.ones(2, 1, 1, 1)  # behind the first ReLU everything is 0
     values = {row.kind: row.value for row in layer_responses(alone(1.0, 0.0), [(images, images)])}
