@@ -1,4 +1,4 @@
-"""The published measurements: their summaries are what their rows say, and their rows are those that are taken now."""
+"""The published measurements: summaries are what their rows say, and rows are those that are taken now."""
 
 import csv
 import json
