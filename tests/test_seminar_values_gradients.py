@@ -47,8 +47,11 @@ def norms_by_hand(network: nn.Module, images: Tensor, labels: Tensor) -> Norms:
 @pytest.mark.parametrize("option", [None, "A", "B"])
 def test_norms_are_those_of_every_layer(option: str | None) -> None:
     images, labels = seen_by(tiny_images(), 10)
-    network = tiny_network(option)
+    network = tiny_network(option).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     layers = gradient_norms.gradient_norms(network, images, labels)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not network.training
     expected = norms_by_hand(network, images, labels)
     assert [layer.layer for layer in layers] == list(expected)
     assert len(layers) == 9
