@@ -30,10 +30,11 @@ def measure(subject: FinishedRun) -> Measured:
     images, labels = subject.images(NUM_IMAGES)
     setting = subject.setting
     length = subject.num_iterations
-    first = [iteration for iteration in FIRST_ITERATIONS if iteration < length]
+    moments = {iteration for iteration in FIRST_ITERATIONS if iteration < length}
+    moments.update(evaluation_points(length, setting.evaluations))
     rows: list[MeasuredRow] = []
     layers: dict[int, list[LayerGradient]] = {}
-    for iteration, network in subject.during_training([*first, *evaluation_points(length, setting.evaluations)]):
+    for iteration, network in subject.during_training(sorted(moments)):
         layers[iteration] = gradient_norms(network, images, labels)
         rows += _rows(iteration, layers[iteration])
     return Measured(
@@ -133,11 +134,14 @@ def log10_gradient_ratio(layers: Sequence[LayerGradient]) -> float:
 def growth_per_layer(layers: Sequence[LayerGradient], stage: str) -> float:
     """Return by which factor the gradient at the outputs grows per layer, from the end of a stage to its start.
 
-    It is regressed within a stage, where all outputs have one shape.
+    It is regressed within a stage, where all outputs have one shape. NaN where a gradient is 0, as zero-gamma
+    begins, or not finite.
 
     >>> growth_per_layer([LayerGradient(f"layer1.{i}.conv1", 2.0**-i, 1, 1) for i in range(5)], "layer1")
     2.0
     """
     norms = [layer.output for layer in layers if layer.stage == stage]
+    if not all(0 < norm < math.inf for norm in norms):
+        return math.nan
     slope = np.polynomial.Polynomial.fit(range(len(norms)), np.log(norms), 1).convert().coef[1]
     return round(float(np.exp(-slope)), 12)

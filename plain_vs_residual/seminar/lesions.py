@@ -48,7 +48,7 @@ def measure(subject: Subject) -> Measured:
         if number <= len(removable):
             drawn = [subject.draw(removable, number, "removed", number, draw) for draw in range(DRAWS)]
             note("removed_at_random", "network", number, [without(trained, names) for names in drawn])
-    for number in NUMBERS:
+    for number in NUMBERS if exchangeable_pairs(trained) else ():
         orders = [
             exchanged(trained, number, subject.generator("exchanged", number, draw)) for draw in range(DRAWS)
         ]
@@ -96,6 +96,12 @@ def removable_blocks(network: nn.Module) -> list[str]:
     return [name for name, block in blocks_of(network) if isinstance(block, ResidualBlock) or keeps_shape(block)]
 
 
+def exchangeable_pairs(network: nn.Module) -> list[tuple[str, str]]:
+    """Name the pairs of blocks of one stage that both keep the shape; networks of 8 layers have none."""
+    names = [name for name, block in blocks_of(network) if keeps_shape(block)]
+    return [pair for pair in combinations(names, 2) if pair[0].partition(".")[0] == pair[1].partition(".")[0]]
+
+
 def without(network: nn.Module, names: Sequence[str]) -> nn.Module:
     """Return a copy without some blocks: a residual one keeps its shortcut, a plain one is skipped.
 
@@ -125,7 +131,7 @@ def exchanged(network: nn.Module, number: int, generator: torch.Generator) -> tu
     mixed = copy.deepcopy(network)
     names = [name for name, block in blocks_of(network) if keeps_shape(block)]
     order = {name: name for name in names}
-    pairs = [pair for pair in combinations(names, 2) if pair[0].partition(".")[0] == pair[1].partition(".")[0]]
+    pairs = exchangeable_pairs(network)
     for _ in range(number):
         one, other = pairs[int(torch.randint(len(pairs), (), generator=generator))]
         order[one], order[other] = order[other], order[one]

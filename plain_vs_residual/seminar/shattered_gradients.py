@@ -45,14 +45,24 @@ def measure(subject: Subject) -> Measured:
 
 
 def pairs_of_classes(labels: Tensor, generator: torch.Generator) -> list[tuple[int, int]]:
-    """Draw pairs of images of different classes, LINES of them, as indices into ``labels`` (N)."""
+    """Draw pairs of images of different classes, LINES of them, as indices into ``labels`` (N).
+
+    Raises:
+        ValueError: if the images are too few, or too many of them of one class.
+    """
     order = torch.randperm(len(labels), generator=generator).tolist()
     pairs: list[tuple[int, int]] = []
-    while len(pairs) < LINES:
+    while order and len(pairs) < LINES:
         first = order.pop()
-        second = next(index for index in order if labels[index] != labels[first])
-        order.remove(second)
-        pairs.append((first, second))
+        second = next((index for index in order if labels[index] != labels[first]), None)
+        if second is not None:
+            order.remove(second)
+            pairs.append((first, second))
+    if len(pairs) < LINES:
+        raise ValueError(
+            f"shattered gradients need {LINES} pairs of training images of different classes; among "
+            f"{len(labels)} images there are {len(pairs)}"
+        )
     return pairs
 
 
