@@ -230,7 +230,7 @@ def test_the_colours_of_a_training_image_are_drawn_with_a_deviation_of_a_tenth()
 
 
 def test_images_of_a_folder_are_averaged_when_they_are_made_smaller(tmp_path: Path, tiny_setting: Setting) -> None:
-    """Columns of black and white in turn are grey at half the size; every second of them would be black or white."""
+    """Columns of black and white in turn are grey at half the size; every second one would be black or white."""
     stripes = np.zeros((16, 16, 3), dtype=np.uint8)
     stripes[:, ::2] = 255
     for part in ("train", "val"):
@@ -240,7 +240,7 @@ def test_images_of_a_folder_are_averaged_when_they_are_made_smaller(tmp_path: Pa
     training = load_dataset(tiny_setting, tmp_path / "stripes").training
     assert isinstance(training, Images)
     assert training.pixels.shape == (2, 8, 8, 3)
-    assert 100 < training.pixels.min()
+    assert training.pixels.min() > 100
     assert training.pixels.max() < 155
 
 

@@ -332,7 +332,7 @@ def test_the_outcome_is_compared_with_the_last_tenth_of_its_curve_alone(
 
 
 def test_a_diverged_member_is_compared_with_the_other_as_far_as_it_came(tmp_path: Path) -> None:
-    """What they consumed is compared at the last evaluation that both have, and images at the last that both took."""
+    """What was consumed is compared at the last evaluation of both, and so are the images that were evaluated."""
     folders = [write_run(tmp_path, "digits", network, 0) for network in MEMBERS[:1]]
     folders.append(write_run(tmp_path, "digits", MEMBERS[1], 0, outcome="diverged"))
     recorded = read_runs(tmp_path, "digits")

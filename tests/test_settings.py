@@ -11,7 +11,6 @@ from plain_vs_residual.executors.description import describe
 from plain_vs_residual.settings import CIFAR10, CIFAR10_SHORT, DIGITS, FASHION, IMAGENET, SETTINGS, Setting
 from plain_vs_residual.settings.publications import PUBLICATIONS
 
-
 # Written down by hand, so that no default and no setting changes without a second hand that does so on purpose.
 SHARED = {
     **{"momentum": 0.9, "weight_decay": 1e-4, "clip_norm": None, "modification": "none", "split": "test"},
