@@ -33,12 +33,19 @@ EXPERIMENT = Experiment(
 Change = Callable[[dict[str, Any]], None]
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the records that each test changes a copy of."""
+    results = tmp_path_factory.mktemp("unchanged")
     for network in MEMBERS:
         for seed in range(3):
-            write_run(tmp_path, "digits", network, seed)
-    return tmp_path
+            write_run(results, "digits", network, seed)
+    return results
+
+
+@pytest.fixture
+def results(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "results"))
 
 
 def changed(path: Path, change: Change) -> None:
