@@ -1,7 +1,7 @@
 """Fixtures and helpers of several tests: tiny images, a tiny setting, and a suite of it."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -142,6 +142,14 @@ def network_of(
     """Build a network by name, with the given stem and width and the initial values of a seed."""
     recipe = DIGITS.with_changes({"stem": stem, "stem_width": stem_width})
     return build(Architecture.parse(name), recipe, channels=channels, num_classes=num_classes, seed=seed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_outlives_a_power_cut() -> Iterator[None]:
+    """Do without fsync: tests write tens of thousands of files, and nobody wants one after the machine stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.power import deviation_interval, power, seeds_needed
 from plain_vs_residual.evidence.verdicts import (
@@ -21,7 +22,7 @@ from plain_vs_residual.evidence.verdicts import (
     Verdict,
     judge,
 )
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import SETTINGS
@@ -289,6 +290,82 @@ def test_a_claim_that_holds_only_because_a_run_diverged_is_undecided(
     assert abs(verdict.measurement.mean) == pytest.approx(80)
     assert verdict.outcome == outcome
     assert verdict.diverged == 3
+
+
+@pytest.mark.parametrize(
+    ("diverges", "outcome"), [("plain18", UNDECIDED), ("plain34", NOT_REPRODUCED)], ids=["helps", "hurts"]
+)
+def test_a_claim_to_stay_below_is_helped_by_what_it_subtracts(tmp_path: Path, diverges: str, outcome: str) -> None:
+    """The deeper network less the shallower one: guessing by the shallower one, 90 %, makes it -80."""
+    for seed in range(3):
+        for network in DEEPER:
+            ends = "diverged" if network == diverges else "finished"
+            write_run(tmp_path, "digits", network, seed, outcome=ends, errors=lambda *_: (10.0, 10.0))
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(BELOW)])
+    assert verdict.measurement.mean == pytest.approx(-80 if diverges == "plain18" else 80)
+    assert verdict.outcome == outcome
+    reason = "does not hold without the seeds in which a run diverged (3)" if outcome == UNDECIDED else ""
+    assert verdict.reason == reason
+
+
+def test_diverged_runs_of_incomplete_seeds_are_not_counted(tmp_path: Path) -> None:
+    write_errors(tmp_path, {"plain34": [12.0, 12.1, 12.2], "plain18": [10.0] * 3})
+    write_run(tmp_path, "digits", "plain34", 3, outcome="diverged")
+    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    assert (verdict.measurement.num, verdict.diverged) == (3, 0)
+
+
+def test_the_mean_is_no_median_and_every_divergence_counts_as_chance(tmp_path: Path) -> None:
+    assert Measurement({0: 1.0, 1: 2.0, 2: 9.0}, 0.95, 0.0).mean == 4
+    write_run(tmp_path, "imagenet", "plain18", 0, outcome="diverged", classes=tuple("abcd"))
+    folder = write_run(tmp_path, "imagenet", "plain34", 0, outcome="diverged", classes=tuple("0123456789"))
+    crops = {"ten_crop_error": 1.0, "ten_crop_top5_error": 1.0}
+    write_json(folder.final, read_json(folder.final) | crops)
+    reseal(folder)
+    few, many = counted(read_runs(tmp_path, "imagenet")).to_dict("records")
+    assert (few["training_error"], few["validation_top5_error"]) == (75, 0)  # five guesses at four classes
+    assert (many["training_error"], many["validation_top5_error"]) == (90, 50)
+    assert (many["ten_crop_error"], many["ten_crop_top5_error"]) == (90, 50)
+    assert math.isnan(many["mean_response"])
+
+
+def test_the_change_of_the_ratio_is_lost_where_a_run_diverged_even_if_it_is_a_number(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "digits", "residual18-A", 0)
+    write_json(folder.final, read_json(folder.final) | {"outcome": "diverged"})
+    reseal(folder)
+    (row,) = counted(read_runs(tmp_path, "digits")).to_dict("records")
+    assert math.isnan(row["ratio_change"])
+    assert math.isnan(row["mean_ratio"])
+    assert not math.isnan(row["initial_mean_ratio"])
+
+
+def test_the_floor_of_held_out_test_images_is_one_of_those_that_were_looked_at(tmp_path: Path) -> None:
+    held_out = Study("held-out", {"split": "45k/5k"})
+    contrast = {f"{network}@held-out": weight for network, weight in DEEPER.items()}
+    claim = Claim("on test images", contrast=contrast, column="test_error", above=0.5)
+    for network in DEEPER:
+        for seed in range(3):
+            write_run(tmp_path, "digits", network, seed, study=held_out)
+    made_up = Experiment(
+        "E", "none", (), {"digits": tuple(DEEPER)}, (claim,), {"digits": (held_out,)}, name="mine"
+    )
+    (verdict,) = judge(read_runs(tmp_path, "digits"), [made_up])
+    assert set(verdict.measurement.values.values()) == {0.0}
+    assert verdict.measurement.deviation == pytest.approx(100 / 180)  # the made-up confusion matrix has 180 images
+
+
+def test_the_power_of_few_seeds_counts_both_ends_of_the_interval() -> None:
+    """Far beyond the margin the power is 1, at the margin a half of what the level leaves."""
+    assert power(0.0, 1.0, 5, 0.95) == pytest.approx(0.025)
+    assert power(0.0, 1.0, 5, 0.9) == pytest.approx(0.05)
+    assert power(50.0, 1.0, 5, 0.95) == pytest.approx(1)
+
+
+def test_claims_of_the_seminar_are_a_family_of_their_own(tmp_path: Path) -> None:
+    write_errors(tmp_path, {name: [50.0] * 3 for name in ("plain34", "plain18", "residual34-A", "residual34-B")})
+    found = levels(judge(read_runs(tmp_path, "digits"), primaries(seminar=True)))
+    assert found["claim 0"] == 0.95
+    assert found["claim 1"] == found["claim 2"] == 0.975
 
 
 def test_a_claim_that_holds_without_the_diverged_seeds_stays(tmp_path: Path) -> None:

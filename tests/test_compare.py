@@ -1,19 +1,23 @@
 """Two results side by side: what differs, curves, paired differences, verdicts before and after."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import run_folders
 from plain_vs_residual.records.fingerprint import PACKAGE, code, code_hashes, hash_of
 from plain_vs_residual.records.kept_code import diff_of_code, keep_code
 from plain_vs_residual.records.store import read_run
 from plain_vs_residual.report.comparison import compare, find_sides
+from plain_vs_residual.report.figures.comparison import comparison_figure
 from tests.made_up_records import read_json, reseal, usual_errors, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -75,6 +79,85 @@ def test_the_page_says_what_differs_and_by_how_much(two_results: tuple[Path, Pat
     page = html.read_text()
     assert "<svg" in page
     assert "<ins>+    return f(x) + 0.5 * shortcut(x)</ins>" in page
+
+
+# By network and study: training errors of seeds 0, 1, ... before and after; validation errors are twice those.
+BY_HAND = {
+    ("plain18", ""): ((10.0, 20.0, 30.0), (32.0, 11.0, 22.0, 44.0)),  # other ranks; a seed that was not there
+    ("plain34", ""): ((12.0, 13.0, 14.0), (14.0, 15.0, 16.0)),  # all differences are 2
+    ("residual18-A", ""): ((5.0, 6.0, 7.0), (5.0, 6.0, 7.0)),
+    ("plain18", "fast"): ((40.0,), (45.0,)),
+}
+
+
+@pytest.fixture
+def sides_by_hand(tmp_path: Path) -> Any:
+    for number, place in enumerate(("before", "after")):
+        for (network, study), errors in BY_HAND.items():
+            for seed, error in enumerate(errors[number]):
+                write_run(
+                    tmp_path / place,
+                    "digits",
+                    network,
+                    seed,
+                    study=Study(study, {"learning_rate": 0.05}, "made up") if study else None,
+                    errors=lambda *_, error=error: (error, 2 * error),
+                )
+    ((before, after),) = find_sides(tmp_path / "before", tmp_path / "after")
+    return before, after
+
+
+def test_differences_are_those_of_each_seed_and_their_interval_that_of_their_spread(
+    sides_by_hand: Any, tmp_path: Path
+) -> None:
+    """By rank, plain-18 would differ by 1, 2 and 2: the same mean, another interval."""
+    claim = Claim("deeper is worse", {"plain34": 1, "plain18": -1}, above=0.5, primary=True)
+    claimed = Experiment("E", "none", (), {"digits": ("plain34", "plain18")}, (claim,), name="mine")
+    markdown, _ = compare(*sides_by_hand, [claimed], tmp_path / "page")
+    text = markdown.read_text()
+    # 22, -9 and -8 around 5/3 spread by 17.616; times 4.302653 / sqrt(3).
+    paired = "+1.67, interval -42.09 to +45.43 (95 %), 3 seeds"
+    assert f"| plain-18 | training error | 20.00 | 21.67 | {paired} |" in text
+    # Twice as much; and where all agree, one of 360 images: 100 / 360 * 4.302653 / sqrt(3) = 0.69.
+    assert (
+        "| plain-18 | validation error | 40.00 | 43.33 | +3.33, interval -84.19 to +90.86 (95 %), 3 seeds |"
+        in text
+    )
+    assert "| plain-34 | training error | 13.00 | 15.00 | +2.00, interval +1.31 to +2.69 (95 %), 3 seeds |" in text
+    assert "| ResNet-18 A | training error | 6.00 | 6.00 | +0, interval +0 to +0 (95 %), 3 seeds |" in text
+    assert "| plain-18, fast | training error | 40.00 | 45.00 | +5.00, 1 seed |" in text
+    assert "has 1 finished runs that the other has not" in text
+    # The claim counts all seeds that each side has complete: 2, -7, -16 before, -18, 4, -6 after.
+    before = "undecided: -7.00, interval -29.36 to +15.36 (95 %), 3 seeds"
+    after = "undecided: -6.67, interval -34.03 to +20.70 (95 %), 3 seeds"
+    assert f"| mine | deeper is worse | {before} | {after} |" in text
+    drawn = pd.read_csv(tmp_path / "page" / "comparison.csv", keep_default_na=False)
+    last = drawn[drawn["iteration"] == drawn["iteration"].max()].set_index(["network", "study", "results"])
+    columns = ["mean", "min", "max"]
+    assert last.loc[("plain18", "", "before"), columns].tolist() == pytest.approx([20, 10, 30])
+    assert last.loc[("plain18", "", "after"), columns].tolist() == pytest.approx([65 / 3, 11, 32])
+    assert last.loc[("plain18", "fast", "after"), columns].tolist() == pytest.approx([45, 45, 45])
+
+
+def test_the_figure_draws_before_dotted_and_after_bold_and_a_dot_a_seed(sides_by_hand: Any) -> None:
+    before, after = sides_by_hand
+    common = [("plain18", "", seed) for seed in range(3)]
+    paired, other = Measurement({0: 1.0, 1: 2.0, 2: 6.0}, 0.95, 0.0), Measurement({0: 70.0}, 0.95, 0.0)
+    differences: list[Any] = [
+        SimpleNamespace(network="plain-18", column="running_training_error", paired=paired),
+        SimpleNamespace(network="plain-18", column="validation_error", paired=other),
+    ]
+    figure, _ = comparison_figure(before.recorded, after.recorded, common, differences)
+    curves, dots = figure.axes[:2]
+    ends = {line.get_label(): line.get_xydata()[-1].tolist() for line in curves.lines}
+    assert ends == {"before": pytest.approx([449, 20]), "after": pytest.approx([449, 65 / 3])}
+    assert [line.get_linestyle() for line in curves.lines] == [":", "-"]
+    interval, seeds, mean, _ = dots.lines
+    assert interval.get_xdata().tolist() == pytest.approx(paired.interval)
+    assert seeds.get_xdata().tolist() == [1, 2, 6]
+    assert mean.get_xdata() == pytest.approx([3])
+    assert [label.get_text() for label in dots.get_yticklabels()] == ["plain-18"]
+    plt.close(figure)
 
 
 def test_changed_settings_and_machines_are_named(tmp_path: Path) -> None:

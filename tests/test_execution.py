@@ -158,3 +158,22 @@ def test_deterministic_arithmetic_fills_no_memory_that_is_about_to_be_written() 
         assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     finally:
         prepare_arithmetic(CPU, this_process("fp32"))
+
+
+@pytest.mark.parametrize(("precision", "rounding"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_on_cuda_tf32_is_used_where_it_was_asked_for_alone(
+    precision: Any, rounding: str, deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of torch's settings, which a build for CPUs has as well."""
+    set_to = {"conv": SimpleNamespace(fp32_precision=""), "matmul": SimpleNamespace(fp32_precision="")}
+    monkeypatch.setattr(torch.backends.cudnn, "conv", set_to["conv"])
+    monkeypatch.setattr(torch.backends.cuda, "matmul", set_to["matmul"])
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", deterministic)  # the other way round
+    try:
+        arithmetic = this_process(precision, deterministic=deterministic)
+        prepare_arithmetic(torch.device("cuda"), arithmetic)
+        assert [one.fp32_precision for one in set_to.values()] == [rounding, rounding]
+        assert torch.backends.cudnn.benchmark is not deterministic
+    finally:
+        prepare_arithmetic(CPU, this_process("fp32"))

@@ -1,18 +1,22 @@
 """Fast paths: compared with the eager step before anything is trained, timed, and one for all runs of a plan."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
-from plain_vs_residual.arithmetic import Execution
+from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors import common_arithmetic, fast_path, machine
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.fast_path import EagerSteps, TrialSteps, deepest_and_widest
 from plain_vs_residual.executors.placement import choose_placement
+from plain_vs_residual.run import Job
 from plain_vs_residual.training import execution
+from plain_vs_residual.training.place import Place
 from tests.test_training import train_all
 
 
@@ -116,6 +120,91 @@ def test_values_that_are_no_numbers_are_caught(
     check = check_of(make_suite("residual18-A"))
     monkeypatch.setattr(fast_path, "_distance", lambda *_: float("nan"))
     assert "nan times" in check.fault(Execution.GRAPH)
+
+
+# What is accepted, as a multiple of how far the same step in another precision is from the eager one.
+ACCEPTED: dict[Precision, tuple[float, Precision]] = {
+    "fp32": (0.5, "bf16"),
+    "tf32": (0.5, "bf16"),
+    "bf16": (1.5, "fp32"),
+    "fp16": (1.5, "fp32"),
+}
+NAMES = ("conv1.weight", "0.momentum_buffer", "bn1.running_mean", "bn1.running_var")
+
+
+class MadeUpSteps:
+    """Takes the place of trial steps: one number per tensor, which grows by one in each iteration.
+
+    In another precision, everything is a tenth farther. A fast step is ``times`` a tenth farther in ``names``.
+    """
+
+    times = 0.0
+    names: tuple[str, ...] = NAMES
+
+    def __init__(self, job: Job, place: Place, dataset: Dataset, execution: Execution) -> None:
+        self.precision, self.execution = job.arithmetic.precision, execution
+
+    def states(self, starts: Any = None) -> Iterator[dict[str, torch.Tensor]]:
+        another = starts is not None and self.execution is Execution.EAGER
+        if another:
+            precisions.append(self.precision)
+        off = {
+            name: 0.1 if another else 0.1 * self.times * (starts is not None and name in self.names)
+            for name in NAMES
+        }
+        for iteration in range(4):
+            values = {name: torch.full((2,), iteration + off[name] * (iteration > 0)) for name in NAMES}
+            yield values | {"bn1.num_batches_tracked": torch.tensor(iteration)}
+
+
+precisions: list[str] = []  # in which eager steps were taken beside those of the run
+
+
+def fault_of(suite: Any, monkeypatch: pytest.MonkeyPatch, times: float, names: tuple[str, ...] = NAMES) -> str:
+    precisions.clear()
+    monkeypatch.setattr(fast_path, "TrialSteps", MadeUpSteps)
+    monkeypatch.setattr(MadeUpSteps, "times", times)
+    monkeypatch.setattr(MadeUpSteps, "names", names)
+    return check_of(suite).fault(Execution.GRAPH)
+
+
+@pytest.mark.parametrize("precision", ACCEPTED)
+def test_a_fast_step_may_be_as_far_from_the_eager_one_as_was_measured_and_no_farther(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    accepted, other = ACCEPTED[precision]
+    suite = make_suite("residual18-A", precision=precision)
+    assert fault_of(suite, monkeypatch, 0.98 * accepted) == ""
+    assert precisions == [other]
+    too_far = fault_of(suite, monkeypatch, 1.2 * accepted)
+    assert f"its step is {1.2 * accepted:.1f} times as far from the eager one" in too_far
+    assert f"{accepted:g} times is accepted" in too_far
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_of_tensor_that_a_step_changes_is_compared(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The two kinds, what is trained and BN statistics, have two tensors each, hence the root of two."""
+    suite = make_suite("residual18-A", precision="bf16")
+    assert fault_of(suite, monkeypatch, 1.4 * 2**0.5, (name,)) == ""
+    assert f"{1.6:.1f} times as far" in fault_of(suite, monkeypatch, 1.6 * 2**0.5, (name,))
+
+
+def test_trial_steps_hand_out_weights_statistics_and_momentum_of_seven_iterations(make_suite: Any) -> None:
+    job = make_suite("residual18-A").plan()[0]
+    suite = make_suite("residual18-A")
+    steps = TrialSteps(job, suite.place, suite.dataset, Execution.EAGER)
+    states = list(steps.states())
+    assert len(states) == 1 + 3 + 4  # the first; three warm up, one is recorded, three are replayed
+    network = steps.trainer.network
+    momenta = [name for name in states[-1] if name.endswith("momentum_buffer")]
+    assert len(momenta) == len(list(network.parameters()))
+    assert set(network.state_dict()) == set(states[-1]) - set(momenta)
+    for name in ("conv1.weight", "bn1.running_mean", "bn1.running_var", momenta[0]):
+        for before, after in pairwise(states[1:]):
+            assert not torch.equal(before[name], after[name]), name
+    assert [steps.stepper.rate_of(iteration) for iteration in range(3)] == [0.02, 0.01, 0.02]
 
 
 @pytest.mark.parametrize(

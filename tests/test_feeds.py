@@ -1,6 +1,7 @@
 """Feeds: the vectorised crop compared with a slow one, normalisation, digests, and worker processes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from plain_vs_residual.data.batches import Batch, Feed, evenly_spaced
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.feeds import ResidentFeed
-from plain_vs_residual.data.images import Dataset, Images
-from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, LoaderFeed
+from plain_vs_residual.data.images import Dataset, ImageFiles, Images
+from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, AugmentedFiles, CentredFiles, LoaderFeed
+from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.records.files import RunFolder
@@ -160,6 +162,109 @@ def test_the_loader_evaluates_every_image_once(small_imagenet: Setting, image_fo
     feed = LoaderFeed(load_dataset(small_imagenet, image_folder), small_imagenet, 0, CPU)
     labels = torch.cat([labels for _, labels in feed.evaluation_batches("training")])
     assert labels.bincount().tolist() == [8, 8, 8]
+
+
+@pytest.fixture
+def numbered_pixels(tmp_path: Path) -> tuple[ImageFiles, np.ndarray]:
+    """Return an image of 32 rows and 48 columns as a file, and its pixels, each of which is another."""
+    rows, columns = np.indices((32, 48))
+    pixels = np.stack((rows * 5, columns * 5, rows + columns), axis=-1).astype(np.uint8)
+    path = tmp_path / "numbered.png"
+    Image.fromarray(pixels).save(path)
+    return ImageFiles([path], torch.tensor([7])), pixels
+
+
+@pytest.mark.parametrize(
+    ("crops", "top", "left"),
+    [((0.0, 0.0), 0, 0), ((0.999, 0.0), 4, 0), ((0.0, 0.999), 0, 20), ((0.45, 0.6), 2, 12)],
+)
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_training_image_from_a_file_is_cropped_and_mirrored_as_was_drawn(
+    numbered_pixels: tuple[ImageFiles, np.ndarray], crops: tuple[float, float], top: int, left: int, flip: bool
+) -> None:
+    """Its shorter side is 32 already; the drawn fractions are of the 5 rows and 21 columns of room there are."""
+    files, pixels = numbered_pixels
+    drawn = {"indices": 0, "sides": 32, "crops": list(crops), "flips": flip, "colours": [1.0, 2.0, 3.0]}
+    found, label, colours = AugmentedFiles(files, 28)[drawn]
+    expected = pixels[top : top + 28, left : left + 28]
+    assert np.array_equal(found.numpy(), expected[:, ::-1] if flip else expected)
+    assert (label.item(), colours.tolist()) == (7, [1, 2, 3])
+
+
+def test_an_evaluated_image_from_a_file_is_the_centre_of_one_a_seventh_larger(
+    numbered_pixels: tuple[ImageFiles, np.ndarray],
+) -> None:
+    files, pixels = numbered_pixels
+    found, _ = CentredFiles(files, 28)[0]  # 256 / 224 * 28 = 32, which its shorter side is already
+    assert np.array_equal(found.numpy(), pixels[2:30, 10:38])
+
+
+def test_colours_are_shifted_along_the_principal_components_and_normalised_as_torchvision_does(
+    small_imagenet: Setting, image_folder: Path
+) -> None:
+    published = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+    assert list(published.mean) == list(CHANNEL_MEAN)
+    assert list(published.std) == list(CHANNEL_STD)
+    feed = LoaderFeed(load_dataset(small_imagenet, image_folder), small_imagenet, 0, CPU)
+    pixels = torch.full((4, 28, 28, 3), 51, dtype=torch.uint8)  # a fifth of 255
+    shifts = torch.tensor([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, -0.2]])
+    images, _ = feed.batch(pixels, torch.arange(4), shifts)
+    by_hand = (
+        (0.0, 0.0, 0.0),
+        (0.1 * 0.2175 * -0.5675, 0.1 * 0.2175 * -0.5808, 0.1 * 0.2175 * -0.5836),
+        (0.1 * 0.0188 * 0.7192, 0.1 * 0.0188 * -0.0045, 0.1 * 0.0188 * -0.6948),
+        (-0.2 * 0.0045 * 0.4009, -0.2 * 0.0045 * -0.8140, -0.2 * 0.0045 * 0.4203),
+    )
+    for image, shift in zip(images, by_hand, strict=True):
+        means = zip(shift, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
+        expected = [(0.2 + added - mean) / deviation for added, mean, deviation in means]
+        assert image.amax(dim=(1, 2)).tolist() == pytest.approx(expected, abs=1e-5)
+        assert image.amin(dim=(1, 2)).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_colours_of_a_training_image_are_drawn_with_a_deviation_of_a_tenth() -> None:
+    colours = DataStream(20_000, 1_000, 0, draws_of(IMAGENET)).segment(0, 20)["colours"]
+    assert colours.shape == (20, 1_000, 3)
+    assert colours.std(dim=(0, 1)).tolist() == pytest.approx([0.1] * 3, rel=0.03)
+    assert colours.mean(dim=(0, 1)).tolist() == pytest.approx([0.0] * 3, abs=0.003)
+
+
+def test_images_of_a_folder_are_averaged_when_they_are_made_smaller(tmp_path: Path, tiny_setting: Setting) -> None:
+    """Columns of black and white in turn are grey at half the size; every second one would be black or white."""
+    stripes = np.zeros((16, 16, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    for part in ("train", "val"):
+        for name in ("a", "b"):
+            (tmp_path / "stripes" / part / name).mkdir(parents=True)
+            Image.fromarray(stripes).save(tmp_path / "stripes" / part / name / "0.png")
+    training = load_dataset(tiny_setting, tmp_path / "stripes").training
+    assert isinstance(training, Images)
+    assert training.pixels.shape == (2, 8, 8, 3)
+    assert training.pixels.min() > 100
+    assert training.pixels.max() < 155
+
+
+def test_the_fingerprint_takes_in_every_part_with_its_labels_and_files_by_their_sizes(
+    tiny_dataset: Dataset, image_folder: Path
+) -> None:
+    training, validation = tiny_dataset.training, tiny_dataset.validation
+    assert isinstance(training, Images)
+    assert isinstance(validation, Images)
+    other_labels, other_pixels = validation.labels.flip(0), validation.pixels.flip(0)
+    several = [
+        tiny_dataset,
+        replace(tiny_dataset, classes=("a", "c", "b")),
+        replace(tiny_dataset, validation=Images(validation.pixels, other_labels)),
+        replace(tiny_dataset, training=Images(training.pixels, training.labels.flip(0))),
+        replace(tiny_dataset, test=validation),
+        replace(tiny_dataset, test=Images(other_pixels, validation.labels)),
+        replace(tiny_dataset, test=Images(validation.pixels, other_labels)),
+    ]
+    assert len({one.fingerprint for one in several}) == len(several)
+    before = load_dataset(IMAGENET, image_folder).fingerprint
+    changed = image_folder / "val" / "cat" / "2.png"
+    changed.write_bytes(changed.read_bytes() + b"more")
+    assert load_dataset(IMAGENET, image_folder).fingerprint != before
 
 
 @pytest.fixture

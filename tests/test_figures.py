@@ -14,15 +14,18 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.evidence.verdicts import judge
-from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.verdicts import Verdict, judge
+from plain_vs_residual.experiment import Claim, Experiment, load_experiments
+from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES, draw, draw_all, draw_claims
 from plain_vs_residual.report.figures.curves import BETWEEN_LABELS, _spread_out
-from plain_vs_residual.report.figures.forest import forest
+from plain_vs_residual.report.figures.forest import AHEAD, BEHIND, forest
 from plain_vs_residual.report.figures.responses import draw_responses, response_panels
+from plain_vs_residual.report.figures.studies import confusion as confusion_figure
 from plain_vs_residual.report.figures.style import BOLD, DEPTH_COLOURS, THIN
-from tests.made_up_records import read_runs, write_results, write_run
+from tests.made_up_records import read_json, read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
@@ -113,7 +116,6 @@ def test_every_figure_shows_every_network_of_the_larger_settings(
             assert not any("not run" in words_in(axes) for axes in figure.axes)
             shown = ("cifar-plain20", "cifar-plain56") if name == "training_and_test" else networks
             assert "network" not in table or set(table["network"]) == set(shown or ())
-            plt.close(figure)
 
 
 def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
@@ -371,6 +373,59 @@ def test_the_forest_has_a_row_per_claim_a_dot_per_seed_and_the_interval(
         )
         assert tuple(rows.iloc[0][["low", "high"]]) == pytest.approx(verdict.measurement.interval)
     assert draw_claims(recorded, verdicts, tmp_path).name == "claims.png"
+
+
+CONTRAST = {"plain34": 1, "plain18": -1}
+HIGH, LOW = (2.0, 3.0, 4.5), (-1.0, -2.0, -3.5)
+
+
+@pytest.mark.parametrize(
+    ("claim", "values", "holds"),
+    [
+        (Claim("more", CONTRAST, above=0.5, primary=True), HIGH, True),
+        (Claim("more", CONTRAST, above=0.5, primary=True), LOW, False),
+        (Claim("less", CONTRAST, below=0.5), LOW, True),
+        (Claim("less", CONTRAST, below=0.5), HIGH, False),
+    ],
+    ids=["above, holds", "above, fails", "below, holds", "below, fails"],
+)
+def test_the_forest_shades_the_side_of_the_claim_and_colours_what_holds(
+    claim: Claim, values: tuple[float, ...], holds: bool
+) -> None:
+    measured = Measurement(dict(enumerate(values)), 0.95, 0.0)
+    figure, _ = forest([Verdict("made-up", claim, 0.5, "validation", measured, "open")])
+    (axes,) = figure.axes
+    shade, margin, interval, mean, seeds = axes.collections
+    (outline,) = shade.get_paths()
+    limits = axes.get_xlim()
+    expected = (0.5, limits[1]) if claim.wants_more else (limits[0], 0.5)
+    shaded = (max(outline.vertices[:, 0].min(), limits[0]), min(outline.vertices[:, 0].max(), limits[1]))
+    assert shaded == pytest.approx(expected)
+    assert {x for x, _ in margin.get_segments()[0]} == {0.5}
+    assert [x for x, _ in interval.get_segments()[0]] == pytest.approx(measured.interval)
+    assert mean.get_offsets().tolist() == [[pytest.approx(sum(values) / 3), 0.0]]
+    assert seeds.get_offsets()[:, 0].tolist() == list(values)
+    colour = AHEAD if holds else BEHIND
+    assert interval.get_colors()[0][:3] == pytest.approx(colour)
+    assert mean.get_facecolors()[0][:3] == pytest.approx(colour)
+
+
+def test_a_confusion_matrix_adds_up_seeds_and_shares_are_of_the_true_class(tmp_path: Path) -> None:
+    counts = ([[8, 2, 0], [1, 9, 0], [0, 4, 6]], [[7, 3, 0], [0, 10, 0], [5, 0, 5]])
+    for seed, confusion in enumerate(counts):
+        folder = write_run(tmp_path, "digits", "plain18", seed, classes=("a", "b", "c"))
+        write_json(folder.final, read_json(folder.final) | {"confusion": confusion})
+        reseal(folder)
+    confused = Experiment("E", "none", (), {"digits": ("plain18",)}, (), name="mine")
+    figure, table = confusion_figure(read_runs(tmp_path, "digits"), confused)
+    images = table.set_index(["label", "predicted"])["images"].to_dict()
+    assert images == {
+        **{("a", "a"): 15, ("a", "b"): 5, ("a", "c"): 0},
+        **{("b", "a"): 1, ("b", "b"): 19, ("b", "c"): 0},
+        **{("c", "a"): 5, ("c", "b"): 4, ("c", "c"): 11},
+    }
+    shares = np.asarray(figure.axes[0].collections[0].get_array()).reshape(3, 3)
+    assert shares.tolist() == [[75, 25, 0], [5, 95, 0], [25, 20, 55]]
 
 
 @pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)

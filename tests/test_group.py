@@ -20,7 +20,7 @@ from plain_vs_residual.executors.ranks import check_shares, train_on_several_dev
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import ALONE
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import MetricsRow
+from plain_vs_residual.records.rows import CurveRow, MetricsRow
 from plain_vs_residual.records.store import read_final, read_run
 from plain_vs_residual.run import Job
 from plain_vs_residual.settings import IMAGENET, Setting
@@ -172,6 +172,17 @@ def test_a_run_goes_on_with_another_number_of_devices(make_run: Callable[..., tu
     assert consumed(run) == consumed(undisturbed)
     assert [one.arithmetic.devices for one in read_run(run.folder).resumed] == [1, 4]
     assert read_run(run.folder).arithmetic.devices == 2
+    # Also evaluated with the same statistics, and counted as one: rounding alone tells the rows apart.
+    one, several = (read_table(folder.metrics, MetricsRow) for folder in (undisturbed.folder, run.folder))
+    for column in ("running_training_loss", "training_loss", "validation_loss"):
+        assert several[column].tolist() == pytest.approx(one[column].tolist(), rel=1e-3), column
+    assert several["running_training_error"].tolist() == pytest.approx(
+        one["running_training_error"].tolist(), abs=2
+    )
+    curves = [read_table(folder.training_curve, CurveRow) for folder in (undisturbed.folder, run.folder)]
+    assert curves[1]["running_training_loss"].tolist() == pytest.approx(
+        curves[0]["running_training_loss"].tolist(), rel=1e-3
+    )
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -33,12 +33,19 @@ EXPERIMENT = Experiment(
 Change = Callable[[dict[str, Any]], None]
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the records that each test changes a copy of."""
+    results = tmp_path_factory.mktemp("unchanged")
     for network in MEMBERS:
         for seed in range(3):
-            write_run(tmp_path, "digits", network, seed)
-    return tmp_path
+            write_run(results, "digits", network, seed)
+    return results
+
+
+@pytest.fixture
+def results(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "results"))
 
 
 def changed(path: Path, change: Change) -> None:
@@ -80,6 +87,10 @@ def set_in(*path: str, value: Any) -> Change:
         record[last] = value
 
     return change
+
+
+def scaled(field: str, factor: float) -> Change:
+    return lambda record: record.update({field: factor * record[field]})
 
 
 def emptied(field: str) -> Change:
@@ -262,11 +273,22 @@ def test_uncommitted_changes_of_all_are_said_and_decide(results: Path) -> None:
         (lambda final: final.update(learning_rates=[[0, 0.5]]), "learning rate at iteration 0: 0.5, but 0.02"),
         (emptied("learning_rates"), "learning rates: not recorded"),
         (set_in("running_training_error", value=0.1), "running training error: 0.1 in the outcome"),
+        (scaled("running_training_error", 1.01), "running training error: "),
+        (scaled("training_error", 1.01), "training_error: "),
+        (scaled("validation_error", 0.99), "validation_error: "),
+        (scaled("validation_top5_error", 1.001), "validation_top5_error: "),
+        (scaled("training_loss", 1.001), "training_loss: "),
+        (scaled("validation_loss", 1.001), "validation_loss: "),
+        (lambda final: final["learning_rates"].__setitem__(3, [150, 0.01340]), "learning rate at iteration 150: "),
         (set_in("training_error", value=0.1), "training_error: 0.1 in the outcome"),
         (set_in("validation_error", value=0.1), "validation_error: 0.1 in the outcome"),
         (lambda final: (final["consumed"].pop("crops"), final["consumed"].pop("flips")), "crops: not recorded"),
     ],
-    ids=["iteration", "constant rate", "no rates", "running", "clean", "validation", "draws"],
+    ids=[
+        *("iteration", "constant rate", "no rates", "running", "running by 1 %", "clean by 1 %"),
+        *("validation by 1 %", "top 5 by a thousandth", "loss by a thousandth", "validation loss", "one rate"),
+        *("clean", "validation", "draws"),
+    ],
 )
 def test_what_all_runs_contradict_alike_is_named(results: Path, change: Change, words: str) -> None:
     """Where every run was changed in the same way, only what is inside each of them can tell."""
@@ -296,6 +318,80 @@ def test_seeds_evaluated_on_other_images_are_named_even_if_the_members_agree(res
     named, outcome = found_in(results)
     assert "validation images of the evaluations differ" in named
     assert outcome == NOT_COMPARABLE
+
+
+def curve_of(results: Path, name: str) -> tuple[RunFolder, list[str]]:
+    folder = RunFolder(results / "digits" / name)
+    return folder, folder.training_curve.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("row", "named"), [(-1, True), (-5, True), (-7, False)])
+def test_the_outcome_is_compared_with_the_last_tenth_of_its_curve_alone(
+    results: Path, row: int, named: bool
+) -> None:
+    """There are fifty points: the last five are the last tenth, the two before it are not."""
+    folder, lines = curve_of(results, "plain34-s0")
+    *cells, error = lines[row].split(",")
+    lines[row] = ",".join([*cells, str(float(error) + 5)])
+    folder.training_curve.write_text("\n".join(lines) + "\n")
+    reseal(folder)
+    assert ("running training error: " in found_in(results)[0]) == named
+
+
+def test_a_diverged_member_is_compared_with_the_other_as_far_as_it_came(tmp_path: Path) -> None:
+    """What was consumed is compared at the last evaluation of both, and so are the images that were evaluated."""
+    folders = [write_run(tmp_path, "digits", network, 0) for network in MEMBERS[:1]]
+    folders.append(write_run(tmp_path, "digits", MEMBERS[1], 0, outcome="diverged"))
+    recorded = read_runs(tmp_path, "digits")
+    assert [text for check in verify(recorded, EXPERIMENT) for text in check.differences] == []
+    whole = folders[1].metrics.read_text()
+    lines = whole.splitlines()
+    assert len(lines) == 3  # of five evaluations, the second found divergence
+    for part, words in (
+        ("indices", "what was consumed until iteration 180 differs"),
+        ("pixels", "what was consumed until iteration 180 differs"),
+        ("evaluated_validation", "validation images of the evaluations differ (evaluated_validation)"),
+    ):
+        folders[1].metrics.write_text("\n".join([*lines[:2], lines[2].replace(f"{part}:", f"{part}:0")]) + "\n")
+        reseal(folders[1])
+        checks = verify(read_runs(tmp_path, "digits"), EXPERIMENT)
+        assert [text for check in checks for text in check.differences] == [words], part
+
+
+def test_seeds_of_unequal_length_evaluated_unequally_often_and_are_not_blamed_for_it(tmp_path: Path) -> None:
+    for network in MEMBERS[:2]:
+        for seed in range(2):
+            outcome: Any = "diverged" if seed else "finished"
+            write_run(tmp_path, "digits", network, seed, outcome=outcome)
+    checks = verify(read_runs(tmp_path, "digits"), EXPERIMENT)
+    assert [text for check in checks for text in check.differences] == []
+
+
+def test_a_run_may_have_more_rates_recorded_than_the_other_came_to_take(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path, "digits", MEMBERS[0], 0), write_run(tmp_path, "digits", MEMBERS[1], 0)]
+    final = read_json(folders[1].final)
+    write_json(folders[1].final, final | {"learning_rates": [*final["learning_rates"], [449, 0.0]]})
+    reseal(folders[1])
+    assert [
+        text for check in verify(read_runs(tmp_path, "digits"), EXPERIMENT) for text in check.differences
+    ] == []
+
+
+def test_on_gpus_the_number_of_threads_is_no_difference(results: Path) -> None:
+    for path in (results / "digits").glob("*/run.json"):
+        changed(path, set_in("environment", "device", value="cuda"))
+    changed(results / "digits" / "residual34-A-s0" / "run.json", set_in("arithmetic", "threads", value=7))
+    assert found_in(results) == ("", REPRODUCED)
+
+
+def test_a_trained_shortcut_that_is_not_recorded_is_named(results: Path) -> None:
+    folder = RunFolder(results / "digits" / "residual34-A-s0")
+    lines = folder.responses.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("final,shortcut_share,3,")]
+    assert len(kept) == len(lines) - 1
+    folder.responses.write_text("\n".join(kept) + "\n")
+    reseal(folder)
+    assert "what the shortcuts add: not recorded for every block" in found_in(results)[0]
 
 
 def test_a_folder_under_another_name_decides_nothing(results: Path) -> None:

@@ -16,7 +16,7 @@ from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data import image_folder as image_folder_module
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.inspection.errors_and_responses import evaluation_text, measure_responses
-from plain_vs_residual.inspection.predictions import inspect_run
+from plain_vs_residual.inspection.predictions import Inspection, inspect_run
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_run
@@ -27,6 +27,7 @@ from plain_vs_residual.subject.from_checkpoint import open_checkpoint
 from plain_vs_residual.subject.from_run import recorded_setting
 from plain_vs_residual.subject.normalisation import PRESETS, Normalisation
 from plain_vs_residual.subject.subject import Subject
+from plain_vs_residual.training.evaluation import Errors
 from tests.conftest import Silent, network_of
 from tests.made_up_records import read_json, reseal
 
@@ -459,3 +460,16 @@ def test_what_looks_at_networks_prepares_the_arithmetic_first(
     monkeypatch.setattr(from_checkpoint, "prepare_arithmetic", lambda *given, **_: prepared.append(given))
     subject(checkpoint, image_folder)
     assert [(device, arithmetic.precision) for device, arithmetic in prepared] == [(CPU, "fp32")]
+
+
+def test_the_report_of_a_confusion_matrix_is_that_by_hand() -> None:
+    """Of 20 images of a, 15 are guessed; a is guessed 21 times. And so on for b and c."""
+    confusion = [[15, 5, 0], [1, 19, 0], [5, 4, 11]]
+    made_up: Any = None  # the report looks at the matrix alone
+    inspection = Inspection(made_up, ("a", "b", "c"), Errors(0.0, 25.0, 0.0, confusion), "")
+    table = inspection.report(as_table=True)
+    assert table["accuracy"] == pytest.approx(45 / 60)
+    for name, guessed, right in (("a", 21, 15), ("b", 28, 19), ("c", 11, 11)):
+        assert table[name]["precision"] == pytest.approx(right / guessed)
+        assert table[name]["recall"] == pytest.approx(right / 20)
+        assert table[name]["support"] == 20

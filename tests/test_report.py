@@ -14,11 +14,20 @@ from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import write_final
 from plain_vs_residual.report.figures import claims_stem, figure_stem
 from plain_vs_residual.report.page import write_report
-from plain_vs_residual.report.tables import formula, plain, verdict_table
+from plain_vs_residual.report.summary import summary
+from plain_vs_residual.report.tables import (
+    class_tables,
+    formula,
+    machine_table,
+    plain,
+    time_table,
+    verdict_table,
+)
 from plain_vs_residual.settings import FASHION
 from tests.made_up_records import read_json, read_runs, reseal, write_results, write_run
 
@@ -315,6 +324,84 @@ def test_diverged_runs_are_said_to_count_as_chance_where_they_do(column: str, sa
     measured = Measurement({0: 80.0}, level=0.95, floor=0.0)
     verdict = Verdict("made-up", claim, 0.0, "validation", measured, "open", diverged=1)
     assert ("1 diverged runs count as chance error" in verdict_table([verdict])) == said
+
+
+def test_the_class_table_has_precision_recall_and_f1_of_all_seeds_and_the_articles_beside(tmp_path: Path) -> None:
+    counts = ([[8, 2, 0], [1, 9, 0], [0, 4, 6]], [[7, 3, 0], [0, 10, 0], [5, 0, 5]])
+    for seed, confusion in enumerate(counts):
+        folder = write_run(tmp_path, "digits", "plain18", seed, classes=("a", "b", "c"))
+        write_json(folder.final, read_json(folder.final) | {"confusion": confusion})
+        reseal(folder)
+    published = {"a": (0.9, 0.8), "b": (0.7, 0.6), "c": (0.5, 0.4)}
+    recorded = read_runs(tmp_path, "digits")
+    experiment = Experiment(
+        "E", "none", (), {"digits": ("plain18",)}, (), name="mine", published_classes=published
+    )
+    title, table = class_tables(recorded, experiment)
+    # In all, a is guessed 21 times, 15 of them rightly, of 20; b 28 times, 19 of them; c 11 times, 11 of them.
+    assert title == "**plain-18** on the validation images: accuracy 0.7500.\n"
+    assert table.splitlines() == [
+        "| class | precision | recall | F1 | article: precision | recall |",
+        "|---|---|---|---|---|---|",
+        "| a | 0.71 | 0.75 | 0.73 | 0.90 | 0.80 |",
+        "| b | 0.68 | 0.95 | 0.79 | 0.70 | 0.60 |",
+        "| c | 1.00 | 0.55 | 0.71 | 0.50 | 0.40 |",
+    ]
+    elsewhere = replace(experiment, published_classes={"a": (0.9, 0.8)})
+    assert "| a | 0.71 | 0.75 | 0.73 |" in list(class_tables(recorded, elsewhere))[1].splitlines()
+
+
+def with_costs(folder: RunFolder, seconds: float, evaluating: float, speed: float, memory: int | None) -> None:
+    costs = {"training_seconds": seconds, "evaluation_seconds": evaluating, "images_per_second": speed}
+    write_json(folder.final, read_json(folder.final) | costs | {"peak_memory_mib": memory})
+    reseal(folder)
+
+
+def test_times_are_means_speed_is_a_median_and_memory_the_most(tmp_path: Path) -> None:
+    costs = [(10.0, 1.0, 100.0, 50), (20.0, 2.0, 200.0, 70), (60.0, 6.0, 900.0, 60)]
+    for seed, one in enumerate(costs):
+        with_costs(write_run(tmp_path, "digits", "plain18", seed), *one)
+    recorded = read_runs(tmp_path, "digits")
+    assert time_table(recorded).splitlines()[2] == "| plain18 | 30.0 | 3.0 | 200 | 70 | 3 |"
+    with_costs(write_run(tmp_path, "digits", "plain34", 0), 1.0, 1.0, 1.0, None)
+    assert "| plain18 | 30.0 | 3.0 | 200 | 3 |" in time_table(read_runs(tmp_path, "digits")).splitlines()
+    experiment = Experiment("E", "none", (), {"digits": ("plain18",)}, (), name="mine")
+    (row,) = summary(recorded, experiment).to_dict("records")
+    assert row["images_per_second"] == 200
+    assert (row["training_seconds_mean"], row["training_seconds_sd"]) == pytest.approx((30, 700**0.5))
+
+
+def test_the_machine_table_counts_the_runs_of_each_machine(tmp_path: Path) -> None:
+    for seed in range(3):
+        folder = write_run(tmp_path, "digits", "plain18", seed)
+        if seed == 2:
+            run = read_json(folder.run)
+            run["environment"] |= {"device_name": "Loom", "git_changes": True}
+            run["arithmetic"]["precision"] = "bf16"
+            write_json(folder.run, run)
+            reseal(folder)
+    versions = "Python 3.12.1, torch 2.99.0+made-up, torchvision 0.99.0"
+    assert machine_table(read_runs(tmp_path, "digits")).splitlines()[2:] == [
+        f"| Abacus (cpu, 2 threads) | fp32, eager | {versions} | 0123456789ab | 2 |",
+        f"| Loom (cpu, 2 threads) | bf16, eager | {versions} | 0123456789ab with changes | 1 |",
+    ]
+
+
+def test_a_row_of_the_verdict_table_says_side_margin_mean_interval_level_and_seeds() -> None:
+    contrast = {"plain34": 1, "plain18": -1}
+    measured = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, level=0.975, floor=0.0)
+    less = Claim("less", contrast, below=0.5, primary=True)
+    more = Claim("more", contrast, "mean_response", above=0.25)
+    verdicts = [
+        Verdict("mine", less, 0.5, "test", measured, "undecided", "why"),
+        Verdict("mine", more, 0.25, "test", measured, "open"),
+    ]
+    # 2 plus or minus 6.2053 / sqrt(3), the 98.75 % point of Student's t with 2 degrees of freedom.
+    numbers = "+2.00 | -1.58 to +5.58 (97.5 %) | 3"
+    assert verdict_table(verdicts).splitlines()[2:] == [
+        f"| **less** | training error: plain-34 - plain-18 < 0.5 points | {numbers} | **undecided** (why) |",
+        f"| more | mean response: plain-34 - plain-18 > 0.25 | {numbers} | open |",
+    ]
 
 
 def test_importing_and_writing_a_report_needs_no_torch(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A stopped and resumed run equals an undisturbed one byte for byte; damage is named and repaired."""
 
 import os
+import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,13 +88,26 @@ def assert_equal_runs(first: RunFolder, second: RunFolder) -> None:
         assert finals[0][name] == finals[1][name]
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], list[RunFolder]]], Any]:
+    """Return a function that trains undisturbed runs, by name, into a new folder the first time it is asked to."""
+    trained: dict[str, list[RunFolder]] = {}
+
+    def of(name: str, train_into: Callable[[Path], list[RunFolder]]) -> list[RunFolder]:
+        if name not in trained:
+            trained[name] = train_into(tmp_path_factory.mktemp("undisturbed"))
+        return trained[name]
+
+    return of
+
+
 # Evaluations follow iterations 4, 8 and 12; with the plateau schedule, every iteration.
 @pytest.mark.parametrize("iterations", [3, 4, 10])
 @pytest.mark.parametrize("study", [*STUDIES, "replay"])
 def test_a_stopped_run_ends_as_an_undisturbed_one(
-    make_suite: Any, tmp_path: Path, study: str, iterations: int
+    make_suite: Any, once: Any, tmp_path: Path, study: str, iterations: int
 ) -> None:
-    undisturbed = train_all(study_suite(make_suite, study, tmp_path / "undisturbed"))
+    undisturbed = once(study, lambda results: train_all(study_suite(make_suite, study, results)))
     suite = study_suite(make_suite, study, tmp_path / "stopped")
     for run in suite.plan():
         watch = StopsAt(iterations)
@@ -159,9 +174,10 @@ def stopped_run(make_suite: Any, results: Path, network: str = "plain18") -> tup
 @pytest.mark.parametrize("how", ["truncated", "bit flipped", "empty", "another file", "gone"])
 @pytest.mark.parametrize("both", [False, True])
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(
-    make_suite: Any, tmp_path: Path, how: str, both: bool, capsys: pytest.CaptureFixture[str]
+    make_suite: Any, once: Any, tmp_path: Path, how: str, both: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (undisturbed,) = train_all(make_suite("plain18", results=tmp_path / "undisturbed"))
+    (undisturbed,) = once("plain18", lambda results: train_all(make_suite("plain18", results=results)))
+    capsys.readouterr()
     suite, folder = stopped_run(make_suite, tmp_path / "stopped")
     for path in (folder.checkpoint, folder.previous_checkpoint)[: 1 + both]:
         whole = path.read_bytes()
@@ -202,8 +218,8 @@ def test_a_changed_configuration_of_a_stopped_run_is_named(make_suite: Any, tmp_
         read_records(folder.path.parent)
 
 
-def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, tmp_path: Path) -> None:
-    (undisturbed,) = train_all(make_suite("plain18", results=tmp_path / "undisturbed"))
+def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, once: Any, tmp_path: Path) -> None:
+    (undisturbed,) = once("plain18", lambda results: train_all(make_suite("plain18", results=results)))
     suite, folder = stopped_run(make_suite, tmp_path / "stopped")
     with folder.metrics.open("a") as file:
         file.write("12,0.9,0.00")
@@ -214,10 +230,12 @@ def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, tmp_pat
 @pytest.mark.parametrize("name", ["metrics.csv", "responses.csv", "run.json", "final.json"])
 @pytest.mark.parametrize("how", ["changed", "truncated", "gone"])
 def test_a_damaged_finished_run_is_named_and_can_be_trained_anew(
-    make_suite: Any, tmp_path: Path, name: str, how: str
+    make_suite: Any, once: Any, tmp_path: Path, name: str, how: str
 ) -> None:
+    (trained,) = once("plain18", lambda results: train_all(make_suite("plain18", results=results)))
     suite = make_suite("plain18")
-    (folder,) = train_all(suite)
+    folder = suite.plan()[0].folder
+    shutil.copytree(trained.path, folder.path)
     path = folder.path / name
     whole = path.read_text()
     digit = max(whole.rfind(digit) for digit in "123456789")

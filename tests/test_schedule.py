@@ -89,3 +89,16 @@ def test_a_schedule_without_rates_is_refused_by_its_name() -> None:
         ValueError, match="schedule cosine: its rates are not fixed beforehand; those of step, linear"
     ):
         schedule_of(cosine, 20, 100)
+
+
+def test_a_linear_schedule_is_warmed_up_by_the_same_depth_and_length() -> None:
+    warm = DIGITS.with_changes({"iterations": 100, "warm_up_iterations": 10, "warm_up_depth": 56})
+    deep, shallow = (schedule_of(warm, depth, 100) for depth in (56, 55))
+    assert [deep(i) for i in (0, 9, 10, 99)] == pytest.approx([0.002, 0.00182, 0.018, 0.0002])
+    assert [shallow(i) for i in (0, 9, 10, 99)] == pytest.approx([0.02, 0.0182, 0.018, 0.0002])
+
+
+def test_a_replay_takes_up_each_rate_at_its_own_iteration() -> None:
+    recipe = DIGITS.with_changes({"schedule": "replay"})
+    rate = schedule_of(recipe, 20, 100, [(0, 0.1), (40, 0.01), (41, 0.3)])
+    assert [rate(i) for i in (0, 39, 40, 41, 99)] == [0.1, 0.1, 0.01, 0.3, 0.3]

@@ -11,6 +11,60 @@ from plain_vs_residual.executors.description import describe
 from plain_vs_residual.settings import CIFAR10, CIFAR10_SHORT, DIGITS, FASHION, IMAGENET, SETTINGS, Setting
 from plain_vs_residual.settings.publications import PUBLICATIONS
 
+# Written down by hand, so that no default and no setting changes without a second hand that does so on purpose.
+SHARED = {
+    **{"momentum": 0.9, "weight_decay": 1e-4, "clip_norm": None, "modification": "none", "split": "test"},
+    **{"pixel_range": "0..1", "subtract_mean": True, "enlarge_to": None, "probe_iterations": 0},
+    **{"norm_batch": None, "warm_up_iterations": 0, "warm_up_depth": 110, "epochs": None, "iterations": None},
+}
+CIFAR = {
+    **{"data": "cifar10", "image_size": 32, "stem": "3x3", "stem_width": 64, "batch_size": 128},
+    **{"learning_rate": 0.1, "schedule": "step", "drops": (0.5, 0.75), "warm_up_iterations": 400},
+    **{"crop_padding": 4, "flip": True},
+}
+BY_HAND: dict[str, tuple[dict[str, object], int, float]] = {
+    "fashion": (
+        {
+            **{"data": "fashion", "image_size": 14, "stem": "3x3", "stem_width": 16, "batch_size": 32},
+            **{"iterations": 350, "learning_rate": 0.01, "schedule": "linear", "drops": ()},
+            **{"crop_padding": 2, "flip": True, "evaluations": 5},
+        },
+        5,
+        2.0,
+    ),
+    "digits": (
+        {
+            **{"data": "digits", "image_size": 16, "stem": "3x3", "stem_width": 16, "batch_size": 32},
+            **{"epochs": 10, "learning_rate": 0.02, "schedule": "linear", "drops": ()},
+            **{"crop_padding": 1, "flip": False, "evaluations": 5},
+        },
+        3,
+        0.5,
+    ),
+    "cifar10": (CIFAR | {"iterations": 64_000, "evaluations": 20}, 3, 0.5),
+    "cifar10-short": (CIFAR | {"iterations": 8_000, "evaluations": 8}, 3, 0.5),
+    "imagenet": (
+        {
+            **{"data": "imagenet", "image_size": 224, "stem": "7x7", "stem_width": 64, "batch_size": 256},
+            **{"norm_batch": 32, "epochs": 90, "learning_rate": 0.1, "schedule": "step"},
+            **{"drops": (1 / 3, 2 / 3), "crop_padding": 0, "flip": True, "evaluations": 20},
+        },
+        1,
+        0.5,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_every_number_of_every_setting_is_the_one_that_is_written_here(name: str) -> None:
+    recipe, seeds, margin = BY_HAND[name]
+    setting = SETTINGS[name]
+    expected = SHARED | recipe
+    assert {field: getattr(setting, field) for field in expected} == expected
+    assert (setting.seeds, setting.margin) == (seeds, margin)
+    assert setting.num_ghost_batches == (8 if name == "imagenet" else 1)
+    assert setting.input_size == setting.image_size
+
 
 def test_every_setting_is_published_and_every_publication_is_of_a_setting() -> None:
     assert PUBLICATIONS.keys() == SETTINGS.keys()

@@ -41,6 +41,17 @@ def test_the_rate_falls_after_ten_evaluations_without_progress() -> None:
     assert rates == [0.01] * (PATIENCE + 2) + [pytest.approx(0.001)]
 
 
+def test_a_plateau_divides_by_ten_after_more_than_ten_evaluations_without_progress() -> None:
+    plateau = Plateau(0.01)
+    losses = [1.0, 0.9, *[0.9] * 10, 0.8, *[0.8] * 11, 0.7]
+    rates = []
+    for loss in losses:
+        plateau.watch(loss)
+        rates.append(plateau(0))
+    # Ten evaluations without progress are borne, eleven are not; progress begins the count anew.
+    assert rates == [0.01] * 23 + [pytest.approx(0.001)] * 2
+
+
 def test_a_plateau_goes_on_where_another_stopped() -> None:
     whole, first = Plateau(0.1), Plateau(0.1)
     losses = [3.0, 2.0, *[2.5] * 30]

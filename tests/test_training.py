@@ -1,6 +1,8 @@
 """Training: it learns, records what happened, resumes exactly, and records divergence as an outcome."""
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.settings import DIGITS, IMAGENET
 from plain_vs_residual.training import initial_network as run_module
-from plain_vs_residual.training import step
-from plain_vs_residual.training.evaluation import Totals
+from plain_vs_residual.training import session, step
+from plain_vs_residual.training.checkpoint import load_checkpoint, save_checkpoint
+from plain_vs_residual.training.evaluation import Errors, Totals
 from plain_vs_residual.training.schedule import evaluation_points
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import InterruptedAfter, Silent, network_of
@@ -93,6 +96,107 @@ def test_divergence_is_an_outcome_and_the_suite_goes_on(make_suite: Any, tiny_se
     finals = [read_json(folder.final) for folder in folders]
     assert [final["outcome"] for final in finals] == ["diverged", "diverged"]
     assert all(final["iteration"] < 12 for final in finals)
+
+
+@pytest.mark.parametrize(
+    ("lost", "outcome"), [("running", "diverged"), ("training", "diverged"), ("validation", "finished")]
+)
+def test_either_loss_of_training_decides_that_a_run_diverged_and_that_of_validation_does_not(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch, lost: str, outcome: str
+) -> None:
+    """One batch of the second interval, or the second evaluation of a part, has a loss that is not finite."""
+    honest_step, honest_errors, evaluated = Trainer.step, session.Session.errors_on, []
+
+    def stepped(self: Trainer, images: torch.Tensor, labels: torch.Tensor) -> None:
+        honest_step(self, images, labels)
+        stepped.count += 1  # type: ignore[attr-defined]
+        if lost == "running" and stepped.count == 6:  # type: ignore[attr-defined]
+            self.totals.sums[0] += torch.inf
+
+    def errors_on(self: session.Session, part: Any, num_classes: int = 0) -> Any:
+        evaluated.append(part)
+        errors = honest_errors(self, part, num_classes)
+        second = part == lost and evaluated.count(part) == 2
+        return replace(errors, loss=float("nan")) if second else errors
+
+    stepped.count = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(Trainer, "step", stepped)
+    monkeypatch.setattr(session.Session, "errors_on", errors_on)
+    (folder,) = train_all(make_suite("cifar-plain8"))
+    final = read_json(folder.final)
+    assert (final["outcome"], final["iteration"]) == (outcome, 8 if outcome == "diverged" else 12)
+    assert not folder.checkpoint.exists()
+
+
+def test_a_diverged_run_leaves_its_last_sound_checkpoint_as_it_was(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(session, "save_checkpoint", lambda _, state: saved.append(state["iteration"]))
+    honest = session.Session.errors_on
+
+    def errors_on(self: session.Session, part: Any, num_classes: int = 0) -> Any:
+        errors = honest(self, part, num_classes)
+        return replace(errors, loss=float("inf")) if self.iteration == 8 else errors
+
+    monkeypatch.setattr(session.Session, "errors_on", errors_on)
+    train_all(make_suite("cifar-plain8"))
+    assert saved == [4]
+
+
+def test_the_scale_of_fp16_and_how_long_it_held_go_on_where_they_stopped() -> None:
+    trainers = [Trainer(network_of("cifar-plain8", channels=1, num_classes=3), DIGITS, "fp16") for _ in range(2)]
+    first, resumed = trainers
+    images, labels = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
+    first.scaler.load_state_dict(first.scaler.state_dict() | {"scale": 256.0, "_growth_tracker": 41})
+    for _ in range(3):
+        first.step(images, labels)
+    resumed.restore(copy.deepcopy(first.state()))  # as through a file
+    assert resumed.scaler.state_dict() == first.scaler.state_dict()
+    assert (resumed.scaler.get_scale(), resumed.scaler.state_dict()["_growth_tracker"]) == (256.0, 44)
+    for trainer in trainers:
+        trainer.learning_rate.fill_(0.1)
+        trainer.step(images, labels)
+    for one, other in zip(first.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_outcome_repeats_the_last_evaluation_and_counts_what_was_trained(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part has errors of its own; the test images are looked at where there are some, and once."""
+    looked_at: list[tuple[str, int]] = []
+
+    def errors_on(self: session.Session, part: Any, num_classes: int = 0) -> Errors:
+        looked_at.append((part, num_classes))
+        value = {"training": 1.0, "validation": 3.0, "test": 5.0}[part] + self.iteration
+        return Errors(value / 10, value, value / 2, [[1]] if num_classes else [])
+
+    monkeypatch.setattr(session.Session, "errors_on", errors_on)
+    setting = make_suite("cifar-plain8").setting.with_changes({"split": "45k/5k"})
+    (folder,) = train_all(make_suite("cifar-plain8", setting=setting))
+    final = read_json(folder.final)
+    assert (final["training_error"], final["training_loss"]) == (13, 1.3)
+    assert (final["validation_error"], final["validation_loss"], final["validation_top5_error"]) == (15, 1.5, 7.5)
+    assert (final["test_error"], final["confusion"], final["confusion_on"]) == (17, [[1]], "test")
+    assert looked_at == [("training", 0), ("validation", 0)] * 3 + [("test", 3)]
+    assert final["images_per_second"] == pytest.approx(12 * 8 / final["training_seconds"], rel=0.1)
+    assert (final["ten_crop_error"], final["ten_crop_top5_error"]) == (None, None)
+
+
+def test_times_of_a_resumed_run_go_on_each_by_itself(make_suite: Any) -> None:
+    suite = make_suite("cifar-plain8")
+    with pytest.raises(KeyboardInterrupt):
+        suite.train(suite.plan(), InterruptedAfter(2))
+    (job,) = suite.plan()
+    checkpoint, _ = load_checkpoint(job.folder)
+    assert checkpoint
+    save_checkpoint(job.folder, checkpoint | {"training_seconds": 1000.0, "evaluation_seconds": 5000.0})
+    train_all(suite)
+    final = read_json(job.folder.final)
+    assert 1000 < final["training_seconds"] < 1100
+    assert 5000 < final["evaluation_seconds"] < 5100
+    assert final["last_session_seconds"] < 900
 
 
 def test_zero_learning_rate_changes_no_weight(make_suite: Any, tiny_setting: Any) -> None:
