@@ -1,5 +1,6 @@
 """Says what a file is that was taken for a checkpoint: an LFS pointer, a web page, an archive, another format."""
 
+import codecs
 import os
 import tarfile
 import zipfile
@@ -88,8 +89,8 @@ def _zip(path: Path) -> str:
 def _text(start: bytes) -> str:
     """Describe a text by its kind or its first words; empty if it is none."""
     try:
-        # A letter of several bytes may be cut at the end of what is looked at.
-        text = start[: -3 if len(start) == LOOKED_AT else None].decode("utf-8-sig").strip()
+        # Incremental, because a letter of several bytes may be cut at the end of what is looked at.
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(start).strip()
     except UnicodeDecodeError:
         return ""
     if any(ord(letter) < 32 and letter not in "\n\r\t\f" for letter in text):
@@ -107,7 +108,7 @@ def about_a_folder(folder: Path) -> str:
         return "a folder of a run of this suite; its weights are in weights.pt"
     runs = sorted(path.parent.name for path in folder.glob("*/run.json"))
     if runs:
-        return f"a folder of {len(runs)} runs; give one of them, such as {folder / runs[0]}"
+        return f"a folder of runs; give one of them, such as {folder / runs[0]}"
     if (folder / ".metadata").is_file():
         return (
             "a checkpoint of torch.distributed.checkpoint, in pieces; "

@@ -143,10 +143,10 @@ def _one_set(prefix: str, place: str, prefixes: Mapping[str, str], entries: Sequ
     taken = {entry.path for entry in own} | {entry.path for entry in entries if not entry.value.dim()}
     if "fc.weight" not in state:
         head = _head(prefix, entries)
-        state |= {name: entry.value for name, entry in head.items()}
         taken |= {entry.path for entry in head.values()}
-        for entry in head.values():
-            state.pop(entry.path.removeprefix(prefix), None)
+        foreign = {entry.path.removeprefix(prefix) for entry in head.values()}
+        state = {name: value for name, value in state.items() if name not in foreign}
+        state |= {name: entry.value for name, entry in head.items()}
     left_out = [
         entry.name for entry in beside if entry.path not in taken and not entry.path.startswith(tuple(prefixes))
     ]

@@ -153,7 +153,8 @@ def _advice(missing: Iterable[str], unexpected: Iterable[str]) -> str:
     prefixes = {
         name.removesuffix(lacking) for name in unexpected for lacking in missing if name.endswith(f".{lacking}")
     }
-    if len(prefixes) == 1 and {name.removeprefix(*prefixes) for name in unexpected} == missing:
+    uncounted = {name for name in unexpected if not name.endswith(COUNTER)}
+    if len(prefixes) == 1 and {name.removeprefix(*prefixes) for name in uncounted} == missing:
         return f"; they differ by the prefix '{prefixes.pop()}' alone: save them without it"
     if all(".shortcut." in name for name in missing | unexpected) and missing | unexpected:
         here = "more projections than" if unexpected else "fewer projections than"
