@@ -140,6 +140,24 @@ def test_an_order_changes_labels_and_names_together(tiny_dataset: Any) -> None:
         assert torch.equal(getattr(ordered, part).pixels, getattr(whole, part).pixels)
 
 
+def test_an_order_that_the_file_itself_gives_is_said_not_to_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, checkpoint = grey_folder(tmp_path / "images", "abcd"), save_reader(tmp_path / "x.pth", 4)
+    content = torch.load(checkpoint, weights_only=True)
+    said = "note: the file itself has its classes in the order d,a,b,c, which was not taken"
+    for written in (
+        {"class_to_idx": {"a": 1, "b": 2, "c": 3, "d": 0}},
+        {"meta": {"CLASSES": ("d", "a", "b", "c")}},
+        {"config": {"id2label": {0: "d", 1: "a", 2: "b", 3: "c"}}},
+    ):
+        torch.save(content | written, checkpoint)
+        assert said in evaluated(monkeypatch, capsys, checkpoint, data)
+        assert said not in evaluated(monkeypatch, capsys, checkpoint, data, "--classes", "d,a,b,c")
+    torch.save(content | {"classes": ["a", "b", "c", "d"]}, checkpoint)
+    assert "the file itself" not in evaluated(monkeypatch, capsys, checkpoint, data)
+
+
 # ---- the best relabelling --------------------------------------------------------------------------------
 
 
@@ -237,6 +255,20 @@ def test_evaluate_says_which_weights_it_took_and_takes_others(
     printed = evaluated(monkeypatch, capsys, tmp_path / "both.pth", data, "--weights", "state_dict_ema")
     assert "weights: state_dict_ema; the file also holds state_dict (" in printed
     assert "error 0.00 %" in printed
+
+
+def test_weights_that_do_not_fit_name_the_other_sets_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, path = grey_folder(tmp_path / "images", "abcd"), tmp_path / "distilled.pth"
+    student, teacher = (
+        network_of(name, channels=3, num_classes=4).state_dict() for name in ("cifar-plain8", "cifar-plain14")
+    )
+    torch.save({"student": student, "teacher": teacher}, path)
+    given = ("--network", "cifar-plain14", "--normalise", "0/1", "--data", data, "--device", "cpu")
+    assert command(monkeypatch, "evaluate", path, *given) == 2
+    assert "weights: student; the file also holds teacher" in capsys.readouterr().err
+    assert command(monkeypatch, "evaluate", path, *given, "--weights", "teacher") == 0
 
 
 # ---- runs' folders ---------------------------------------------------------------------------------------

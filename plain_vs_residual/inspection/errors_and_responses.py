@@ -93,7 +93,7 @@ def responses_table(subject: Subject, part: Part) -> pd.DataFrame:
         initial = layer_responses(twin, subject.batches(part, NUM_IMAGES), "initial")
     table = pd.DataFrame([row.model_dump() for row in (*initial, *final)])
     table.insert(0, "network", subject.architecture.name)
-    table.insert(1, "seed", 0)
+    table.insert(1, "seed", subject.seed)
     return table
 
 

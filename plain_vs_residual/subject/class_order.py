@@ -1,10 +1,10 @@
 """The order of classes: which class each output of a network stands for; a checkpoint seldom tells."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images
 
 SHOWN = 20
+DEEPEST = 6  # dictionaries in dictionaries of a checkpoint
 AnyImages = TypeVar("AnyImages", bound=Images | ImageFiles)
 
 
@@ -68,6 +69,43 @@ def order_line(classes: Sequence[str], whose: str) -> str:
     )
     remark = f" (as text: {later} stands before {earlier})" if later else ""
     return f"order of classes, {whose}: {', '.join(numbered)}{remark}"
+
+
+def classes_in(content: Any, depth: int = 0) -> tuple[str, ...]:
+    """Find the names of the classes that a training script wrote beside its weights; empty if there are none.
+
+    >>> classes_in({"state_dict": {}, "meta": {"class_to_idx": {"dog": 1, "cat": 0}}})
+    ('cat', 'dog')
+    """
+    if not isinstance(content, Mapping) or depth > DEEPEST:
+        return ()
+    for key in ("class_to_idx", "label2id"):
+        if _maps(content.get(key), str, int):
+            return tuple(sorted(content[key], key=content[key].__getitem__))
+    for key in ("idx_to_class", "id2label"):
+        if _maps(content.get(key), int, str):
+            return tuple(content[key][number] for number in sorted(content[key]))
+    for key in ("classes", "class_names", "CLASSES"):
+        names = content.get(key)
+        if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return next(filter(None, (classes_in(value, depth + 1) for value in content.values())), ())
+
+
+def _maps(content: Any, keys: type, values: type) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and len(content) > 0
+        and all(isinstance(key, keys) and isinstance(value, values) for key, value in content.items())
+    )
+
+
+def order_of_the_file(own: Sequence[str], classes: Sequence[str]) -> str:
+    """Say what order of classes is in the file, where another was taken; empty where it is the same or unknown."""
+    if not own or tuple(own) == tuple(classes):
+        return ""
+    shown = ",".join(own[:SHOWN]) + (",..." if len(own) > SHOWN else "")
+    return f"note: the file itself has its classes in the order {shown}, which was not taken; --classes gives it"
 
 
 def _names(text: str) -> tuple[str, ...]:

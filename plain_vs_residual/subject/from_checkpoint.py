@@ -13,13 +13,12 @@ from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.networks import Network
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.subject.checkpoint_files import refuse_folder
-from plain_vs_residual.subject.class_order import with_order
+from plain_vs_residual.subject.class_order import order_of_the_file, with_order
 from plain_vs_residual.subject.namesakes import what_was_taken
 from plain_vs_residual.subject.normalisation import Normalisation
 from plain_vs_residual.subject.padding import zeros_moved_to_the_end
 from plain_vs_residual.subject.subject import Subject
-from plain_vs_residual.subject.weight_sets import State
-from plain_vs_residual.subject.weights import load_weights, network_for, read_checkpoint
+from plain_vs_residual.subject.weights import Weights, load_weights, network_for, read_checkpoint
 from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 
 PARTS: tuple[Part, ...] = ("training", "validation")
@@ -81,7 +80,7 @@ def open_checkpoint(
     if zero_padding not in ("end", "both"):
         raise ValueError(f"--zero-padding {zero_padding}: accepted are end and both")
     found = read_checkpoint(checkpoint, weights)
-    built = _built(checkpoint, found.taken.state, architecture, chosen, zero_padding)
+    built = _built(checkpoint, found, architecture, chosen, zero_padding)
     parts = (part,) if normalisation.mean else PARTS
     dataset = _images(chosen, data, parts)
     if classes is not None:
@@ -100,18 +99,22 @@ def open_checkpoint(
         normalisation=normalisation,
         device=device,
         precision=precision,
-        notes=tuple(filter(None, (found.words, taken))),
+        notes=tuple(filter(None, (found.words, taken, order_of_the_file(found.classes, dataset.classes)))),
         class_order="that of the images' folders or files" if classes is None else "as --classes gives it",
     )
 
 
 def _built(
-    checkpoint: Path, state: State, architecture: Architecture, setting: Setting, zero_padding: str
+    checkpoint: Path, weights: Weights, architecture: Architecture, setting: Setting, zero_padding: str
 ) -> Network:
+    state = weights.taken.state
     for name, value in state.items():
         if value.is_floating_point() and not value.float().isfinite().all():
             raise ValueError(f"{checkpoint}: {name} holds values that are not finite; the training diverged")
-    network = network_for(state, architecture, setting, checkpoint)
+    try:
+        network = network_for(state, architecture, setting, checkpoint)
+    except ValueError as error:
+        raise ValueError("; ".join(filter(None, (str(error), weights.words)))) from error
     if zero_padding == "both":
         load_weights(network, zeros_moved_to_the_end(state, architecture), str(checkpoint))
     return network

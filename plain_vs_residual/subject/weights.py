@@ -10,6 +10,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import Setting
 from plain_vs_residual.subject.checkpoint_files import read_content
+from plain_vs_residual.subject.class_order import classes_in
 from plain_vs_residual.subject.weight_sets import TOP, State, WeightSet, bare_state, choose, weight_sets
 from plain_vs_residual.training.checkpoint import save_weights
 
@@ -25,10 +26,12 @@ class Weights:
     Attributes:
         taken: the set of weights.
         others: names of the sets that lie in the file beside it.
+        classes: as the file names them, in the order of the outputs; empty if it does not.
     """
 
     taken: WeightSet
     others: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -65,7 +68,8 @@ def read_checkpoint(path: Path, wanted: str | None = None) -> Weights:
             found = [WeightSet(TOP, state)]
         if found:
             taken = choose(found, wanted)
-            return Weights(taken, tuple(one.name for one in found if one is not taken))
+            others = tuple(one.name for one in found if one is not taken)
+            return Weights(taken, others, classes_in(content))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
