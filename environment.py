@@ -19,7 +19,7 @@ VENV = ROOT / ".venv"
 VENVS = ROOT / ".venvs"
 # Extras of pyproject.toml: what a purpose needs, and what its set-up adds although the purpose can do without.
 NEEDED = {"runtime": [], "tests": ["tests"]}
-ADDED = {"runtime": [], "tests": ["cluster", "scripts"]}
+ADDED = {"runtime": [], "tests": ["cluster", "scripts", "kernels"]}
 
 
 def numbers(version: str) -> tuple[int, ...]:

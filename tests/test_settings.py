@@ -97,6 +97,7 @@ def test_other_images_take_the_place_of_the_words_about_the_settings_own() -> No
         "Changed: images mixed, in colour and scaled to 16 px instead of digits (scikit-learn)."
     )
     assert own.caveat == DIGITS.caveat
+    assert own.margin_reason == "it was chosen for digits (scikit-learn), not for these images"
     assert own.recipe() == DIGITS.recipe()
 
 

@@ -13,10 +13,10 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.networks import Network
 from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
+from plain_vs_residual.subject.weight_sets import own_name
 from plain_vs_residual.subject.weights import (
     load_weights,
     network_for,
-    own_name,
     read_weights,
     save_for_torchvision,
     to_torchvision,
@@ -237,7 +237,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "list": (lambda path: torch.save([1, 2], path), "no state dict in it (found: list)"),
     "no state": (lambda path: torch.save({"epoch": 3}, path), "no state dict in it (found: epoch)"),
     "empty": (lambda path: torch.save({}, path), "no state dict in it (found: nothing)"),
-    "folder": (lambda path: path.mkdir(), "no such file"),
+    "folder": (lambda path: path.mkdir(), "not a readable checkpoint (a folder, neither of a run"),
     "absent": (lambda path: None, "no such file"),
     "twice": (
         lambda path: torch.save({"fc.weight": torch.ones(1), "module.linear.weight": torch.ones(1)}, path),

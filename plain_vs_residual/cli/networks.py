@@ -1,17 +1,21 @@
 """The commands about single networks: their layers, weights from elsewhere, finished runs; thin."""
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import Data, Device
-from plain_vs_residual.records.files import ROOT, plots_folder
+from plain_vs_residual.records.files import RunFolder, plots_folder
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 if TYPE_CHECKING:
     from plain_vs_residual.data.batches import Part
+    from plain_vs_residual.records.store import Record
     from plain_vs_residual.subject.subject import Subject
 
 
@@ -43,61 +47,131 @@ def describe(
         print_description(console, first)
 
 
-Checkpoint = Annotated[Path, typer.Argument(help="A state dict as torch.save writes it, bare or wrapped.")]
-ForeignNetwork = Annotated[str, typer.Option("--network", help="Its network, such as cifar-residual20-A.")]
-Normalise = Annotated[
-    str,
-    typer.Option(
-        help="As trained (needed): ours, imagenet, cifar10, or MEAN/STD such as 0.49,0.48,0.45/0.25,0.24,0.26."
-    ),
-]
-ForeignSetting = Annotated[
-    str | None,
-    typer.Option("--setting", help="Kind of images; if left out, cifar10 for cifar- networks, imagenet else."),
-]
-ZeroPadding = Annotated[
-    str, typer.Option(help="Where option A pads channels with zeros: end, or both, as in many published networks.")
-]
-ForeignPrecision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
-
-
-def evaluate(
-    checkpoint: Checkpoint,
-    network: ForeignNetwork,
-    normalise: Normalise = "",
+def _opened(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT_OR_RUN",
+            help="Weights as torch.save or safetensors write them, bare or wrapped; or the folder of a finished "
+            "run, whose record says all the rest.",
+        ),
+    ],
+    network: Annotated[str | None, typer.Option(help="Its network, such as cifar-residual20-A.")] = None,
+    normalise: Annotated[
+        str | None,
+        typer.Option(
+            help="As trained (needed): ours, imagenet, cifar10, or MEAN/STD such as 0.49,0.48,0.45/0.25,0.24,0.26."
+        ),
+    ] = None,
     data: Data = None,
-    setting: ForeignSetting = None,
-    part: Annotated[str, typer.Option(help="validation or training images.")] = "validation",
-    zero_padding: ZeroPadding = "end",
+    setting: Annotated[
+        str | None, typer.Option(help="Kind of images; if left out, cifar10 for cifar- networks, imagenet else.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="training or validation images.")] = "validation",
+    zero_padding: Annotated[
+        str | None,
+        typer.Option(help="Where option A pads channels with zeros: end, or both, as in many published networks."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Which, where a file holds several: state_dict_ema, for example.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="All classes in the order of its outputs, separated by commas, or a file with one on each line; "
+            "the images' order if left out."
+        ),
+    ] = None,
     device: Device = None,
-    precision: ForeignPrecision = "fp32",
-) -> None:
-    """Take the error of a checkpoint from elsewhere: torchvision's ResNets, published CIFAR networks."""
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16 or fp16; if left out, fp32, or what a run's record says.")
+    ] = None,
+) -> tuple["Subject", "Part", "Record | None"]:
+    """Open a checkpoint from elsewhere by what is said of it, or a finished run by its record."""
+    from plain_vs_residual.executors.machine import choose_device, choose_precision
+    from plain_vs_residual.subject.from_checkpoint import open_checkpoint, parse_part
+    from plain_vs_residual.subject.from_run import finished_record, open_run
+
+    where, chosen = choose_device(device), parse_part(part)
+    if RunFolder(checkpoint).run.is_file():
+        record = finished_record(checkpoint)
+        own = {"network": record.run.network, "setting": record.run.setting, "normalise": "ours"}
+        given = {
+            **{
+                "network": network and Architecture.parse(network).name,
+                "setting": setting,
+                "normalise": normalise,
+            },
+            **{"zero-padding": zero_padding, "weights": weights, "classes": classes},
+        }
+        for name, value in given.items():
+            if value is not None and value != own.get(name):
+                said = f"its record says {own[name]}" if name in own else "this is for checkpoints from elsewhere"
+                raise ValueError(f"--{name} {value}: {checkpoint} is a run of this suite, {said}; leave it out")
+        asked = choose_precision(precision, where) if precision else None
+        return open_run(record, data, where, asked), chosen, record
+    subject = open_checkpoint(
+        checkpoint,
+        network=network,
+        setting=setting,
+        data=data,
+        normalise=normalise or "",
+        part=chosen,
+        zero_padding=zero_padding or "end",
+        weights=weights,
+        classes=classes,
+        device=where,
+        precision=choose_precision(precision or "fp32", where),
+    )
+    return subject, chosen, None
+
+
+def _of_a_subject(part: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of :func:`_opened`, with that part of the images, before its own.
+
+    It is called with what was opened, and with its own options by name.
+    """
+
+    def with_options(command: Callable[..., None]) -> Callable[..., None]:
+        shared = signature(_opened).parameters
+        own = [one for one in signature(command).parameters.values() if one.kind is Parameter.KEYWORD_ONLY]
+
+        @wraps(command)
+        def called(**options: Any) -> None:
+            command(*_opened(**{name: options.pop(name) for name in shared}), **options)
+
+        parameters = [one.replace(default=part) if one.name == "part" else one for one in shared.values()]
+        # typer reads a command's options off its signature.
+        called.__signature__ = Signature([*parameters, *own])  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in (*parameters, *own)}
+        return called
+
+    return with_options
+
+
+@_of_a_subject(part="validation")
+def evaluate(subject: "Subject", part: "Part", record: "Record | None") -> None:
+    """Take the error of a checkpoint from elsewhere (torchvision's, published CIFAR networks) or of a run."""
     from plain_vs_residual.inspection.errors_and_responses import evaluation_text
 
-    subject, chosen = _opened(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
-    print(evaluation_text(subject, chosen))
+    print(evaluation_text(subject, part, record))
 
 
+@_of_a_subject(part="training")
 def responses(
-    checkpoint: Checkpoint,
-    network: ForeignNetwork,
-    normalise: Normalise = "",
-    data: Data = None,
-    setting: ForeignSetting = None,
-    part: Annotated[str, typer.Option(help="training or validation images.")] = "training",
-    zero_padding: ZeroPadding = "end",
-    device: Device = None,
-    precision: ForeignPrecision = "fp32",
+    subject: "Subject",
+    part: "Part",
+    record: "Record | None",
+    *,
     out: Annotated[
-        Path | None, typer.Option(help="Where table and figure go; plots/responses/<checkpoint> if left out.")
+        Path | None,
+        typer.Option(help="Where table and figure go; a folder of their own in plots/responses if left out."),
     ] = None,
 ) -> None:
-    """Measure the layer responses (Fig. 7) of a checkpoint from elsewhere, as table and figure."""
+    """Measure the layer responses (Fig. 7) of a checkpoint from elsewhere or of a run, as table and figure."""
     from plain_vs_residual.inspection.errors_and_responses import measure_responses
 
-    subject, chosen = _opened(checkpoint, network, setting, data, normalise, part, zero_padding, device, precision)
-    print(measure_responses(subject, chosen, out or ROOT / "plots" / "responses" / checkpoint.stem))
+    print(measure_responses(subject, part, out))
 
 
 def inspect(
@@ -117,32 +191,3 @@ def inspect(
     home = inspection.home
     written = inspection.write(out or plots_folder(home.parent, None) / home.name / "inspect" / run.resolve().name)
     print("\n".join([inspection.text(), "", *map(str, written)]))
-
-
-def _opened(
-    checkpoint: Path,
-    network: str,
-    setting: str | None,
-    data: Path | None,
-    normalise: str,
-    part: str,
-    zero_padding: str,
-    device: str | None,
-    precision: str,
-) -> tuple["Subject", "Part"]:
-    from plain_vs_residual.executors.machine import choose_device, choose_precision
-    from plain_vs_residual.subject.from_checkpoint import open_checkpoint, parse_part
-
-    where, chosen = choose_device(device), parse_part(part)
-    subject = open_checkpoint(
-        checkpoint,
-        network=network,
-        setting=setting,
-        data=data,
-        normalise=normalise,
-        part=chosen,
-        zero_padding=zero_padding,
-        device=where,
-        precision=choose_precision(precision, where),
-    )
-    return subject, chosen

@@ -1,5 +1,6 @@
 """Error and layer responses of a network, as the commands ``evaluate`` and ``responses`` tell them."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -7,11 +8,20 @@ import pandas as pd
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.batches import Part
+from plain_vs_residual.inspection.agreement import agreement
+from plain_vs_residual.inspection.looking import shown
+from plain_vs_residual.inspection.relabelling import explaining, relabelling_note
 from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses
-from plain_vs_residual.networks import num_parameters
+from plain_vs_residual.networks import hashes_of, num_parameters
+from plain_vs_residual.records.files import ROOT
+from plain_vs_residual.records.fingerprint import hash_of
+from plain_vs_residual.records.store import Record
 from plain_vs_residual.report.figures.responses import draw_responses, is_wide, label_responses, response_panels
 from plain_vs_residual.report.figures.style import Drawn, write_figure
+from plain_vs_residual.subject.class_order import order_line
+from plain_vs_residual.subject.namesakes import namesakes
 from plain_vs_residual.subject.subject import Subject
+from plain_vs_residual.training.evaluation import Errors
 from plain_vs_residual.training.precision import autocast
 
 # An error above this part of chance is worth a word: a network that was trained errs less.
@@ -25,29 +35,50 @@ def heading(subject: Subject, part: Part, num_images: int) -> str:
         f"{subject.source.name} as {subject.architecture.label} ({num_parameters(subject.network):,} parameters)\n"
         f"{subject.dataset.name}, {part}: {spaced}, {subject.setting.image_size} px, "
         f"--normalise {subject.normalisation.name}; {subject.precision} on {subject.device.type}"
+        + "".join(f"\n{note}" for note in subject.notes)
         + (f"\nnote: {subject.dataset.caveat}" if subject.dataset.caveat else "")
     )
 
 
-def evaluation_text(subject: Subject, part: Part) -> str:
+def evaluation_text(subject: Subject, part: Part, record: Record | None = None) -> str:
     """Return what the command ``evaluate`` prints.
+
+    Args:
+        subject: what is looked at.
+        part: the images.
+        record: of the run that the subject is, if it is one.
 
     Raises:
         ValueError: if the network tells another number of classes apart than the images have.
     """
-    errors = subject.errors(part)
-    several = f", top-5 error {errors.top5_error:.2f} %" if len(subject.dataset.classes) > 10 else ""
+    with shown(subject, subject.num_images(part)) as watched:
+        errors = watched.errors(part)
+    classes = subject.dataset.classes
+    several = f", top-5 error {errors.top5_error:.2f} %" if len(classes) > 10 else ""
     lines = [
         heading(subject, part, subject.num_images(part)),
+        order_line(classes, subject.class_order),
         f"error {errors.error:.2f} %{several}, loss {errors.loss:.4f}",
     ]
-    chance = 100 * (1 - 1 / len(subject.dataset.classes))
-    if errors.error > NEAR_CHANCE * chance:
-        lines.append(
+    if record is not None:
+        return "\n".join([*lines, agreement(record, errors, part, subject)])
+    return "\n".join([*lines, *_doubts(errors, subject)])
+
+
+def _doubts(errors: Errors, subject: Subject) -> Iterator[str]:
+    """Say what may be wrong with how a checkpoint from elsewhere was taken, as far as its errors tell."""
+    classes, error = subject.dataset.classes, errors.error
+    if (best := explaining(errors)) is not None:
+        yield relabelling_note(best, classes)
+        error = best.error
+    chance = 100 * (1 - 1 / len(classes))
+    if error > NEAR_CHANCE * chance:
+        others = " or ".join(one.name for one in namesakes(subject.architecture))
+        network = f"; or is it {others}, whose weights load alike" if others else ""
+        yield (
             f"note: that is near chance ({chance:.1f} %); does --normalise fit its training, and, with option A, "
-            "--zero-padding (many published networks of the CIFAR family need both)?"
+            f"--zero-padding (many published networks of the CIFAR family need both){network}?"
         )
-    return "\n".join(lines)
 
 
 def responses_table(subject: Subject, part: Part) -> pd.DataFrame:
@@ -62,29 +93,51 @@ def responses_table(subject: Subject, part: Part) -> pd.DataFrame:
         initial = layer_responses(twin, subject.batches(part, NUM_IMAGES), "initial")
     table = pd.DataFrame([row.model_dump() for row in (*initial, *final)])
     table.insert(0, "network", subject.architecture.name)
-    table.insert(1, "seed", 0)
+    table.insert(1, "seed", subject.seed)
     return table
 
 
-def measure_responses(subject: Subject, part: Part, folder: Path) -> str:
+def measure_responses(subject: Subject, part: Part, folder: Path | None = None) -> str:
     """Measure the responses and write ``layer_responses.csv``, ``.png`` and ``.svg`` (He et al., Fig. 7).
+
+    Args:
+        subject: what is looked at.
+        part: the images.
+        folder: where they go; see :func:`own_folder` if None.
 
     Returns:
         What the command ``responses`` prints.
     """
     num_images = min(NUM_IMAGES, subject.num_images(part))
-    table = responses_table(subject, part)
+    out = folder or own_folder(subject, part)
+    replaced = folder is not None and (folder / "layer_responses.csv").exists()
+    with shown(subject, 3 * num_images) as watched:  # the network, the statistics of its twin, the twin
+        table = responses_table(watched, part)
     caption = (
         f"{subject.source.name} as {subject.architecture.label}\n"
         f"{num_images:,} {part} images of {subject.dataset.name}, evaluation mode"
     )
-    picture = write_figure(partial(_panels, subject.architecture, table), caption, folder, "layer_responses")
+    picture = write_figure(partial(_panels, subject.architecture, table), caption, out, "layer_responses")
     lines = [heading(subject, part, num_images)]
     for kind, words in (("response_std", "mean standard deviation after BN"), ("ratio", "mean of F(x) over x")):
         means = table[table["kind"] == kind].groupby("moment")["value"].mean()
         if not means.empty:
             lines.append(f"{words}: {means['final']:.3f} ({means['initial']:.3f} at initialisation)")
+    if replaced:
+        lines.append(f"note: in place of the table and figure that were in {out}")
     return "\n".join([*lines, str(picture.with_suffix(".csv")), str(picture)])
+
+
+def own_folder(subject: Subject, part: Part) -> Path:
+    """Return a folder whose name says whose responses it holds: of these weights, on these images, seen so.
+
+    Checkpoints of one file name are common (``weights.pt``, ``model_best.pth.tar``).
+    """
+    images, _ = subject.images(8, part)
+    tensors = [*subject.network.state_dict().items(), ("images", images)]
+    told = [subject.architecture.name, subject.dataset.name, part, subject.precision, hashes_of(tensors)]
+    name = subject.source.name if subject.source.is_dir() else subject.source.stem
+    return ROOT / "plots" / "responses" / f"{name}-{hash_of(told)[:8]}"
 
 
 def _panels(architecture: Architecture, table: pd.DataFrame) -> Drawn:

@@ -11,16 +11,15 @@ import pandas as pd
 import torch
 from sklearn.metrics import classification_report
 
+from plain_vs_residual.inspection.agreement import agreement
+from plain_vs_residual.inspection.looking import shown
 from plain_vs_residual.records.files import SET_ASIDE
-from plain_vs_residual.records.fingerprint import code_hashes, differing_code
 from plain_vs_residual.records.store import Record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import Drawn, write_figure
 from plain_vs_residual.subject.from_run import finished_record, open_run
 from plain_vs_residual.training.evaluation import Errors
 
-# Percent: far less than one image, more than a number loses on its way through JSON.
-TOLERANCE = 1e-6
 SHOWN_CLASSES = 20
 
 
@@ -136,28 +135,6 @@ def inspect_run(path: Path, data: Path | None, device: torch.device) -> Inspecti
     """
     record = finished_record(path)
     subject = open_run(record, data, device)
-    errors = subject.errors("validation")
-    return Inspection(record, subject.dataset.classes, errors, _remark(record, errors, device))
-
-
-def _remark(record: Record, errors: Errors, device: torch.device) -> str:
-    """Say whether the recomputed error is the recorded one, and if not, what is different now."""
-    assert record.final
-    recorded, error = record.final.validation_error, errors.error
-    diverged = "\nnote: this run diverged" if record.final.outcome == "diverged" else ""
-    if np.isclose(error, recorded, rtol=0, atol=TOLERANCE):
-        return f"recomputed error {error:.4f} %: as recorded{diverged}"
-    images = round(abs(error - recorded) * sum(map(sum, errors.confusion)) / 100)
-    environment = record.run.environment
-    reasons = [f"{path} has changed" for path in differing_code(record.run.sources, code_hashes())]
-    for what, before, now in (
-        ("device", environment.device, device.type),
-        ("torch", environment.torch, str(torch.__version__)),
-    ):
-        if before != now:
-            reasons.append(f"{what} was {before}, is {now}")
-    why = "; ".join(reasons) or "code, device and torch are the same: have weights or records been changed?"
-    return (
-        f"NOT as recorded: recomputed error {error:.4f} %, recorded {recorded:.4f} % "
-        f"({images} images); {why}{diverged}"
-    )
+    with shown(subject, subject.num_images("validation")) as watched:
+        errors = watched.errors("validation")
+    return Inspection(record, subject.dataset.classes, errors, agreement(record, errors, "validation", subject))

@@ -8,6 +8,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.pairing import summary_line, verify
 from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.error_table import error_table
@@ -16,7 +17,7 @@ from plain_vs_residual.report.html import TEMPLATES, as_html
 from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
 from plain_vs_residual.report.tables import class_tables, machine_table, time_table
-from plain_vs_residual.settings import find_setting
+from plain_vs_residual.settings import Setting, find_setting
 
 
 def write_report(
@@ -72,9 +73,16 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         times=time_table(recorded),
         minutes=seconds / 60,
         margin=f"{find_setting(recorded.setting).margin:g}",
-        margin_reason=find_setting(recorded.setting).margin_reason,
+        margin_reason=_setting_of(recorded).margin_reason,
         levels=sorted({f"{100 * one.measurement.level:.4g} %" for one in verdicts if one.claim.primary}),
     )
+
+
+def _setting_of(recorded: RecordedRuns) -> Setting:
+    """Return the setting as it is told of the images that were trained on."""
+    setting = find_setting(recorded.setting)
+    own = IMAGE_KINDS[setting.data].name
+    return setting if own in ("", recorded.dataset) else setting.with_changes({"images": recorded.dataset})
 
 
 def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -69,7 +69,10 @@ class Setting(Recipe):
     @property
     def margin_reason(self) -> str:
         """Why the margin is what it is; empty where it was changed."""
-        return self.publication.margin_reason if self.margin == SETTINGS[self.name].margin else ""
+        if self.margin != SETTINGS[self.name].margin:
+            return ""
+        own = IMAGE_KINDS[self.data].name
+        return f"it was chosen for {own}, not for these images" if self.images else self.publication.margin_reason
 
     @property
     def caveat(self) -> str:

@@ -5,27 +5,32 @@ from pathlib import Path
 import torch
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.launcher import command
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.recipe import IMAGE_KINDS, Recipe
-from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.files import RunFolder, run_folders
 from plain_vs_residual.records.models import RunRecord
 from plain_vs_residual.records.store import Record, read_record
 from plain_vs_residual.settings import Setting, find_setting
 from plain_vs_residual.subject.subject import Subject
-from plain_vs_residual.subject.weights import State, load_weights, read_weights
+from plain_vs_residual.subject.weight_sets import State
+from plain_vs_residual.subject.weights import load_weights, read_weights
 from plain_vs_residual.training.precision import prepare_arithmetic, this_process
 
 
-def open_run(record: Record, data: Path | None, device: torch.device) -> Subject:
+def open_run(
+    record: Record, data: Path | None, device: torch.device, precision: Precision | None = None
+) -> Subject:
     """Rebuild the network of a finished run and find its images; what is cheap to check is checked first.
 
     Args:
         record: of the run, see :func:`finished_record`.
         data: where its images are, unless they are the setting's own.
-        device: where to compute; the precision is the recorded one.
+        device: where to compute.
+        precision: in which to compute; the recorded one if None.
 
     Raises:
         ValueError: if the images are not those of the run, or the weights do not fit.
@@ -35,7 +40,7 @@ def open_run(record: Record, data: Path | None, device: torch.device) -> Subject
     state = read_weights(record.folder.weights)
     dataset = _images_of(record, setting, data)
     network = network_of(record, state, dataset.channels)
-    precision, deterministic = run.arithmetic.precision, run.arithmetic.deterministic
+    precision, deterministic = precision or run.arithmetic.precision, run.arithmetic.deterministic
     prepare_arithmetic(device, this_process(precision, deterministic=deterministic))
     return Subject(
         source=record.folder.path,
@@ -46,6 +51,7 @@ def open_run(record: Record, data: Path | None, device: torch.device) -> Subject
         dataset=dataset,
         device=device,
         precision=precision,
+        class_order="as recorded",
     )
 
 
@@ -56,10 +62,15 @@ def finished_record(path: Path) -> Record:
         ValueError: if the folder is no run, the run is not finished, or its weights are not there.
     """
     folder = RunFolder(path.resolve())
-    if not folder.run.is_file():
+    if path.is_file():
         raise ValueError(
-            f"{path}: no run in this folder (no {folder.run.name}); give one such as results/digits/plain18-s0"
+            f"{path}: a file, where the folder of a run is needed, such as results/digits/plain18-s0; "
+            f"{command('evaluate')} takes weights from elsewhere"
         )
+    if not folder.run.is_file():
+        runs = run_folders(path)
+        one = runs[0].path if runs else "results/digits/plain18-s0"
+        raise ValueError(f"{path}: no run in this folder (no {folder.run.name}); give one such as {one}")
     if not folder.finished:
         raise ValueError(f"{path}: this run is not finished; {command()} goes on with it")
     if not folder.weights.is_file():

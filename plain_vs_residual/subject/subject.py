@@ -28,6 +28,10 @@ from plain_vs_residual.training.schedule import num_iterations
 NUM_FOR_STATISTICS = 1000
 
 
+def _unwatched(batches: Iterator[Batch]) -> Iterator[Batch]:
+    return batches
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A trained network and its images.
@@ -43,6 +47,9 @@ class Subject:
         normalisation: how pixels become what the network was trained on.
         device: where it computes.
         precision: in which it computes.
+        notes: what was taken where the file does not tell, a line each.
+        class_order: whose order of classes was taken.
+        watch: gets the batches that are looked at, and hands them on.
     """
 
     source: Path
@@ -55,6 +62,9 @@ class Subject:
     normalisation: Normalisation = OURS
     device: torch.device
     precision: Precision
+    notes: tuple[str, ...] = ()
+    class_order: str = "that of the images"
+    watch: Callable[[Iterator[Batch]], Iterator[Batch]] = _unwatched
 
     @cached_property
     def network(self) -> Network:
@@ -92,7 +102,7 @@ class Subject:
         """
         if part not in self.parts:
             raise ValueError(f"{self.source}: was opened with its {' and '.join(self.parts)} images, not {part}")
-        for images, labels in self.feed.evaluation_batches(part, limit):
+        for images, labels in self.watch(self.feed.evaluation_batches(part, limit)):
             yield self.normalisation(images), labels
 
     def images(self, num: int, part: Part = "training") -> Batch:

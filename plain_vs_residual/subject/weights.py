@@ -1,104 +1,91 @@
 """Weights from and for elsewhere: torchvision's ResNets, published CIFAR networks of the 6n+2 family."""
 
-import pickle
-import re
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import Setting
+from plain_vs_residual.subject.checkpoint_files import read_content
+from plain_vs_residual.subject.class_order import classes_in
+from plain_vs_residual.subject.weight_sets import TOP, State, WeightSet, bare_state, choose, weight_sets
 from plain_vs_residual.training.checkpoint import save_weights
 
-State = dict[str, Tensor]
-# Under these keys training scripts keep the state dict beside epochs, errors and the optimizer.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
-# DataParallel and torch.compile put their own names before every key.
-PREFIXES = ("module.", "_orig_mod.")
 # Old checkpoints, torchvision's among them, were written before BN counted its batches.
 COUNTER = ".num_batches_tracked"
 NAMED_AT_MOST = 3
 
 
-def read_weights(path: Path) -> State:
-    """Read the state dict in a file, onto the CPU, under this suite's names.
+@dataclass(frozen=True)
+class Weights:
+    """What was taken of a file.
 
-    Read are a state dict itself or one under ``state_dict``, ``model`` and the like, with or without the
-    ``module.`` of DataParallel, in torchvision's names (``downsample``) or those of common CIFAR networks
-    (``linear`` for ``fc``). The file is never allowed to run code (``weights_only=True``).
+    Attributes:
+        taken: the set of weights.
+        others: names of the sets that lie in the file beside it.
+        classes: as the file names them, in the order of the outputs; empty if it does not.
+    """
+
+    taken: WeightSet
+    others: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Say which set was taken where there are several, and what was left out; empty where all is plain."""
+        said = []
+        if self.others:
+            said.append(f"the file also holds {', '.join(self.others)} (--weights NAME takes it)")
+        if self.taken.left_out:
+            said.append(f"left out: {_first(self.taken.left_out)}, beside them in the file")
+        if not said and self.taken.is_average:
+            said.append("by its name an average")
+        return f"weights: {self.taken.name}; {'; '.join(said)}" if said else ""
+
+
+def read_checkpoint(path: Path, wanted: str | None = None) -> Weights:
+    """Read one set of weights in a file, onto the CPU, under this suite's names.
+
+    Read are a state dict itself or one in dictionaries (``state_dict``, ``model`` and whatever they are called),
+    under any prefix (``module.`` of DataParallel, ``backbone.``), in torchvision's names (``downsample``) or those
+    of common CIFAR networks (``linear`` for ``fc``). The file may never run code (``weights_only=True``).
+
+    Args:
+        path: of torch.save, safetensors, or the index of one that is in pieces.
+        wanted: name of the set, where there are several; the first that is no average, if None.
 
     Raises:
         ValueError: if there is no such file, it is no checkpoint, holds objects other than tensors and plain
-            values, or no state dict is in it.
+            values, no state dict is in it, or no set of that name.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; a checkpoint saved by torch.save is needed")
+    content = read_content(path)
     try:
-        with warnings.catch_warnings():
-            # torch warns about TorchScript archives before it refuses them; one line is enough.
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(_refusal(path, str(error))) from error
-    except Exception as error:
-        # Only the first sentence: torch goes on to recommend loading without weights_only.
-        reason = (
-            str(error).strip().split(". ")[0] if isinstance(error, OSError | RuntimeError) else "other content"
-        )
-        reason = "a TorchScript archive" if "TorchScript" in reason else reason
-        raise ValueError(
-            f"{path}: not a readable checkpoint ({reason}); torch.save writes what is needed"
-        ) from error
-    found = _state_in(content)
-    if found is None:
-        keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(
-            f"{path}: no state dict in it (found: {keys or 'nothing'}); accepted are parameters by name, alone or "
-            f"under one of {', '.join(WRAPPERS)}"
-        )
-    renamed = {own_name(name): value for name, value in found.items()}
-    if len(renamed) != len(found):
-        raise ValueError(
-            f"{path}: two of its parameters have the same name once module. and the like are left out"
-        )
-    return renamed
-
-
-def _state_in(content: object) -> State | None:
-    """Find tensors by name: the content itself or what a training script wrapped."""
-    if not isinstance(content, Mapping):
-        return None
-    candidates = [content, *(content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))]
-    for candidate in candidates:
-        if candidate and all(
-            isinstance(name, str) and isinstance(value, Tensor) for name, value in candidate.items()
-        ):
-            return dict(candidate)
-    return None
-
-
-def _refusal(path: Path, message: str) -> str:
-    """Say why ``weights_only`` refused a file: torch's own page-long message recommends to switch it off."""
-    culprit = re.search(r"GLOBAL ([\w.]+)", message)
-    if culprit is None:
-        return f"{path}: not a readable checkpoint; torch.save writes what is needed"
-    return (
-        f"{path}: holds more than tensors and plain values ({culprit[1]}) and is not opened, because unpickling "
-        "such objects can run any code; save the state dict alone: torch.save(model.state_dict(), FILE)"
+        found = weight_sets(content)
+        if not found and (state := bare_state(content)) is not None:
+            found = [WeightSet(TOP, state)]
+        if found:
+            taken = choose(found, wanted)
+            others = tuple(one.name for one in found if one is not taken)
+            return Weights(taken, others, classes_in(content))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
+    raise ValueError(
+        f"{path}: no state dict in it (found: {keys or 'nothing'}); accepted are parameters by name, alone or in "
+        "dictionaries such as state_dict or model"
     )
 
 
-def own_name(name: str) -> str:
-    """Return this suite's name of a foreign parameter: no ``module.``, ``shortcut`` for ``downsample``, ``fc``."""
-    while name.startswith(PREFIXES):
-        name = name.split(".", 1)[1]
-    if name in ("linear.weight", "linear.bias"):
-        name = name.replace("linear", "fc")
-    return name.replace(".downsample.", ".shortcut.")
+def read_weights(path: Path) -> State:
+    """Read the state dict in a file, the first that is no average, see :func:`read_checkpoint`.
+
+    Raises:
+        ValueError: as there.
+    """
+    return read_checkpoint(path).taken.state
 
 
 def torchvision_name(name: str) -> str:
@@ -112,7 +99,7 @@ def network_for(
     """Build a network with the given weights, for as many channels and classes as they have, on the CPU in fp32.
 
     Args:
-        state: parameters by this suite's names, see :func:`read_weights`.
+        state: parameters by this suite's names, see :func:`read_checkpoint`.
         architecture: which network they are said to be of.
         setting: decides stem and width of the ImageNet family.
         source: the file, for the message.
@@ -146,11 +133,18 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], what: str) -> 
         for name in ours
         if name in state and ours[name].shape != state[name].shape
     ]
-    differing = [
-        f"{len(names)} {kind}: {_first(names)}"
-        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-        if names
+    quantised = [
+        f"{name} ({state[name].dtype})"
+        for name, value in ours.items()
+        if name in state and value.is_floating_point() and not state[name].is_floating_point()
     ]
+    kinds = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": reshaped,
+        "of whole numbers, as quantised networks have them": quantised,
+    }
+    differing = [f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds.items() if names]
     if differing:
         raise ValueError(f"{what}: weights do not fit; {'; '.join(differing)}{_advice(missing, unexpected)}")
     # As a plain dictionary, without torch's version number: torch then adds counters that are missing.
@@ -158,15 +152,21 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], what: str) -> 
 
 
 def _advice(missing: Iterable[str], unexpected: Iterable[str]) -> str:
-    """Suggest another shortcut option where projections alone make the difference."""
+    """Say what alone makes the difference, where it is projections or a prefix."""
     missing, unexpected = set(missing), set(unexpected)
+    prefixes = {
+        name.removesuffix(lacking) for name in unexpected for lacking in missing if name.endswith(f".{lacking}")
+    }
+    uncounted = {name for name in unexpected if not name.endswith(COUNTER)}
+    if len(prefixes) == 1 and {name.removeprefix(*prefixes) for name in uncounted} == missing:
+        return f"; they differ by the prefix '{prefixes.pop()}' alone: save them without it"
     if all(".shortcut." in name for name in missing | unexpected) and missing | unexpected:
         here = "more projections than" if unexpected else "fewer projections than"
         return f"; the file has {here} this network: another shortcut option (-A, -B, -C)?"
     return "; is it another network, or one of another setting (stem, width)?"
 
 
-def _first(names: list[str]) -> str:
+def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED_AT_MOST]) + (", ..." if len(names) > NAMED_AT_MOST else "")
 
 
