@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plain_vs_residual.cli.checks import check_computing, check_writable
+from plain_vs_residual.cli.checks import check_computing, check_folders, check_writable
 from plain_vs_residual.cli.options import (
     ClusterAddress,
     Data,
@@ -72,6 +72,7 @@ def train(
     """Train what is not finished yet and keep the report up to date; everything by default."""
     options = dict(locals())  # nothing but the options, by name
     selection = _selection(options)
+    check_folders(results, plots)
     check_writable(results)
 
     from plain_vs_residual.executors.placement import ComputeOptions
