@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,34 +78,34 @@ def test_a_folder_that_should_have_been_synced_is_an_error_with_its_path(
         write_text(tmp_path / "a", "whole")
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
     """Let every write end as one on a full disk does: after the file was opened, and so without its name."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_said_with_the_file_that_found_no_room(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    with pytest.raises(OSError, match="File too large") as bare:
-        request.getfixturevalue("no_room")
+def test_a_full_disk_is_said_with_the_file_that_found_no_room(tmp_path: Path) -> None:
+    with no_room(), pytest.raises(OSError, match="File too large") as bare:
         (tmp_path / "bare").write_bytes(b"1234")
     assert bare.value.filename is None  # the system's own error
     assert in_words(bare.value) == f"[Errno {errno.EFBIG}] File too large: {tmp_path / 'bare'}"
-    with pytest.raises(OSError, match=f"File too large: '{tmp_path}/named'"):
+    with no_room(), pytest.raises(OSError, match=f"File too large: '{tmp_path}/named'"):
         write_bytes(tmp_path / "named", b"1234")
     assert list(tmp_path.iterdir()) == [tmp_path / "bare"]
-    with pytest.raises(OSError, match="File too large: '.*handed_over'"), handed_over(7):
+    with no_room(), pytest.raises(OSError, match=r"File too large: '.*handed_over'"), handed_over(7):
         pass
 
 
 def test_an_error_of_no_file_does_not_name_one() -> None:
-    try:
-        path = Path("innocent")
+    path = Path("innocent")
+    with pytest.raises(OSError, match="Broken pipe") as broken:
         raise OSError(errno.EPIPE, os.strerror(errno.EPIPE))
-    except OSError as error:
-        assert in_words(error).endswith("Broken pipe: standard output, or a file that the system did not name")
+    assert in_words(broken.value).endswith("Broken pipe: standard output, or a file that the system did not name")
     assert path.name == "innocent"
     assert in_words(OSError("said by a library")) == "said by a library"
     assert in_words(FileNotFoundError(2, "No such file", "x")) == "[Errno 2] No such file: 'x'"

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import resource
 import subprocess
@@ -115,8 +116,8 @@ def test_a_run_that_an_earlier_version_trains_is_locked(tmp_path: Path) -> None:
 def test_a_lock_names_no_file_outside_of_its_folder(tmp_path: Path) -> None:
     run = tmp_path / "run"
     lock_path(run).parent.mkdir()
-    for content in ('{"suite": "../other.suite"}', '{"suite": 7}', '{"suite": ".suite"}', '{"suite": "gone.suite"}'):
-        lock_path(run).write_text(content)
+    for name in ("../other.suite", 7, ".suite", "gone.suite"):
+        lock_path(run).write_text(json.dumps({"suite": name}))
         assert not is_locked(run)
         with RunLocks([run]):
             assert is_locked(run)

@@ -1,12 +1,13 @@
 """The machine: which devices, precisions and executions are chosen, and which are refused."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
-from plain_vs_residual.executors import machine
+from plain_vs_residual.executors import cores, gpus, machine
 from plain_vs_residual.executors.on_ray import OnRay
 from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
 from plain_vs_residual.executors.sharing import Sharing, share
@@ -17,6 +18,9 @@ CUDA = torch.device("cuda")
 @pytest.fixture
 def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "pretended")
+    monkeypatch.setattr(gpus, "cannot_compute", lambda _: None)
+    monkeypatch.setattr(cores, "granted", lambda: math.inf)
 
 
 @pytest.mark.usefixtures("three_gpus")
@@ -36,6 +40,7 @@ def test_cuda_means_every_gpu_and_a_number_means_one(monkeypatch: pytest.MonkeyP
 
 def test_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cores, "granted", lambda: math.inf)
     assert share(torch.device("cpu")) == Sharing(at_once=4, devices=1, threads=2)
     assert share(torch.device("cpu"), jobs=1) == Sharing(at_once=1, devices=1, threads=8)
 

@@ -100,7 +100,7 @@ def report(
 @app.command()
 def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
     """Compare the members of every pair: data, schedule, initial weights, precision, versions, code."""
-    from plain_vs_residual.evidence.pairing import summary_line
+    from plain_vs_residual.evidence.pairing import compares, summary_line
     from plain_vs_residual.evidence.pairing import verify as check
 
     differing = 0
@@ -110,7 +110,8 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
             if recorded.setting not in experiment.networks:
                 continue
             checks = check(recorded, experiment)
-            print(f"{recorded.name} {experiment.name}: {summary_line(checks)}")
+            line = summary_line(checks, compares=compares(experiment, recorded.setting))
+            print(f"{recorded.name} {experiment.name}: {line}")
             for pair in checks:
                 if pair.differences:
                     differing += 1

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# What file systems answer that have no sync, above all for folders, or where a folder may be written but not opened.
+# What file systems answer that have no sync, above all for folders, or where a folder may only be written.
 CANNOT_SYNC = {
     *(errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOTTY, errno.EBADF),
     *(errno.EACCES, errno.EPERM, errno.EISDIR),
@@ -20,7 +20,7 @@ _said: set[str] = set()
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an OSError that names no file name this one: a full disk is met while writing, after the path was given."""
+    """Let an OSError that names no file name this one: a full disk is met after the file was opened."""
     try:
         yield
     except OSError as error:
@@ -46,7 +46,7 @@ def atomically(
 
 
 def _make_durable(path: Path) -> None:
-    """Have a file or the names in a folder reach the disk; where that cannot be asked for, say so once and go on."""
+    """Have a file, or the names in a folder, reach the disk; where that cannot be had, say so once and go on."""
     try:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -56,7 +56,7 @@ def _make_durable(path: Path) -> None:
     except OSError as error:
         if error.errno not in CANNOT_SYNC:
             raise
-        _say_once(path.parent if path.is_file() else path, error.strerror)
+        _say_once(path.parent if path.is_file() else path, error.strerror or str(error))
 
 
 def _say_once(folder: Path, reason: str) -> None:
