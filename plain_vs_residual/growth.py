@@ -75,7 +75,7 @@ def _statistics_of_stages(
     sums = {stage: torch.zeros(3, 1, dtype=torch.float64) for stage in network.stages}
 
     def note(stage: str, x: Tensor, output: Tensor) -> None:
-        values = output.cpu().double() if output.device.type == "mps" else output.double()  # mps has no doubles
+        values = output.double()
         count = torch.full(values.shape[1:2], values.numel() / values.shape[1], dtype=torch.float64)
         powers = (values.sum(dim=(0, 2, 3)).cpu(), values.square().sum(dim=(0, 2, 3)).cpu())
         sums[stage] = sums[stage] + torch.stack((count, *powers))
