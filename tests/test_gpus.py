@@ -1,15 +1,17 @@
 """GPUs as they are, of several models, with old drivers, of AMD, without bf16: which are taken, what is said."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from plain_vs_residual.executors import drivers, gpus, machine
+from plain_vs_residual.executors import doctor, drivers, gpus, machine
 from plain_vs_residual.executors.gpus import Fault
 from plain_vs_residual.executors.sharing import share
+from plain_vs_residual.settings import find_setting
 
 CUDA = torch.device("cuda")
 INDEX = "https://download.pytorch.org/whl"
@@ -49,9 +51,14 @@ def test_runs_take_gpus_of_one_model_and_the_others_are_named(models: Models) ->
     assert numbers(gpus.alike_from(torch.device("cuda:1"))) == [1, 3]
 
 
-def test_a_first_gpu_that_torch_cannot_use_does_not_stop_the_others(models: Models) -> None:
+def test_a_first_gpu_that_torch_cannot_use_does_not_stop_the_others(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
     models("GT 710", "H100", "H100", broken=(0,))
+    meant: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", meant.append)
     assert machine.choose_device(None) == machine.choose_device("cuda") == CUDA
+    assert numbers(meant) == [1, 1]  # commands of one network compute where torch does by itself
     assert numbers(machine.all_devices(CUDA)) == [1, 2]
     assert machine.unused_gpu() is None
     assert "cuda:0 (GT 710: no kernels)" in gpus.left_out()
@@ -226,3 +233,31 @@ def test_an_amd_gpu_that_may_not_be_opened_or_has_an_old_driver(monkeypatch: pyt
 def test_graphics_that_are_part_of_a_processor_are_no_gpu_for_training(an_amd_gpu: Path) -> None:
     (an_amd_gpu / "1" / "properties").write_text("cpu_cores_count 16\nsimd_count 4\ngfx_target_version 90012\n")
     assert machine.unused_gpu() is None
+
+
+# ---- what the doctor says of them ----------------------------------------------------------------------------
+
+
+def test_the_doctor_tries_every_gpu_and_says_what_is_left_out(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models("Tesla T4", "GT 710", "Tesla T4", broken=(2,))
+    asked: list[torch.device] = []
+
+    def current(device: torch.device) -> AbstractContextManager[None]:
+        asked.append(device)
+        return nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "device", current)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (15 * 2**30, 16 * 2**30))
+    findings = list(doctor._device(find_setting("imagenet"), None))
+    device, compiler, broken, *others = findings
+    assert device.found.startswith("2 x Tesla T4 (cuda), fp32, graph; Tesla T4 is slow in fp32")
+    assert "left out: cuda:1 (GT 710)" in device.found
+    assert broken == doctor.Finding("device", "no kernels", "another build")
+    assert {finding.what: finding.fix for finding in others} == {"cores": "", "memory": ""}
+    assert compiler.what == "compiler"
+    assert asked == [torch.device("cuda:0")]
+    assert "15.0 GiB free, about 6.1 GiB needed for one run in fp32" in others[-1].found

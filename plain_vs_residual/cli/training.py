@@ -219,17 +219,15 @@ def _compared(folder: Path, plots: Path | None) -> list[Path]:
 
 def _say_why_this_setting(selection: Selection, wanted: "ComputeOptions", *, say_why: bool) -> None:
     """Say why the setting was taken if nobody named it, and whether a GPU is here that torch does not use."""
-    from plain_vs_residual.executors.gpus import left_out, unused_gpu
+    from plain_vs_residual.executors.gpus import remarks_on_unused
     from plain_vs_residual.executors.machine import choose_device
 
     device, setting = choose_device(wanted.device), selection.setting
     if say_why:
         reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
         print(f"setting {setting.name}, because {reason}: {setting.expected}; --setting chooses another")
-    if device.type != "cuda" and (remark := unused_gpu()):
-        print(f"note: {remark.reason}; {remark.remedy}")
-    if device.type == "cuda" and device.index is None and (others := left_out()):
-        print(f"note: {others}")
+    for remark in remarks_on_unused(device):
+        print(f"note: {remark}")
 
 
 def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: "Ledger") -> None:
@@ -249,6 +247,6 @@ def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: "Le
     )
     if arithmetic.execution.compiled:
         print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
-    remark = remark_on_precision(device, arithmetic.precision)
-    for caveat in filter(None, (remark, dataset.caveat, selection.setting.caveat)):
+    remarks = (remark_on_precision(device, arithmetic.precision), dataset.caveat, selection.setting.caveat)
+    for caveat in filter(None, remarks):
         print(f"note: {caveat}")

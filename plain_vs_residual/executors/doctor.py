@@ -106,7 +106,7 @@ def _imports(module: str) -> Finding:
 
 def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
     from plain_vs_residual.executors.description import environment
-    from plain_vs_residual.executors.gpus import left_out, remark_on_precision, unused_gpu
+    from plain_vs_residual.executors.gpus import cannot_compute, left_out, remark_on_precision, unused_gpu
     from plain_vs_residual.executors.machine import (
         all_devices,
         choose_device,
@@ -127,11 +127,13 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
     on_gpus = device.type == "cuda"
     number = f"{len(devices)} x " if on_gpus else ""
     what = f"{number}{environment(devices[0]).device_name} ({device.type}), {precision}, {execution}"
-    remarks = (remark_on_precision(devices[0], precision), left_out() if on_gpus and device.index is None else "")
-    what = "; ".join(filter(None, (what, *remarks)))
+    others = left_out() if on_gpus and device.index is None else ""
+    what = "; ".join(filter(None, (what, remark_on_precision(devices[0], precision), others)))
     unused = unused_gpu()
     yield Finding("device", f"{what}; {unused.reason}" if unused else what, unused.remedy if unused else "")
     yield Finding("compiler", f"{compiler() or 'none'} (only --execution compile needs one)")
+    for fault in filter(None, map(cannot_compute, devices[1:])):
+        yield Finding("device", *fault)
     yield Finding("cores", f"{num_cores()} of {os.cpu_count()} may be used")
     yield _memory(setting, devices[0], precision)
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -78,6 +79,14 @@ def remark_on_precision(device: torch.device, precision: Precision) -> str:
         return ""
     slow = "bf16, which it only emulates," if precision == "bf16" else f"{precision} (it only emulates bf16)"
     return f"{torch.cuda.get_device_name(device)} is slow in {slow} and fast in fp16: --precision fp16"
+
+
+def remarks_on_unused(device: torch.device) -> Iterator[str]:
+    """Say which GPUs are not used on a device that was chosen for want of a number, and why."""
+    if device.type != "cuda" and (unused := unused_gpu()):
+        yield f"{unused.reason}; {unused.remedy}"
+    if device.type == "cuda" and device.index is None and (others := left_out()):
+        yield others
 
 
 # ---- why others are not used -----------------------------------------------------------------------------

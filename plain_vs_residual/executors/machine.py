@@ -19,8 +19,7 @@ def choose_device(name: str | None) -> torch.device:
         ValueError: if there is no such device here, or torch cannot compute on it.
     """
     if name is None:
-        usable = torch.cuda.is_available() and bool(alike())
-        return torch.device("cuda" if usable else "cpu")
+        return _gpus_of_one_model() or torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -30,13 +29,23 @@ def choose_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            why = unused.reason if (unused := unused_gpu()) else f"{count} CUDA devices are here"
+            why = "; ".join(unused) if (unused := unused_gpu()) else f"{count} CUDA devices are here"
             raise ValueError(f"--device {name}: torch {torch.__version__} cannot use it ({why}); try --device cpu")
-        if fault := unused_gpu() if device.index is None else cannot_compute(device):
+        if device.index is None and (several := _gpus_of_one_model()):
+            return several
+        if fault := cannot_compute(device):
             raise ValueError(f"--device {name}: {fault.reason}; {fault.remedy}, or try --device cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"--device {name}: no Metal device here; try --device cpu")
     return device
+
+
+def _gpus_of_one_model() -> torch.device | None:
+    """Return what stands for the GPUs that runs take; the first of them becomes the one that torch means by it."""
+    taken = alike() if torch.cuda.is_available() else []
+    if taken and taken[0].index:
+        torch.cuda.set_device(taken[0])
+    return torch.device("cuda") if taken else None
 
 
 def all_devices(device: torch.device) -> list[torch.device]:

@@ -64,8 +64,8 @@ class _Sums:
 
     def add(self, values: Tensor) -> None:
         self.num += values.numel()
-        self.total += _sum(values)
-        self.squares += _sum(values.square())
+        self.total += _sum(values).item()
+        self.squares += _sum(values.square()).item()
 
     def std(self) -> float:
         mean = self.total / self.num
@@ -124,7 +124,7 @@ class _Block:
         self.output.add(values)
         self.owed.add(values - (relu(self.last_function) if self.last_relu else self.last_function))
         if self.residual:
-            self.product += _sum(self.last_function * self.last_shortcut)
+            self.product += _sum(self.last_function * self.last_shortcut).item()
 
     def values(self) -> dict[ResponseKind, float]:
         """Return the block's numbers by kind of row."""
@@ -139,10 +139,10 @@ class _Block:
         }
 
 
-def _sum(values: Tensor) -> float:
+def _sum(values: Tensor) -> Tensor:
     """Add up in double precision; on the CPU where the device has none, as Apple's (mps)."""
     summed = values.cpu() if values.device.type == "mps" else values
-    return summed.sum(dtype=torch.float64).item()
+    return summed.sum(dtype=torch.float64)
 
 
 def _over(numerator: float, denominator: float) -> float:
