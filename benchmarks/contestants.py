@@ -174,7 +174,7 @@ def engine(
     """Build a loop over the training step that :func:`plain_vs_residual.training.loop.train` takes."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     network = network.to(device, memory_format=order)  # type: ignore[call-overload]
-    trainer = Trainer(network, setting, precision, compiled=execution.compiled)
+    trainer = Trainer(network, setting, precision, execution=execution)
     few = Images(images.pixels[:8], images.labels[:8])
     feed = ResidentFeed(Dataset("benchmark", tuple("0123456789"), images, few), setting, 0, device)
 

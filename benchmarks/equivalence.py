@@ -30,8 +30,9 @@ from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.machine import choose_device, choose_execution
-from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.executors.progress import SuiteProgress
 from plain_vs_residual.executors.suite import train_all
 from plain_vs_residual.experiment import load_experiments
@@ -100,7 +101,7 @@ def engine_losses(name: str, device: torch.device, precision: Precision) -> tupl
     few = Images(images.pixels[:8], images.labels[:8])
     feed = ResidentFeed(Dataset("benchmark", tuple("0123456789"), images, few), setting, 0, device)
     rate = schedule_of(setting, network.depth, num_iterations(setting, len(images)))
-    step = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), choose_execution(None, device, precision))
+    step = executed(lambda *inputs: trainer.step(*feed.batch(*inputs)), choose_execution(None, device))
     losses = []
     for iteration, inputs in enumerate(feed.inputs(0, ITERATIONS)):
         trainer.learning_rate.fill_(rate(iteration))

@@ -30,7 +30,7 @@ def main(
     """Measure several runs at once and write benchmarks/results/jobs-<device>.{json,md}."""
     chosen = choose_device(device)
     precision = best_precision(chosen)
-    execution = best_execution(chosen, precision)
+    execution = best_execution(chosen)
     prepare_arithmetic(chosen, this_process(precision))
     numbers = (2, 4) if chosen.type == "cuda" else (measuring.CORES,)
     lines = ["| network @ setting | runs at once | images/s of all | x one run |", "|---|---|--:|--:|"]

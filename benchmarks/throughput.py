@@ -43,7 +43,7 @@ AT_ONCE = f"+ {measuring.CORES} runs of one thread at once"
 def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Contestant]:
     """Build every contestant of a case: the two references, then the engine with one change added at a time."""
     network, setting, images = measuring.case(name)
-    best, fastest = best_precision(device), best_execution(device, best_precision(device))
+    best, fastest = best_precision(device), best_execution(device)
 
     def fresh() -> nn.Module:
         return measuring.build_case(network, setting, images)

@@ -25,7 +25,7 @@ if ! [[ $PIECE =~ ^[0-9]+$ ]] || ((PIECE < 60)); then
     exit 2
 fi
 read -r -a extra <<<"${TRAIN:-}"
-read -r -a steps <<<"${STEPS:-throughput jobs headline everything short equivalence faults pages}"
+read -r -a steps <<<"${STEPS:-short headline everything throughput jobs equivalence faults pages}" # training comes first
 mkdir -p "$out/done" "$out/benchmarks"
 out=$(cd "$out" && pwd)
 if [[ -n $data ]]; then data=$(cd "$(dirname "$data")" && pwd)/$(basename "$data"); fi
@@ -61,7 +61,7 @@ within_the_piece() {
 train() { # step, setting, further arguments of `train`
     local step=$1 setting=$2
     shift 2
-    local options=(--setting "$setting" --device "$DEVICE" --results "$out/results" --plots "$out/plots" --no-report)
+    local options=(--setting "$setting" --device "$DEVICE" --results "$out/results" --plots "$out/plots")
     if [[ -n $data && $setting != digits ]]; then options+=(--data "$data"); fi
     within_the_piece "$step" yes bash run_all.sh "$@" "${options[@]}" ${extra[@]+"${extra[@]}"}
 }

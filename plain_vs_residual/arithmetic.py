@@ -10,10 +10,14 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class Execution(StrEnum):
-    """How the operations of a step reach the device: one by one, compiled, or as one recorded CUDA graph."""
+    """How the operations of a step reach the device.
+
+    One by one; as one recorded CUDA graph, whose kernels are torch's or fuse BN with what follows it; or compiled.
+    """
 
     EAGER = "eager"
     GRAPH = "graph"
+    FUSED_AND_GRAPH = "fused+graph"
     COMPILE = "compile"
     COMPILE_AND_GRAPH = "compile+graph"
 
@@ -25,11 +29,18 @@ class Execution(StrEnum):
     @property
     def recorded(self) -> bool:
         """Whether the step is recorded as a CUDA graph."""
-        return self in (Execution.GRAPH, Execution.COMPILE_AND_GRAPH)
+        return self in (Execution.GRAPH, Execution.FUSED_AND_GRAPH, Execution.COMPILE_AND_GRAPH)
+
+    @property
+    def fused(self) -> bool:
+        """Whether BN, the addition of a shortcut and ReLU are computed together."""
+        return self is Execution.FUSED_AND_GRAPH
 
     @property
     def uncompiled(self) -> "Execution":
         """The same without ``torch.compile``."""
+        if not self.compiled:
+            return self
         return Execution.GRAPH if self.recorded else Execution.EAGER
 
 

@@ -20,7 +20,8 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.batches import Batch
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import make_feed
-from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.executors.suite import train_all
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.ledger import Changed, Ledger

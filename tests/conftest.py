@@ -1,5 +1,6 @@
 """Fixtures and helpers of several tests: tiny images, a tiny setting, and a suite of it."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,9 @@ from plain_vs_residual.records.locks import RunLocks
 from plain_vs_residual.run import Job
 from plain_vs_residual.settings import DIGITS, Setting
 from plain_vs_residual.training.place import Place
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 
 CPU = torch.device("cpu")
 # Tiny networks gain nothing from several threads, which on a busy machine spend their time waiting for each other.

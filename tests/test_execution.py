@@ -94,10 +94,12 @@ def test_a_recorded_step_takes_batches_of_one_size() -> None:
         step(torch.zeros(2))
 
 
-def test_a_graph_is_the_choice_on_cuda_alone() -> None:
-    assert best_execution(CPU, "bf16") == "eager"
-    assert best_execution(torch.device("cuda"), "bf16") == "graph"
-    assert best_execution(torch.device("cuda"), "fp16") == "eager"
+def test_a_graph_is_the_choice_on_cuda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    for triton, expected in ((True, "fused+graph"), (False, "graph")):
+        monkeypatch.setattr(execution, "has_triton", lambda found=triton: found)
+        assert best_execution(CPU) == "eager"
+        assert best_execution(cuda) == expected
     assert isinstance(executed(print, Execution.COMPILE_AND_GRAPH), Recorded)
     assert executed(print, Execution.COMPILE) is print
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from plain_vs_residual.arithmetic import Execution, Precision
-from plain_vs_residual.executors import fast_path, machine, placement
+from plain_vs_residual.arithmetic import Execution
+from plain_vs_residual.executors import common_arithmetic, fast_path, machine
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.fast_path import Check, TrialSteps, deepest_and_widest
-from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.training import execution
 from tests.test_training import train_all
 
@@ -49,7 +50,7 @@ def check_of(suite: Any) -> Check:
 def chosen_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Execution]:
     """Return a function that says in which execution the suite would train, as if the device had them all."""
     monkeypatch.setattr(machine, "refusal", lambda *_: "")
-    monkeypatch.setattr(placement, "refusal", lambda *_: "")
+    monkeypatch.setattr(common_arithmetic, "refusal", lambda *_: "")
 
     def chosen(suite: Any, wanted: str | None, say: Callable[[str], None] = print) -> Execution:
         runs = suite.selection.plan()
@@ -164,22 +165,24 @@ def test_what_recorded_runs_used_gives_way_where_the_device_does_not_have_it(
 
 
 def test_on_cuda_the_default_is_a_graph_and_no_stopwatch_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda = torch.device("cuda")
-    assert machine.choose_execution(None, cuda, "bf16") is Execution.GRAPH
-    assert machine.choose_execution(None, cuda, "fp16") is Execution.EAGER
-    assert machine.choose_execution(None, torch.device("cpu"), "bf16") is Execution.EAGER
+    for triton, expected in ((False, Execution.GRAPH), (True, Execution.FUSED_AND_GRAPH)):
+        monkeypatch.setattr(machine, "has_triton", lambda found=triton: found)
+        monkeypatch.setattr(execution, "has_triton", lambda found=triton: found)
+        assert machine.choose_execution(None, torch.device("cuda")) is expected
+        assert machine.choose_execution(None, torch.device("cpu")) is Execution.EAGER
 
 
 def test_what_a_device_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def allowed(device: str, precision: Precision) -> list[str]:
-        return [one for one in Execution if not machine.refusal(one, torch.device(device), precision)]
+    def allowed(device: str) -> list[str]:
+        return [one for one in Execution if not machine.refusal(one, torch.device(device))]
 
     monkeypatch.setattr(machine, "compiler", lambda: "g++")
-    assert allowed("cpu", "bf16") == ["eager", "compile"]
-    assert allowed("cuda", "bf16") == ["eager", "graph", "compile", "compile+graph"]
-    assert allowed("cuda", "fp16") == ["eager", "compile"]
+    monkeypatch.setattr(machine, "has_triton", lambda: True)
+    assert allowed("cpu") == ["eager", "compile"]
+    assert allowed("cuda") == ["eager", "graph", "fused+graph", "compile", "compile+graph"]
     monkeypatch.setattr(machine, "compiler", lambda: None)
-    assert allowed("cuda", "bf16") == ["eager", "graph"]
+    monkeypatch.setattr(machine, "has_triton", lambda: False)
+    assert allowed("cuda") == ["eager", "graph"]
 
 
 def test_the_deepest_and_the_widest_stand_for_the_plan(make_suite: Any) -> None:

@@ -254,7 +254,8 @@ def test_the_doctor_tries_every_gpu_and_says_what_is_left_out(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (15 * 2**30, 16 * 2**30))
     findings = list(doctor._device(find_setting("imagenet"), None))
     device, compiler, broken, *others = findings
-    assert device.found.startswith("2 x Tesla T4 (cuda), fp32, graph; Tesla T4 is slow in fp32")
+    execution = machine.choose_execution(None, CUDA)
+    assert device.found.startswith(f"2 x Tesla T4 (cuda), fp32, {execution}; Tesla T4 is slow in fp32")
     assert "left out: cuda:1 (GT 710)" in device.found
     assert broken == doctor.Finding("device", "no kernels", "another build")
     assert {finding.what: finding.fix for finding in others} == {"cores": "", "memory": ""}

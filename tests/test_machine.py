@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from plain_vs_residual.executors import cores, gpus, machine
+from plain_vs_residual.executors import cores, gpus, machine, sharing
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.on_ray import OnRay
-from plain_vs_residual.executors.placement import ComputeOptions, choose_placement
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.executors.sharing import Sharing, share
 
 CUDA = torch.device("cuda")
@@ -38,6 +40,24 @@ def test_cuda_means_every_gpu_and_a_number_means_one(monkeypatch: pytest.MonkeyP
         share(CUDA, devices_per_run=4)
 
 
+def test_small_runs_share_a_gpu_that_computes_them_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    gibibytes = {0: 80, 1: 80}
+    monkeypatch.setattr(sharing, "all_devices", lambda _: [torch.device("cuda", number) for number in gibibytes])
+    monkeypatch.setattr(sharing, "num_cores", lambda: 16)
+    monkeypatch.setattr(sharing, "control", lambda: "/usr/bin/nvidia-cuda-mps-control")
+    properties = lambda gpu: SimpleNamespace(total_memory=gibibytes[gpu.index] * 2**30)  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    assert [sharing.runs_per_gpu(CUDA, size) for size in (32, 64, 224)] == [4, 4, 1]
+    assert sharing.runs_per_gpu(torch.device("cpu"), 32) == 1
+    assert share(CUDA, per_gpu=4) == Sharing(at_once=8, devices=1, threads=2)
+    assert share(CUDA, jobs=2, per_gpu=4) == Sharing(at_once=2, devices=1, threads=8)
+    assert share(CUDA, devices_per_run=2, per_gpu=4) == Sharing(at_once=1, devices=2, threads=16)
+    gibibytes[1] = 8
+    assert sharing.runs_per_gpu(CUDA, 32) == 1
+    monkeypatch.setattr(sharing, "control", lambda: None)
+    assert sharing.runs_per_gpu(CUDA, 32) == 1
+
+
 def test_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(cores, "granted", lambda: math.inf)
@@ -48,14 +68,15 @@ def test_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "compiler", lambda: None)
     with pytest.raises(ValueError, match=r"--execution compile: torch.compile needs a C\+\+ compiler"):
-        machine.choose_execution("compile", torch.device("cpu"), "bf16")
+        machine.choose_execution("compile", torch.device("cpu"))
 
 
-def test_loss_scaling_cannot_be_recorded() -> None:
-    with pytest.raises(ValueError, match="the scaler of fp16 has not been tried in a graph"):
-        machine.choose_execution("graph", CUDA, "fp16")
-    assert machine.choose_execution(None, CUDA, "fp16") == "eager"
-    assert machine.choose_execution(None, CUDA, "bf16") == "graph"
+def test_fused_kernels_need_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "has_triton", lambda: False)
+    with pytest.raises(ValueError, match=r"--execution fused\+graph: fused kernels need Triton, .* use graph"):
+        machine.choose_execution("fused+graph", CUDA)
+    with pytest.raises(ValueError, match="graphs need a CUDA device, not cpu"):
+        machine.choose_execution("fused+graph", torch.device("cpu"))
 
 
 # ---- GPUs that cannot be used --------------------------------------------------------------------------------

@@ -156,19 +156,27 @@ def test_the_experiment_that_is_shown_is_one(tmp_path: Path) -> None:
 
 
 def test_the_first_numbers_are_those_of_the_records() -> None:
-    (reference,) = load_recorded_runs(REPOSITORY / "results" / "reference", "fashion")
-    usual = reference.finals[reference.finals["study"] == ""]
-    error = usual.groupby("network")["running_training_error"].mean()
+    said = " ".join(README.read_text(encoding="utf-8").split())
     plain, residual = (
-        sum(parameter.numel() for parameter in interactive.network(name).parameters())
+        sum(parameter.numel() for parameter in interactive.network(name, setting="cifar10-short").parameters())
         for name in ("cifar-plain56", "cifar-residual56-A")
     )
     assert plain == residual
+    of_cifar, of_fashion = (
+        usual.groupby("network")["running_training_error"].mean().map("{:.0f} %".format)
+        for setting in ("cifar10-short", "fashion")
+        for (reference,) in [load_recorded_runs(REPOSITORY / "results" / "reference", setting)]
+        for usual in [reference.finals[reference.finals["study"] == ""]]
+    )
     assert (
-        f"**{plain:,} parameters each: plain-56 ends at {error['cifar-plain56']:.0f} % training error, "
-        f"ResNet-56 at {error['cifar-residual56-A']:.0f} %.** With 20 layers it is "
-        f"{error['cifar-plain20']:.0f} % and {error['cifar-residual20-A']:.0f} %."
-    ) in README.read_text(encoding="utf-8")
+        f"plain-56 ends at {of_cifar['cifar-plain56']} training error, ResNet-56 at "
+        f"{of_cifar['cifar-residual56-A']}**, with {plain:,} parameters each. With 20 layers it is "
+        f"{of_cifar['cifar-plain20']} and {of_cifar['cifar-residual20-A']}"
+    ) in said
+    assert (
+        f"plain-56 ends at {of_fashion['cifar-plain56']}, ResNet-56 at {of_fashion['cifar-residual56-A']}; "
+        f"with 20 layers it is {of_fashion['cifar-plain20']} and {of_fashion['cifar-residual20-A']}."
+    ) in said
 
 
 def tables(page: Path) -> Iterator[list[dict[str, str]]]:

@@ -41,7 +41,8 @@ from plain_vs_residual.records.files import RESULTS, plots_folder
 from plain_vs_residual.report.publish import Refresher, headlines, publish
 
 if TYPE_CHECKING:
-    from plain_vs_residual.executors.placement import ComputeOptions, PlacedJobs
+    from plain_vs_residual.executors.common_arithmetic import ComputeOptions
+    from plain_vs_residual.executors.placement import PlacedJobs
     from plain_vs_residual.executors.suite import SuiteMonitor
     from plain_vs_residual.ledger import Ledger
 
@@ -75,7 +76,7 @@ def train(
     check_folders(results, plots)
     check_writable(results)
 
-    from plain_vs_residual.executors.placement import ComputeOptions
+    from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 
     wanted = picked(ComputeOptions, options)
     with _only_the_first_speaks():

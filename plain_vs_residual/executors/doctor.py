@@ -122,7 +122,7 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
         yield Finding("device", str(error), "leave --device out, or name one that is here")
         return
     precision = choose_precision(None, device)
-    execution = choose_execution(None, device, precision)
+    execution = choose_execution(None, device)
     devices = all_devices(device)
     on_gpus = device.type == "cuda"
     number = f"{len(devices)} x " if on_gpus else ""

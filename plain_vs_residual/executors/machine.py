@@ -8,7 +8,7 @@ import torch
 from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
 from plain_vs_residual.executors import cores
 from plain_vs_residual.executors.gpus import alike, cannot_compute, unused_gpu
-from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.execution import best_execution, has_triton
 from plain_vs_residual.training.precision import best_precision
 
 
@@ -74,25 +74,25 @@ def choose_precision(name: str | None, device: torch.device) -> Precision:
         return best_precision(device)
 
 
-def choose_execution(name: str | None, device: torch.device, precision: Precision) -> Execution:
+def choose_execution(name: str | None, device: torch.device) -> Execution:
     """Return the execution asked for, or the best for the device.
 
     Raises:
-        ValueError: if there is no such execution, or not on this device or in this precision.
+        ValueError: if there is no such execution, or not on this device.
     """
     check_names(None, name)
-    chosen = Execution(name) if name else best_execution(device, precision)
-    if reason := refusal(chosen, device, precision):
+    chosen = Execution(name) if name else best_execution(device)
+    if reason := refusal(chosen, device):
         raise ValueError(f"--execution {chosen}: {reason}")
     return chosen
 
 
-def refusal(execution: Execution, device: torch.device, precision: Precision) -> str:
-    """Say why a device cannot have an execution in a precision, and what to do; empty if it can."""
+def refusal(execution: Execution, device: torch.device) -> str:
+    """Say why a device cannot have an execution, and what to do; empty if it can."""
     if execution.recorded and device.type != "cuda":
         return f"graphs need a CUDA device, not {device.type}; use eager or compile"
-    if execution.recorded and precision == "fp16":
-        return "the scaler of fp16 has not been tried in a graph; use bf16, or eager or compile"
+    if execution.fused and not has_triton():
+        return "fused kernels need Triton, which comes with torch for CUDA on Linux; use graph"
     if execution.compiled and not compiler():
         return "torch.compile needs a C++ compiler (g++ or clang++); install one"
     return ""

@@ -2,28 +2,26 @@
 
 import multiprocessing
 import os
-import pickle
 import signal
 import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from multiprocessing.process import BaseProcess
-from multiprocessing.queues import Queue
-from pathlib import Path
 from types import TracebackType
 
 import torch
 
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.executors.children import WorkerDied, end_when, ended, handed_over, wait_for
-from plain_vs_residual.executors.executor import Begins, DatasetOf, SilentMonitor, Work
+from plain_vs_residual.executors.children import WorkerDied, ended, handed_over, wait_for
+from plain_vs_residual.executors.executor import Begins, DatasetOf, Work
+from plain_vs_residual.executors.mps import at_the_same_time
+from plain_vs_residual.executors.worker import prepare, work_on
 from plain_vs_residual.recipe import Split
 from plain_vs_residual.run import Job
-from plain_vs_residual.training.place import Place
 from plain_vs_residual.training.session import Stopped
 
 # An evaluation on ImageNet takes minutes, and only after it can a run be saved.
@@ -86,17 +84,19 @@ class Workers:
             assigned_devices.put(device)
         self.cleanup = ExitStack()
         path = self.cleanup.enter_context(handed_over(datasets))
-        self.pool = ProcessPoolExecutor(number, context, _prepare, (path, assigned_devices, os.getpid()))
+        shared = devices[0].type == "cuda" and number > len(devices)
+        self.cleanup.enter_context(at_the_same_time() if shared else nullcontext())
+        self.pool = ProcessPoolExecutor(number, context, prepare, (path, assigned_devices, os.getpid()))
         self.jobs: dict[Future[None], str] = {}
 
     def submit(self, job: Job) -> Future[None]:
         """Hand a job to the next free process."""
         self.jobs = {future: name for future, name in self.jobs.items() if not future.done()}
         # A new process inherits what is blocked. Ctrl-C stays so: it reaches all processes of a terminal,
-        # and this one alone acts on it. SIGTERM, the request to save, is blocked until _prepare can obey it.
+        # and this one alone acts on it. SIGTERM, the request to save, is blocked until the worker can obey it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         try:
-            future = self.pool.submit(_work_on, job, self.work)
+            future = self.pool.submit(work_on, job, self.work)
             self.pool.submit(int)  # the pool watches for the death of a new process from the next task on only
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -159,54 +159,3 @@ def _outcome(future: Future[None], name: str, processes: Sequence[BaseProcess], 
                 os.kill(process.pid, signal.SIGUSR1)  # type: ignore[arg-type]
         wait_for(processes, deadline)
     return [str(outcome)] if isinstance(outcome, Stopped) else []
-
-
-# ---- inside a worker process ------------------------------------------------------------------------------
-
-
-@dataclass
-class _Worker:
-    """What a worker process keeps between its jobs.
-
-    SIGTERM asks it to stop: it saves its run. SIGUSR1 dismisses it: it ends once it works on nothing.
-    """
-
-    datasets: dict[Split, Dataset]
-    device: torch.device
-    parent: int
-    asked_to_stop: bool = False
-    dismissed: bool = False
-    working: bool = False
-
-    def stops(self) -> bool:
-        """Say whether the suite asked for it, or was killed: a new suite must not find old workers training."""
-        return self.asked_to_stop or self.orphaned()
-
-    def orphaned(self) -> bool:
-        return os.getppid() != self.parent
-
-    def unneeded(self) -> bool:
-        """Say whether the process would wait for work for ever, whatever became of its pool."""
-        return not self.working and (self.dismissed or self.orphaned())
-
-
-_worker: _Worker
-
-
-def _prepare(datasets_path: Path, devices: "Queue[torch.device]", parent: int) -> None:
-    global _worker  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
-    _worker = _Worker(pickle.loads(datasets_path.read_bytes()), devices.get(), parent)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(_worker, "asked_to_stop", True))
-    signal.signal(signal.SIGUSR1, lambda *_: setattr(_worker, "dismissed", True))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-    end_when(_worker.unneeded)
-
-
-def _work_on(job: Job, work: Work) -> None:
-    if _worker.stops():
-        raise Stopped(f"{job.name} was about to begin")
-    _worker.working = True
-    try:
-        work(job, Place(_worker.device), _worker.datasets[job.run.setting.split], SilentMonitor(), _worker.stops)
-    finally:
-        _worker.working = False

@@ -6,19 +6,27 @@ start them. A CUDA graph starts all operations of a step at once; the arithmetic
 
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.arithmetic import Execution
 
 OnDevice = Callable[..., None]
 
 
-def best_execution(device: torch.device, precision: Precision) -> Execution:
-    """Return a CUDA graph where there is one to be had; with the scaler of fp16 none has been tried yet."""
-    return Execution.GRAPH if device.type == "cuda" and precision != "fp16" else Execution.EAGER
+def best_execution(device: torch.device) -> Execution:
+    """Return a CUDA graph where there is one to be had, of fused kernels where Triton is."""
+    if device.type != "cuda":
+        return Execution.EAGER
+    return Execution.FUSED_AND_GRAPH if has_triton() else Execution.GRAPH
+
+
+def has_triton() -> bool:
+    """Say whether Triton is installed, which comes with torch's builds for CUDA on Linux."""
+    return find_spec("triton") is not None
 
 
 class Recorder(Protocol):

@@ -73,7 +73,7 @@ class Session:
         self.feed = make_feed(dataset, setting, self.run.seed, self.device, self.group)
         execution = self.arithmetic.execution
         self.trainer = Trainer(
-            self.network, setting, self.arithmetic.precision, compiled=execution.compiled, group=self.group
+            self.network, setting, self.arithmetic.precision, execution=execution, group=self.group
         )
         self.num_iterations = num_iterations(setting, len(dataset.training))
         self.plateau = Plateau(setting.learning_rate) if setting.schedule == "plateau" else None

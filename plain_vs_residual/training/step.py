@@ -58,7 +58,7 @@ class Trainer:
         network: on its device.
         recipe: gives the optimizer its numbers, and says whether gradients are clipped.
         precision: in which the network computes; weights, optimizer and BN statistics stay fp32.
-        compiled: whether training passes go through ``torch.compile``; evaluation never does.
+        execution: how training passes are computed; evaluation is always eager.
         group: the processes that share each batch.
 
     Attributes:
@@ -73,16 +73,14 @@ class Trainer:
         recipe: Recipe,
         precision: Precision,
         *,
-        compiled: bool = False,
+        execution: Execution = Execution.EAGER,
         group: Group = ALONE,
     ) -> None:
         self.network = network
         self.group = group
         self.num_ghost_batches = recipe.num_ghost_batches
         self.normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-        self.training_pass: Callable[[Tensor], Tensor] = (
-            torch.compile(network) if compiled else TrainingPass(network, precision)
-        )
+        self.training_pass: Callable[[Tensor], Tensor] = TrainingPass(network, precision, execution)
         self.device = next(network.parameters()).device
         self.precision = precision
         self.clip_norm = recipe.clip_norm

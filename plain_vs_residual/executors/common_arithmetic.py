@@ -1,0 +1,133 @@
+"""One arithmetic for all runs of a plan: precision, and how operations reach the device.
+
+Nothing here is timed: what is fastest is a matter for ``benchmarks/``, and what is recorded must not hang on a
+stopwatch. On CUDA the default is a graph of fused kernels, compared with eager steps before it is used.
+"""
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from plain_vs_residual.arithmetic import Arithmetic, Execution
+from plain_vs_residual.executors.executor import DatasetOf
+from plain_vs_residual.executors.fast_path import Check, deepest_and_widest
+from plain_vs_residual.executors.machine import all_devices, choose_execution, choose_precision, refusal
+from plain_vs_residual.executors.ranks import check_shares
+from plain_vs_residual.executors.sharing import Sharing
+from plain_vs_residual.ledger import Ledger
+from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.store import read_run
+from plain_vs_residual.run import Job, Run
+from plain_vs_residual.training.place import Place
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How and where somebody wants runs to be computed; what is None is chosen to suit the machine.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` (all GPUs), ``cuda:N`` or ``mps``.
+        precision: in which networks compute.
+        execution: how operations reach the device.
+        deterministic: whether only algorithms that give equal bytes may be used.
+        jobs: how many runs at once.
+        devices_per_run: how many devices share each batch of a run.
+        cluster: address of a Ray cluster that trains the runs instead of this machine.
+        data: where the images are, if not where the setting has them; for the cluster, which reads them anew.
+    """
+
+    device: str | None = None
+    precision: str | None = None
+    execution: str | None = None
+    deterministic: bool = False
+    jobs: int | None = None
+    devices_per_run: int = 1
+    cluster: str | None = None
+    data: Path | None = None
+
+
+def choose_arithmetic(
+    runs: Sequence[Run],
+    ledger: Ledger,
+    dataset_of: DatasetOf,
+    device: torch.device,
+    wanted: ComputeOptions,
+    sharing: Sharing,
+    say: Callable[[str], None],
+) -> list[Job]:
+    """Make jobs with one arithmetic, so that the members of every pair compute alike.
+
+    Its execution is what was asked for; else what recorded runs used, if this machine has it; else the default. It
+    is eager for all if it computes something else. Runs that note their first iterations are not compiled.
+
+    Args:
+        runs: all that are planned.
+        ledger: where they are recorded.
+        dataset_of: gives the images of a run.
+        device: of this machine; ``cuda`` stands for all its GPUs.
+        wanted: what was asked for.
+        sharing: how many threads and devices a run has.
+        say: prints a line if a fast execution is not used because it computes something else.
+
+    Raises:
+        ValueError: if something is asked for that this machine does not have, or that does not go together.
+    """
+    precision = choose_precision(wanted.precision, device)
+    execution = _wanted_execution(runs, wanted.execution, sharing.devices)
+    if execution is None:
+        recorded = _recorded(map(ledger.folder, runs))
+        execution = recorded if recorded and not refusal(recorded, device) else None
+    arithmetic = Arithmetic(
+        precision=precision,
+        execution=choose_execution(execution, device),
+        deterministic=wanted.deterministic,
+        devices=sharing.devices,
+        threads=sharing.threads,
+    )
+    jobs = ledger.jobs(runs, arithmetic)
+    pending = [job for job in jobs if not job.folder.finished]
+    if reason := _why_not(pending, Place(all_devices(device)[0]), dataset_of, arithmetic.execution):
+        wish = f"--execution {arithmetic.execution}"
+        say(f"note: {wish} cannot be used here ({reason}); all runs are trained eagerly")
+        return ledger.jobs(runs, arithmetic.model_copy(update={"execution": Execution.EAGER}))
+    return jobs
+
+
+def _wanted_execution(runs: Sequence[Run], wanted: str | None, num_devices: int) -> str | None:
+    """Return the execution that was asked for; several devices per run compute eagerly if none was."""
+    if num_devices == 1:
+        return wanted
+    for run in runs:
+        check_shares(run, num_devices)
+    if wanted and Execution(wanted).recorded:
+        raise ValueError(
+            f"--execution {wanted}: a graph has not been tried with several devices per run; leave the option out"
+        )
+    return wanted or Execution.EAGER
+
+
+def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
+    """Return the execution that recorded runs used, if it is one for all of them."""
+    found = set()
+    for folder in folders:
+        try:
+            if folder.run.exists() and not (recorded := read_run(folder)).configuration.probe_iterations:
+                found.add(recorded.arithmetic.execution)
+        except ValueError:
+            continue  # a damaged record is named when the runs are checked
+    return found.pop() if len(found) == 1 else None
+
+
+def _why_not(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution: Execution) -> str:
+    """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
+    if execution is Execution.EAGER:
+        return ""
+    checks = (Check(job, place, dataset_of(job.run)) for job in deepest_and_widest(jobs, dataset_of))
+    found = next(filter(None, (check.fault(execution) for check in checks)), "")
+    if place.device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()  # the processes that train need this memory
+    return found
