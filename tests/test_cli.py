@@ -206,6 +206,29 @@ def test_a_result_folder_that_cannot_be_written_is_named(mistake: Callable[..., 
         assert f"--results {path}: cannot be written" in line
 
 
+def test_records_do_not_go_where_figures_are_nor_figures_where_records_are(
+    mistake: Callable[..., str], tmp_path: Path
+) -> None:
+    write_run(tmp_path / "results", "digits", "plain18", 0)
+    (tmp_path / "pages/digits").mkdir(parents=True)
+    (tmp_path / "pages/digits/report.html").touch()
+    there = "figures and reports go there, not records"
+    for folder, words in (
+        ("plots", there),
+        ("plots/digits", there),
+        ("pages", there),
+        ("pages/digits", there),
+        ("results/digits", f"the folder of one setting; name the one of all settings, {tmp_path}/results"),
+        ("results/digits/plain18-s0", f"the folder of one run; name the one of all settings, {tmp_path}/results"),
+    ):
+        line = mistake("train", "--setting", "digits", "--results", tmp_path / folder)
+        assert f"--results {tmp_path / folder}: {words}" in line
+    for results in ("results", "elsewhere"):
+        options = ("--results", tmp_path / results, "--plots", tmp_path / "results")
+        assert "records are there, not figures" in mistake("train", "--setting", "digits", *options)
+    assert not (tmp_path / "plots").exists()
+
+
 @pytest.mark.parametrize("name", ["plot", "report"])
 def test_a_plots_folder_that_cannot_be_written_is_named(
     mistake: Callable[..., str], tmp_path: Path, name: str

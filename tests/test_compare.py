@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.cli import training
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.records.atomic import write_json
@@ -193,6 +194,28 @@ def test_results_with_nothing_in_common_are_refused_in_one_line(tmp_path: Path) 
     write_results(tmp_path / "c", [FIG4], "cifar10", seeds=[0])
     with pytest.raises(ValueError, match=r"no setting in common \(digits, fashion and cifar10\)"):
         find_sides(tmp_path / "a", tmp_path / "c")
+
+
+def test_a_finished_training_is_not_an_error_for_want_of_something_to_compare_it_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody asked for this comparison."""
+    default, own = tmp_path / "default", tmp_path / "own" / "results"
+    monkeypatch.setattr(training, "RESULTS", default)
+    write_run(own, "digits", "plain18", 0)
+    assert training._compared(own / "digits", None) == []
+    for variant in ("images-of-mine", "others"):
+        write_run(default, "digits", "plain18", 0, variant=variant)
+    assert training._compared(own / "digits", None) == []
+    assert "no setting in common" in capsys.readouterr().out
+    write_run(default, "digits", "plain18", 0)
+    assert [path.name for path in training._compared(own / "digits", None)] == ["comparison.md", "comparison.html"]
+    assert capsys.readouterr().out == ""
+    (default / "digits" / "plain18-s0" / "metrics.csv").write_text("damaged")
+    assert training._compared(own / "digits", None) == []
+    said = capsys.readouterr().out
+    assert said.startswith(f"note: not compared with {default / 'digits'} (")
+    assert "metrics.csv: damaged" in said
 
 
 def test_the_code_of_a_run_is_kept_beside_it_and_found_by_its_hash(two_results: tuple[Path, Path]) -> None:

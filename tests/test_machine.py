@@ -1,5 +1,6 @@
 """The machine: which devices, precisions and executions are chosen, and which are refused."""
 
+import math
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from plain_vs_residual.executors import machine, sharing
+from plain_vs_residual.executors import cores, gpus, machine, sharing
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.on_ray import OnRay
 from plain_vs_residual.executors.placement import choose_placement
@@ -19,6 +20,9 @@ CUDA = torch.device("cuda")
 @pytest.fixture
 def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "pretended")
+    monkeypatch.setattr(gpus, "cannot_compute", lambda _: None)
+    monkeypatch.setattr(cores, "granted", lambda: math.inf)
 
 
 @pytest.mark.usefixtures("three_gpus")
@@ -56,6 +60,7 @@ def test_small_runs_share_a_gpu_that_computes_them_at_the_same_time(monkeypatch:
 
 def test_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cores, "granted", lambda: math.inf)
     assert share(torch.device("cpu")) == Sharing(at_once=4, devices=1, threads=2)
     assert share(torch.device("cpu"), jobs=1) == Sharing(at_once=1, devices=1, threads=8)
 

@@ -1,5 +1,6 @@
 """The cures and ablations of the seminar: what each step makes of a network, and that pairs stay pairs."""
 
+from functools import partial
 from typing import Any, get_args
 
 import pytest
@@ -10,6 +11,7 @@ from torch.nn.functional import conv2d, relu
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.experiment import Claim, Experiment, Study
+from plain_vs_residual.measures.responses import layer_responses
 from plain_vs_residual.modifications import STEPS, Bias, Mirrored
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.recipe import Modification
@@ -18,6 +20,7 @@ from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.step import Trainer
 from plain_vs_residual.training.training_pass import TrainingPass
+from plain_vs_residual.watching import watched
 from tests.conftest import Silent
 
 CPU = torch.device("cpu")
@@ -83,6 +86,38 @@ def test_pre_activation_adds_without_a_relu_and_ends_with_one() -> None:
     ordinary = dict(drawn("cifar-residual20-A").named_parameters())
     for name, parameter in network.named_parameters():
         assert ".bn" in name or "layer3.3" in name or torch.equal(parameter, ordinary[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "modification", "gives"),
+    [
+        ("cifar-residual8-A", "none", "layer2.0.bn1"),
+        ("cifar-residual8-A", "zero-gamma", "layer2.0.bn1"),
+        ("cifar-residual8-A", "pre-activation", "layer2.0.conv1"),  # its BN comes before it
+        ("cifar-residual8-A", "skip-init", "layer2.0.bn1"),  # a bias, and in the last layer a scalar, in its place
+        ("cifar-plain8", "dirac", "layer2.0.bn1"),
+        ("cifar-plain8", "delta-orthogonal", "layer2.0.bn1"),
+        ("cifar-plain8", "looks-linear", "layer2.0.bn1"),  # x beside -x
+    ],
+)
+def test_the_response_of_a_layer_is_what_it_gives_before_relu_or_addition(
+    name: str, modification: str, gives: str
+) -> None:
+    network = modified(name, modification)
+    with torch.no_grad():  # else some of them begin with zeros
+        for number, parameter in enumerate(network.parameters()):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    network.eval()
+    noted: dict[str, Tensor] = {}
+    second = f"layer2.0.{gives.rpartition('.')[2][:-1]}2"
+    observers = {one: partial(lambda one, x, output: noted.update({one: output}), one) for one in (gives, second)}
+    with watched(network, observers), torch.no_grad():
+        network(IMAGES)
+    rows = layer_responses(network, [(IMAGES, torch.zeros(8))])
+    found = {row.layer: row.value for row in rows if row.kind == "response_std"}
+    assert len(found) == 7
+    for layer, place in (("layer2.0.conv1", gives), ("layer2.0.conv2", second)):
+        assert found[layer] == pytest.approx(noted[place].double().std(correction=0).item(), rel=1e-6)
 
 
 def test_delta_orthogonal_convolutions_keep_lengths_pixel_by_pixel() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plain_vs_residual.evidence.pairing import summary_line, verify
+from plain_vs_residual.evidence.pairing import compares, summary_line, verify
 from plain_vs_residual.evidence.verdicts import NOT_COMPARABLE, REPRODUCED, judge
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.records.atomic import write_json
@@ -124,6 +124,7 @@ IN_RUN: dict[str, tuple[Change, str]] = {
     "processor": (set_in("environment", "device_name", value="Loom"), "device_name: Abacus against Loom"),
     "version": (set_in("environment", "torch", value="3.0"), "torch: 2.99.0+made-up against 3.0"),
     "threads": (set_in("arithmetic", "threads", value=7), "threads: 2 against 7"),
+    "devices": (set_in("arithmetic", "devices", value=2), "devices: 1 against 2"),
     "uncommitted changes": (set_in("environment", "git_changes", value=True), "with uncommitted changes"),
     "code": (
         set_in("sources", "plain_vs_residual/blocks.py", value="0000"),
@@ -248,7 +249,7 @@ def test_one_seeds_records_under_another_are_named(results: Path, both: bool) ->
     assert outcome == NOT_COMPARABLE
 
 
-@pytest.mark.parametrize("name", ["device", "version", "threads", "processor", "uncommitted changes"])
+@pytest.mark.parametrize("name", ["device", "version", "threads", "devices", "processor", "uncommitted changes"])
 def test_seeds_trained_elsewhere_are_named_even_if_the_members_agree(results: Path, name: str) -> None:
     change, words = IN_RUN[name]
     for network in MEMBERS:
@@ -256,6 +257,42 @@ def test_seeds_trained_elsewhere_are_named_even_if_the_members_agree(results: Pa
     named, outcome = found_in(results)
     assert words in named
     assert outcome == NOT_COMPARABLE
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_run_that_went_on_with_another_number_of_devices_is_named(results: Path, device: str) -> None:
+    def resumed(record: dict[str, Any]) -> None:
+        record["environment"]["device"] = device
+        arithmetic = record["arithmetic"] | {"devices": 4}
+        session = {"iteration": 200, "started": record["started"], "environment": record["environment"]}
+        record["resumed"] = [session | {"arithmetic": arithmetic}]
+
+    for path in (results / "digits").glob("*/run.json"):
+        changed(path, resumed if path.parent.name == "plain34-s0" else set_device(device))
+    named, outcome = found_in(results)
+    assert "plain34-s0 went on from iteration 200 with devices 4, not 1" in named
+    assert outcome == NOT_COMPARABLE
+
+
+def set_device(device: str) -> Change:
+    return lambda record: record["environment"].update(device=device)
+
+
+def test_an_experiment_of_one_network_has_nothing_to_pair(results: Path) -> None:
+    claim = Claim("plain-34 trains", {"plain34": 1}, below=90.0, primary=True)
+    alone = replace(EXPERIMENT, networks={"digits": ("plain34",)}, claims=(claim,))
+    unclaimed = replace(EXPERIMENT, networks={"digits": MEMBERS}, claims=())
+    recorded = read_runs(results, "digits")
+    for experiment in (alone, unclaimed):
+        line = summary_line(verify(recorded, experiment), compares=compares(experiment, "digits"))
+        assert line == "nothing to pair: no claim of it compares two runs of one seed"
+    assert judge(recorded, [alone])[0].outcome == REPRODUCED
+    assert compares(EXPERIMENT, "digits")
+    assert summary_line([], compares=compares(EXPERIMENT, "digits")) == "no complete pair yet"
+    # What a single run contradicts is said all the same.
+    changed(results / "digits" / "plain34-s0" / "final.json", emptied("learning_rates"))
+    line = summary_line(verify(read_runs(results, "digits"), alone), compares=False)
+    assert line.startswith("1 checks found what DIFFERS; plain34-s0: learning rates: not recorded")
 
 
 def test_uncommitted_changes_of_all_are_said_and_decide(results: Path) -> None:

@@ -308,6 +308,51 @@ def test_ctrl_c_in_a_suite_leaves_a_checkpoint(make_suite: Any) -> None:
     assert damaged == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["begins", "evaluated", "ended"])
+def test_a_signal_between_a_runs_last_check_and_the_next_run_is_not_lost(
+    make_suite: Any, number: signal.Signals, when: str
+) -> None:
+    heard: list[str] = []
+
+    class Interrupts(Silent):
+        def begins(self, job: Job, *_: Any) -> "Interrupts":
+            self._hear("begins", first=not heard)
+            return self
+
+        def evaluated(self, row: Any, num_iterations: int) -> None:
+            self._hear("evaluated", first=row.iteration == num_iterations)
+
+        def ended(self, *_: Any) -> None:
+            self._hear("ended", first=True)
+
+        def _hear(self, said: str, *, first: bool) -> None:
+            heard.append(said)
+            if said == when and first:
+                os.kill(os.getpid(), number)
+
+    suite = make_suite("plain18", "residual18-A", "residual18-B")
+    with pytest.raises(Stopped):
+        suite.train(suite.plan(), Interrupts())
+    first, *others = suite.plan()
+    assert heard.count("begins") == 1
+    assert not any(other.folder.path.exists() for other in others)
+    assert first.folder.finished is (when != "begins")
+
+
+def test_a_second_signal_between_two_runs_ends_the_suite_at_once(make_suite: Any) -> None:
+    class Interrupts(Silent):
+        def ended(self, *_: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("went on after a second signal")
+
+    suite = make_suite("plain18", "residual18-A")
+    with pytest.raises(KeyboardInterrupt):
+        suite.train(suite.plan(), Interrupts())
+    assert [run.folder.finished for run in suite.plan()] == [True, False]
+
+
 def chained(error: RuntimeError) -> RuntimeError:
     """The error of a recording that failed for want of memory."""
     error.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.measures.responses import layer_responses, with_estimated_statistics
@@ -328,6 +329,34 @@ def test_layer_responses_are_the_standard_deviation_after_bn() -> None:
     assert found["ratio", "layer2.0"] == pytest.approx(rms["layer2.0.bn2"] / rms["layer2.0.shortcut"], rel=1e-4)
     assert len([row for row in rows if row.kind == "response_std"]) == 7
     assert len([row for row in rows if row.kind == "ratio"]) == 3
+
+
+class WithoutDoubles(TorchFunctionMode):
+    """Lets every tensor that was not copied to the CPU be one of a device that has no doubles, as Apple's."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        copied = bool(args) and getattr(args[0], "copied", False)
+        if function == torch.Tensor.device.__get__:  # type: ignore[attr-defined]
+            return torch.device("cpu" if copied else "mps")
+        if function is torch.Tensor.cpu:
+            args[0].copied = True
+            return args[0]
+        wants_doubles = kwargs.get("dtype") is torch.float64 or function is torch.Tensor.double
+        if wants_doubles and not copied:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support it")
+        return function(*args, **kwargs)
+
+
+def test_responses_are_the_same_on_a_device_without_doubles() -> None:
+    net = network_of("cifar-residual8-B", channels=1, num_classes=3, stem="3x3", stem_width=16, seed=0)
+    net = with_estimated_statistics(net, batches())
+    expected = layer_responses(net, batches())
+    values = batches()
+    with WithoutDoubles():
+        with pytest.raises(TypeError, match="float64"):
+            values[0][0].sum(dtype=torch.float64)
+        assert layer_responses(net, values) == expected
 
 
 def test_measuring_leaves_the_network_as_it_was() -> None:

@@ -10,6 +10,7 @@ import typer
 from plain_vs_residual.architecture import ACCEPTED
 from plain_vs_residual.cli import networks
 from plain_vs_residual.cli.benchmarks import benchmark
+from plain_vs_residual.cli.checks import in_words
 from plain_vs_residual.cli.commands import Commands
 from plain_vs_residual.cli.export import export
 from plain_vs_residual.cli.options import (
@@ -99,7 +100,7 @@ def report(
 @app.command()
 def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
     """Compare the members of every pair: data, schedule, initial weights, precision, versions, code."""
-    from plain_vs_residual.evidence.pairing import summary_line
+    from plain_vs_residual.evidence.pairing import compares, summary_line
     from plain_vs_residual.evidence.pairing import verify as check
 
     differing = 0
@@ -109,7 +110,8 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
             if recorded.setting not in experiment.networks:
                 continue
             checks = check(recorded, experiment)
-            print(f"{recorded.name} {experiment.name}: {summary_line(checks)}")
+            line = summary_line(checks, compares=compares(experiment, recorded.setting))
+            print(f"{recorded.name} {experiment.name}: {line}")
             for pair in checks:
                 if pair.differences:
                     differing += 1
@@ -182,7 +184,7 @@ def main() -> None:
             _fail(f"{error}; {launcher('doctor')} says what is missing on this machine")
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         kept = "; what was finished or saved is kept: make room, and the same command goes on" if full else ""
-        _fail(f"{error}{kept}")
+        _fail(f"{in_words(error) if isinstance(error, OSError) else error}{kept}")
     except (KeyboardInterrupt, typer.Abort):
         print("\nstopped; what was saved is kept: the same command goes on from there", file=sys.stderr)
         sys.exit(130)

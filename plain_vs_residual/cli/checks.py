@@ -11,6 +11,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import check_names
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.near_misses import did_you_mean
+from plain_vs_residual.records.atomic import write_bytes
 from plain_vs_residual.settings import DIGITS
 
 
@@ -67,14 +68,45 @@ def only_networks(names: list[str], experiments: list[Experiment], setting: str)
     return frozenset(only)
 
 
+def check_folders(results: Path, plots: Path | None) -> None:
+    """Refuse to put records where figures are, figures where records are, and a setting into another one's folder.
+
+    Raises:
+        ValueError: says what is there, and which folder to name.
+    """
+    own = "name a folder of its own, such as my_change/results"
+    if plots is not None and (plots.resolve() == results.resolve() or any(plots.glob("*/*/run.json"))):
+        raise ValueError(f"--plots {plots}: records are there, not figures; leave it out, or name another folder")
+    places = (results.resolve().name, results.resolve().parent.name)
+    if "plots" in places or any(results.glob("report.html")) or any(results.glob("*/report.html")):
+        raise ValueError(f"--results {results}: figures and reports go there, not records; leave it out, or {own}")
+    if (results / "run.json").exists() or any(results.glob("*/run.json")):
+        kind, above = ("run", 2) if (results / "run.json").exists() else ("setting", 1)
+        folder = results.resolve().parents[above - 1]
+        raise ValueError(f"--results {results}: the folder of one {kind}; name the one of all settings, {folder}")
+
+
 def check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable.{os.getpid()}"
-        probe.touch()
+        write_bytes(probe, b"")  # which also says where a file system cannot sync
         probe.unlink()
     except OSError as error:
         raise ValueError(
             f"--results {folder}: cannot be written ({error.strerror}); name another folder"
         ) from error
+
+
+def in_words(error: OSError) -> str:
+    """Say what the system refused, and for which file, also where its error names none."""
+    if error.filename is not None or not error.strerror:
+        return str(error)
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    # What pathlib reads or writes is its innermost frame's own path.
+    path = trace.tb_frame.f_locals.get("self") if trace else None
+    where = str(path) if isinstance(path, Path) else "standard output, or a file that the system did not name"
+    return f"[Errno {error.errno}] {error.strerror}: {where}"

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plain_vs_residual.cli.checks import check_computing, check_writable
+from plain_vs_residual.cli.checks import check_computing, check_folders, check_writable
 from plain_vs_residual.cli.options import (
     ClusterAddress,
     Data,
@@ -73,6 +73,7 @@ def train(
     """Train what is not finished yet and keep the report up to date; everything by default."""
     options = dict(locals())  # by name; nothing else is there yet
     selection = _selection(options)
+    check_folders(results, plots)
     check_writable(results)
 
     from plain_vs_residual.executors.common_arithmetic import ComputeOptions
@@ -206,39 +207,46 @@ def _compared(folder: Path, plots: Path | None) -> list[Path]:
     if folder.resolve() == default.resolve() or not any(default.glob("*/final.json")):
         return []
     pages = []
-    for before, after in find_sides(default, folder):
-        if before.by_identity.keys() & after.by_identity.keys():
-            where = plots_folder(folder.parent, plots) / f"{after.recorded.name}-comparison"
-            pages += compare(before, after, list(load_experiments().values()), where)
+    try:
+        for before, after in find_sides(default, folder):
+            if before.by_identity.keys() & after.by_identity.keys():
+                where = plots_folder(folder.parent, plots) / f"{after.recorded.name}-comparison"
+                pages += compare(before, after, list(load_experiments().values()), where)
+    except Exception as error:  # nobody asked for it, and everything was trained
+        print(f"note: not compared with {default} ({error})")
     return pages
 
 
 def _say_why_this_setting(selection: Selection, wanted: "ComputeOptions", *, say_why: bool) -> None:
     """Say why the setting was taken if nobody named it, and whether a GPU is here that torch does not use."""
-    from plain_vs_residual.executors.machine import choose_device, unused_gpu
+    from plain_vs_residual.executors.gpus import remarks_on_unused
+    from plain_vs_residual.executors.machine import choose_device
 
     device, setting = choose_device(wanted.device), selection.setting
     if say_why:
         reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
         print(f"setting {setting.name}, because {reason}: {setting.expected}; --setting chooses another")
-    if device.type != "cuda" and (remark := unused_gpu()):
-        print(f"note: {remark.reason}; {remark.remedy}")
+    for remark in remarks_on_unused(device):
+        print(f"note: {remark}")
 
 
 def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: "Ledger") -> None:
     """Say what is trained on what, and what a reader must know of it."""
     from plain_vs_residual.executors.description import environment
+    from plain_vs_residual.executors.gpus import remark_on_precision
+    from plain_vs_residual.executors.machine import all_devices
 
-    first = placed.jobs[0]
+    first, device = placed.jobs[0], all_devices(placed.device)[0]
     dataset, arithmetic = placed.dataset_of(first.run), first.arithmetic
     seeds = f"{len(selection.seeds)} {'seed' if len(selection.seeds) == 1 else 'seeds'}"
     print(
         f"{selection.setting.name} on {dataset.name}: {len(dataset.training):,} training and "
         f"{len(dataset.validation):,} validation images; {seeds}; "
-        f"{environment(placed.device).device_name} ({arithmetic.precision}, {arithmetic.execution}); "
+        f"{environment(device).device_name} ({arithmetic.precision}, {arithmetic.execution}); "
         f"records in {ledger.results / selection.setting.name}"
     )
     if arithmetic.execution.compiled:
         print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
-    for caveat in filter(None, (dataset.caveat, *dataset.remarks, selection.setting.caveat)):
+    remark = remark_on_precision(device, arithmetic.precision)
+    for caveat in filter(None, (remark, dataset.caveat, *dataset.remarks, selection.setting.caveat)):
         print(f"note: {caveat}")

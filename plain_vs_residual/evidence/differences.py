@@ -102,9 +102,9 @@ def _recipe(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
 def _machines(a: Record, b: Record) -> Iterator[str]:
     for field, old, new in _computed_otherwise(a.run, b.run):
         yield f"{field}: {old} against {new}"
-    first, second = a.run.environment, b.run.environment
-    if first.git_changes != second.git_changes:
-        changed = a.name if first.git_changes else b.name
+    changes = [record.run.environment.git_changes for record in (a, b)]
+    if set(changes) == {True, False}:  # what git could not say of one (None) differs from neither
+        changed = a.name if changes[0] else b.name
         yield f"only {changed} was trained with uncommitted changes of the code"
 
 

@@ -21,6 +21,7 @@ class PairCheck:
         shared_parameters: how many parameters have one name and shape in both members of a pair.
         parameters: how many the member with fewer of them has.
         uncommitted: whether the code had changes that were not committed; where it differs, that is a difference.
+        unknown: whether git could not say so of a member.
     """
 
     runs: tuple[str, ...]
@@ -28,6 +29,7 @@ class PairCheck:
     shared_parameters: int = 0
     parameters: int = 0
     uncommitted: bool = False
+    unknown: bool = False
 
     @property
     def is_pair(self) -> bool:
@@ -63,12 +65,14 @@ def _compared(recorded: RecordedRuns, experiment: Experiment) -> set[frozenset[t
 
 def _pair(a: Record, b: Record, studies: Mapping[str, Study]) -> PairCheck:
     """Check two members of a pair."""
+    changes = [record.run.environment.git_changes for record in (a, b)]
     return PairCheck(
         (a.name, b.name),
         tuple(differences(a, b, _studied(studies[a.run.study].changes, studies[b.run.study].changes))),
         len(shared_parameters(a, b)),
         min(len(a.run.initial_parameters), len(b.run.initial_parameters)),
-        a.run.environment.git_changes and b.run.environment.git_changes,
+        all(changes),
+        None in changes,
     )
 
 
@@ -118,26 +122,37 @@ def _across_seeds(finished: Sequence[Record]) -> Iterator[PairCheck]:
             yield PairCheck((a.name, b.name), tuple(across_seeds(a, b)))
 
 
-def summary_line(checks: Sequence[PairCheck]) -> str:
-    """Put the checks of an experiment into one sentence."""
+def compares(experiment: Experiment, setting: str) -> bool:
+    """Say whether a claim of the experiment takes runs of two networks or studies together."""
+    return any(len(claim.contrast) > 1 for claim in experiment.claims_in(setting))
+
+
+def summary_line(checks: Sequence[PairCheck], *, compares: bool = True) -> str:
+    """Put the checks of an experiment into one sentence.
+
+    Args:
+        checks: what :func:`verify` found.
+        compares: whether a claim of the experiment takes two runs of one seed together.
+    """
     pairs = [check for check in checks if check.is_pair]
-    if not pairs:
-        return "no complete pair yet"
     failed = [check for check in checks if check.differences]
     if failed:
         first = f"{' and '.join(failed[0].runs)}: {'; '.join(failed[0].differences)}"
-        return f"{len(failed)} checks of {len(pairs)} pairs found what DIFFERS; {first}"
+        of_pairs = f" of {len(pairs)} pairs" if pairs else ""
+        return f"{len(failed)} checks{of_pairs} found what DIFFERS; {first}"
+    if not pairs:
+        nothing = "nothing to pair: no claim of it compares two runs of one seed"
+        return "no complete pair yet" if compares else nothing
     shared, parameters = (
         sum(getattr(pair, name) for pair in pairs) for name in ("shared_parameters", "parameters")
     )
+    remarks = {
+        "trained with uncommitted changes of the code, equal ones": any(pair.uncommitted for pair in pairs),
+        "git could not say of every run whether the code had uncommitted changes": any(p.unknown for p in pairs),
+    }
     return (
         f"all {len(pairs)} pairs agree: same images in the same order, crops, flips and augmented pixels, same "
         "images evaluated, learning rates (of equal budgets), precision, versions and code; "
         f"{shared:,} of {parameters:,} parameters of the smaller members have one name and shape in both, and all "
-        "of these are drawn equal"
-        + (
-            "; trained with uncommitted changes of the code, equal ones"
-            if any(p.uncommitted for p in pairs)
-            else ""
-        )
+        "of these are drawn equal" + "".join(f"; {remark}" for remark, applies in remarks.items() if applies)
     )

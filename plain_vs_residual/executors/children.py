@@ -11,6 +11,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from plain_vs_residual.records.atomic import naming
+
 POLL_SECONDS = 0.2
 
 
@@ -27,7 +29,8 @@ def handed_over(value: Any) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="plain_vs_residual-") as folder:
         path = Path(folder) / "handed_over"
-        path.write_bytes(pickle.dumps(value))
+        with naming(path):
+            path.write_bytes(pickle.dumps(value))
         yield path
 
 

@@ -77,6 +77,7 @@ def configuration(job: Job, dataset: Dataset) -> Configuration:
 def environment(device: torch.device) -> Environment:
     """Describe versions, device and git commit, as they go into the record."""
     cuda = device.type == "cuda"
+    changes = _git("status", "--porcelain", "--", *code_hashes())
     return Environment(
         python=platform.python_version(),
         torch=str(torch.__version__),
@@ -89,7 +90,7 @@ def environment(device: torch.device) -> Environment:
         cudnn=torch.backends.cudnn.version() if cuda else None,
         decoder=decoder(),
         git_commit=_git("rev-parse", "--short=12", "HEAD"),
-        git_changes=bool(_git("status", "--porcelain", "--", *code_hashes())),
+        git_changes=None if changes is None else bool(changes),
     )
 
 
@@ -102,10 +103,10 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str | None:
+    """Ask git about this repository, also where another user owns it, as in containers; None if it cannot say."""
+    ours = ["git", "-C", str(REPOSITORY), "-c", f"safe.directory={REPOSITORY}"]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, text=True, check=True, timeout=10
-        )
+        done = subprocess.run([*ours, *arguments], capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.launcher import INSTALLED, command
 from plain_vs_residual.records.files import REPOSITORY, run_folders
 from plain_vs_residual.records.locks import LOCKS, holder, is_locked
-from plain_vs_residual.records.store import damage
+from plain_vs_residual.records.store import LINE_ENDINGS, damage
 from plain_vs_residual.settings import Setting, default_setting
 
 if TYPE_CHECKING:
@@ -117,13 +118,14 @@ def _drawing() -> Finding:
 
 def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
     from plain_vs_residual.executors.description import environment
+    from plain_vs_residual.executors.gpus import cannot_compute, left_out, remark_on_precision, unused_gpu
     from plain_vs_residual.executors.machine import (
         all_devices,
         choose_device,
         choose_execution,
         choose_precision,
         compiler,
-        unused_gpu,
+        num_cores,
     )
 
     try:
@@ -133,15 +135,22 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
         return
     precision = choose_precision(None, device)
     execution = choose_execution(None, device)
-    number = f"{len(all_devices(device))} x " if device.type == "cuda" else ""
-    what = f"{number}{environment(device).device_name} ({device.type}), {precision}, {execution}"
+    devices = all_devices(device)
+    on_gpus = device.type == "cuda"
+    number = f"{len(devices)} x " if on_gpus else ""
+    what = f"{number}{environment(devices[0]).device_name} ({device.type}), {precision}, {execution}"
+    others = left_out() if on_gpus and device.index is None else ""
+    what = "; ".join(filter(None, (what, remark_on_precision(devices[0], precision), others)))
     unused = unused_gpu()
     yield Finding("device", f"{what}; {unused.reason}" if unused else what, unused.remedy if unused else "")
     yield Finding("compiler", f"{compiler() or 'none'} (only --execution compile needs one)")
-    yield _memory(setting, device)
+    for fault in filter(None, map(cannot_compute, devices[1:])):
+        yield Finding("device", *fault)
+    yield Finding("cores", f"{num_cores()} of {os.cpu_count()} may be used")
+    yield _memory(setting, devices[0], precision)
 
 
-def _memory(setting: Setting, device: "torch.device") -> Finding:
+def _memory(setting: Setting, device: "torch.device", precision: Precision = "fp32") -> Finding:
     import torch
 
     from plain_vs_residual.executors.needs import largest_network_bytes
@@ -150,9 +159,10 @@ def _memory(setting: Setting, device: "torch.device") -> Finding:
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
     except RuntimeError as error:  # the device is full, or held by another program
         return Finding("memory", f"unknown: {str(error).splitlines()[0]}", "stop what else uses the GPU")
-    wanted = largest_network_bytes(setting)
+    wanted = largest_network_bytes(setting, precision)
     fix = "" if free >= wanted else "a device with more memory, fewer --jobs, or another --setting"
-    return Finding("memory", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.1f} GiB needed for one run", fix)
+    needed = f"about {wanted / GIB:.1f} GiB needed for one run in {precision}"
+    return Finding("memory", f"{free / GIB:.1f} GiB free, {needed}", fix)
 
 
 def _free_memory() -> int:
@@ -234,7 +244,8 @@ def _records(folder: Path) -> Iterator[Finding]:
         "records", f"{len(finished)} finished and {len(runs) - len(finished)} unfinished runs in {folder}"
     )
     for line in damaged:
-        yield Finding("records", line, "--rerun sets the run aside and trains it anew")
+        mended = "as it says" if LINE_ENDINGS in line else "--rerun sets the run aside and trains it anew"
+        yield Finding("records", line, mended)
     held = [path.stem for path in sorted((folder / LOCKS).glob("*.json")) if is_locked(folder / path.stem)]
     for name in held:
         yield Finding("lock", f"{name} is being trained by {holder(folder / name)}", "wait for it, or stop it")

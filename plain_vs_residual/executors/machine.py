@@ -2,13 +2,12 @@
 
 import os
 import shutil
-from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
+from plain_vs_residual.executors import cores
+from plain_vs_residual.executors.gpus import alike, cannot_compute, unused_gpu
 from plain_vs_residual.training.execution import best_execution, has_triton
 from plain_vs_residual.training.precision import best_precision
 
@@ -20,8 +19,7 @@ def choose_device(name: str | None) -> torch.device:
         ValueError: if there is no such device here, or torch cannot compute on it.
     """
     if name is None:
-        usable = torch.cuda.is_available() and cannot_compute(torch.device("cuda")) is None
-        return torch.device("cuda" if usable else "cpu")
+        return _gpus_of_one_model() or torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -31,8 +29,10 @@ def choose_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            why = unused.reason if (unused := unused_gpu()) else f"{count} CUDA devices are here"
+            why = "; ".join(unused) if (unused := unused_gpu()) else f"{count} CUDA devices are here"
             raise ValueError(f"--device {name}: torch {torch.__version__} cannot use it ({why}); try --device cpu")
+        if device.index is None and (several := _gpus_of_one_model()):
+            return several
         if fault := cannot_compute(device):
             raise ValueError(f"--device {name}: {fault.reason}; {fault.remedy}, or try --device cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -40,16 +40,22 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+def _gpus_of_one_model() -> torch.device | None:
+    """Return what stands for the GPUs that runs take; the first of them becomes the one that torch means by it."""
+    taken = alike() if torch.cuda.is_available() else []
+    if taken and taken[0].index:
+        torch.cuda.set_device(taken[0])
+    return torch.device("cuda") if taken else None
+
+
 def all_devices(device: torch.device) -> list[torch.device]:
-    """List every device that ``device`` stands for: ``cuda`` without a number means all GPUs of the machine."""
-    if device.type != "cuda" or device.index is not None:
-        return [device]
-    return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    """List every device that ``device`` stands for: ``cuda`` without a number means all GPUs of one model."""
+    return alike() if device.type == "cuda" and device.index is None else [device]
 
 
 def num_cores() -> int:
     """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores.num_cores()
 
 
 def choose_precision(name: str | None, device: torch.device) -> Precision:
@@ -61,7 +67,11 @@ def choose_precision(name: str | None, device: torch.device) -> Precision:
     check_names(name, None)
     if name == "tf32" and device.type != "cuda":
         raise ValueError(f"--precision tf32: only CUDA devices have it, not {device.type}; use fp32 or bf16")
-    return next((one for one in PRECISIONS if one == name), best_precision(device))
+    chosen = next((one for one in PRECISIONS if one == name), None)
+    if chosen or device.type != "cuda":
+        return chosen or best_precision(device)
+    with torch.cuda.device(all_devices(device)[0]):  # the one that torch is asked about
+        return best_precision(device)
 
 
 def choose_execution(name: str | None, device: torch.device) -> Execution:
@@ -91,48 +101,3 @@ def refusal(execution: Execution, device: torch.device) -> str:
 def compiler() -> str | None:
     """Find the C++ compiler that ``torch.compile`` would call."""
     return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
-
-
-class Fault(NamedTuple):
-    """Why a GPU is not used, and what to do about it."""
-
-    reason: str
-    remedy: str
-
-
-OTHER_BUILD = "install the torch build for it (https://pytorch.org/get-started/locally)"
-
-
-def unused_gpu() -> Fault | None:
-    """Say why torch does not use a GPU that this machine seems to have; None if there is none or it is used."""
-    if torch.cuda.is_available():
-        return cannot_compute(torch.device("cuda"))
-    has_nvidia = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
-    if not has_nvidia:
-        return None
-    if torch.version.cuda is None:
-        return Fault("an NVIDIA driver is here, but this torch is a build without CUDA", OTHER_BUILD)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and visible.strip() in ("", "-1"):
-        return Fault(f"CUDA_VISIBLE_DEVICES='{visible}' hides every GPU", "unset CUDA_VISIBLE_DEVICES")
-    built_for = f"torch (built for CUDA {torch.version.cuda})"
-    return Fault(f"an NVIDIA driver is here, but {built_for} finds no usable GPU", OTHER_BUILD)
-
-
-@cache
-def cannot_compute(device: torch.device) -> Fault | None:
-    """Say why torch cannot compute on a CUDA device that it finds: it adds 1 and 1 there.
-
-    A torch build that has no kernels for a GPU finds it all the same, as one does that another program has filled
-    or holds for itself.
-    """
-    try:
-        torch.ones((), device=device).add(1).item()
-    except RuntimeError as error:  # torch's errors of the device are RuntimeErrors
-        line = str(error).splitlines()[0]
-        if "no kernel image" not in line:
-            return Fault(f"torch cannot compute on {device} ({line})", "stop what else uses the GPU")
-        capability = "sm_{}{}".format(*torch.cuda.get_device_capability(device))
-        built_for = ", ".join(torch.cuda.get_arch_list())
-        return Fault(f"this torch was built for {built_for}, the GPU is {capability}", OTHER_BUILD)
-    return None

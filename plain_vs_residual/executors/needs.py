@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.executors.machine import num_cores
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.networks import Network, abstract, num_parameters
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.settings import Setting
+from plain_vs_residual.training.precision import AUTOCAST
 from plain_vs_residual.watching import watched
 
 
@@ -24,9 +26,9 @@ def bytes_on_their_way(setting: Setting) -> int:
     return (2 * num_cores() + 1) * setting.batch_size * 3 * setting.image_size**2
 
 
-def largest_network_bytes(setting: Setting) -> int:
-    """Estimate the need of the largest network: weights, gradients, momentum, and in fp32 what a batch keeps."""
-    return max(_network_bytes(setting, network) for network in networks_of(setting))
+def largest_network_bytes(setting: Setting, precision: Precision = "fp32") -> int:
+    """Estimate the need of the largest network: for its weights, and for the images of one backward pass."""
+    return max(_network_bytes(setting, network, precision) for network in networks_of(setting))
 
 
 @cache
@@ -42,7 +44,8 @@ def networks_of(setting: Setting) -> list[Network]:
     return [abstract(name, setting, channels=channels, num_classes=num_classes) for name in names]
 
 
-def _network_bytes(setting: Setting, network: Network) -> int:
+def _network_bytes(setting: Setting, network: Network, precision: Precision) -> int:
+    """Add up weights, gradients, momentum and what backward needs of each image: what a layer and its BN give."""
     elements = 0
 
     def count(x: Tensor, output: Tensor) -> None:
@@ -53,4 +56,8 @@ def _network_bytes(setting: Setting, network: Network) -> int:
     size = setting.input_size
     with watched(network, dict.fromkeys(kept, count)):
         network(torch.empty(1, network.conv1.in_channels, size, size, device="meta"))
-    return 3 * weight_bytes(network) + 4 * setting.batch_size * elements
+    # Each part of a batch over which BN normalises has a backward pass of its own. In half precision the weights
+    # and their gradients are there once more, rounded.
+    images = setting.batch_size // setting.num_ghost_batches
+    half = AUTOCAST.get(precision) is not None
+    return (4 if half else 3) * weight_bytes(network) + (2 if half else 4) * images * elements

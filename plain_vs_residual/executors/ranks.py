@@ -23,6 +23,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.children import WorkerDied, end_when, ended, handed_over
 from plain_vs_residual.executors.executor import ShouldStop, SilentMonitor
+from plain_vs_residual.executors.gpus import alike_from
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import join
 from plain_vs_residual.records.rows import MetricsRow
@@ -166,7 +167,7 @@ def _joined(first: torch.device, rank: int, size: int, meeting_place: str) -> It
     """Join the processes of a run for as long as the context lasts, at the place of this one."""
     device = first
     if device.type == "cuda":
-        device = torch.device("cuda", (device.index or 0) + rank)
+        device = alike_from(device)[rank]
         torch.cuda.set_device(device)
     yield Place(device, join(device.type, rank, size, meeting_place))
     # Not after an error, which the others may never reach: the processes end together then.

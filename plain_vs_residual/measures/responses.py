@@ -29,15 +29,17 @@ def layer_responses(
         moment: noted in the rows.
 
     Returns:
-        Rows of kind ``response_std``, a row per 3x3 convolution: standard deviation of the output of the BN after
-        it, before ReLU or addition. Rows of kind ``shortcut_share``, a row per block: root mean square of what the
+        Rows of kind ``response_std``, a row per 3x3 convolution: standard deviation of what the layer gives before
+        ReLU or addition. That is the output of the BN after it, or of what a modification put there (SkipInit's
+        bias and scalar; with CReLU, x beside -x); where BN comes before it (pre-activation), the output of the
+        convolution. Rows of kind ``shortcut_share``, a row per block: root mean square of what the
         output owes to the shortcut, that is output - relu(F(x)), over that of the output; 0 for a plain block. For
         residual blocks also ``ratio``: root mean square of F(x) over that of x, the shortcut's output; and
         ``cosine`` of F(x) and x.
     """
     modules = dict(network.named_modules())
     layers = [
-        _Layer(name)
+        _Layer(name, modules[name.rpartition(".")[0]])
         for name, module in modules.items()
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
     ]
@@ -62,8 +64,8 @@ class _Sums:
 
     def add(self, values: Tensor) -> None:
         self.num += values.numel()
-        self.total += values.sum(dtype=torch.float64).item()
-        self.squares += values.square().sum(dtype=torch.float64).item()
+        self.total += _sum(values).item()
+        self.squares += _sum(values.square()).item()
 
     def std(self) -> float:
         mean = self.total / self.num
@@ -74,11 +76,12 @@ class _Sums:
 
 
 class _Layer:
-    """What the BN of a 3x3 convolution gives, summed over all images."""
+    """What a 3x3 layer of a block, or of the network itself, gives, summed over all images."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, block: nn.Module) -> None:
         self.name = name
-        self.observers: dict[str, Observer] = {name.replace("conv", "bn"): self._note}
+        gives = name if isinstance(block, PreActivationBlock) else name.replace("conv", "bn")
+        self.observers: dict[str, Observer] = {gives: self._note}
         self.response = _Sums()
 
     def _note(self, x: Tensor, output: Tensor) -> None:
@@ -121,7 +124,7 @@ class _Block:
         self.output.add(values)
         self.owed.add(values - (relu(self.last_function) if self.last_relu else self.last_function))
         if self.residual:
-            self.product += (self.last_function * self.last_shortcut).sum(dtype=torch.float64).item()
+            self.product += _sum(self.last_function * self.last_shortcut).item()
 
     def values(self) -> dict[ResponseKind, float]:
         """Return the block's numbers by kind of row."""
@@ -134,6 +137,12 @@ class _Block:
             "cosine": _over(self.product, lengths),
             "shortcut_share": share,
         }
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Add up in double precision; on the CPU where the device has none, as Apple's (mps)."""
+    summed = values.cpu() if values.device.type == "mps" else values
+    return summed.sum(dtype=torch.float64)
 
 
 def _over(numerator: float, denominator: float) -> float:

@@ -60,7 +60,8 @@ def _read(path: Path) -> str | None:
 def _committed(run: RunDescription, path: str) -> str | None:
     if run.environment.git_commit is None:
         return None
-    command = ["git", "-C", str(PACKAGE.parent), "show", f"{run.environment.git_commit}:{path}"]
+    ours = ["git", "-C", str(PACKAGE.parent), "-c", f"safe.directory={PACKAGE.parent}"]  # whoever owns it
+    command = [*ours, "show", f"{run.environment.git_commit}:{path}"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -42,7 +42,9 @@ class Environment(Model):
     cudnn: int | None
     decoder: str | None = Field(None, description="Of JPEG files.")
     git_commit: str | None
-    git_changes: bool
+    git_changes: bool | None = Field(
+        description="Whether the code has changes that are not committed; None where git cannot say."
+    )
 
 
 class Configuration(Recipe):

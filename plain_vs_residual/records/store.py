@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from plain_vs_residual.recipe import explained
-from plain_vs_residual.records.atomic import write_json, write_text
+from plain_vs_residual.records.atomic import naming, write_json, write_text
 from plain_vs_residual.records.earlier import in_todays_form
 from plain_vs_residual.records.files import RunFolder, run_folders
 from plain_vs_residual.records.models import FinalRecord, MeasurementRecord, Model, RunRecord
 from plain_vs_residual.records.rows import MeasuredRow
 
 AnyModel = TypeVar("AnyModel", bound=Model)
+LINE_ENDINGS = "only its line endings differ (CRLF, as Git for Windows and some editors write them)"
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ def read_measurement(folder: RunFolder, measurement: str) -> MeasurementRecord:
     path = folder.measurement(measurement)
     record = _read(path, MeasurementRecord, "delete it, and the same command measures anew")
     table = folder.measured(measurement)
-    if not table.exists() or _sha256(table.read_bytes()) != record.files.get(table.name):
-        raise ValueError(f"{table}: missing or damaged; delete {path.name} beside it to measure anew")
+    if fault := _fault(table, record.files.get(table.name, "")):
+        anew = f"missing or damaged; delete {path.name} beside it to measure anew"
+        raise ValueError(f"{table}: {fault if LINE_ENDINGS in fault else anew}")
     if record.run != read_final(folder).checksum:
         raise ValueError(f"{path}: was measured on another run; delete it, and the same command measures anew")
     return record
@@ -124,7 +127,8 @@ def read_record(folder: RunFolder) -> Record:
     """
     record = _read_json_files(folder)
     if damaged := _damaged_files(record, weights=False):
-        raise ValueError(f"{damaged[0]}; delete its folder, or train it anew with --rerun")
+        advice = "" if LINE_ENDINGS in damaged[0] else "; delete its folder, or train it anew with --rerun"
+        raise ValueError(f"{damaged[0]}{advice}")
     return record
 
 
@@ -179,8 +183,8 @@ def _read(
     advice: str = "move its folder elsewhere, or delete its folder to train this run anew",
 ) -> AnyModel:
     try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text)
+        with naming(path):
+            values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: missing; {advice}") from None
     except ValueError as error:
@@ -203,11 +207,23 @@ def _damaged_files(record: Record, *, weights: bool) -> list[str]:
         path = record.folder.path / name
         if path == record.folder.weights and not weights:
             continue
-        if not path.exists():
-            found.append(f"{path}: missing")
-        elif _sha256(path.read_bytes()) != written:
-            found.append(f"{path}: damaged, it does not match its SHA-256 in final.json")
+        if fault := _fault(path, written):
+            found.append(f"{path}: {fault}")
     return found
+
+
+def _fault(path: Path, written: str) -> str:
+    """Say what is wrong with a file that had this SHA-256 when it was written; nothing if nothing is."""
+    if not path.exists():
+        return "missing"
+    with naming(path):
+        content = path.read_bytes()
+    if _sha256(content) == written:
+        return ""
+    if _sha256(content.replace(b"\r\n", b"\n")) != written:
+        return "damaged, it does not match its SHA-256"
+    files = f"find {shlex.quote(str(path.parent.parent))} -type f '(' -name '*.csv' -o -name '*.json' ')'"
+    return f"{LINE_ENDINGS}; nothing is lost: {files} -exec sed -i 's/\\r$//' {{}} +"
 
 
 def _sha256(content: bytes) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.evidence.pairing import summary_line, verify
+from plain_vs_residual.evidence.pairing import compares, summary_line, verify
 from plain_vs_residual.evidence.verdicts import Verdict, judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import IMAGE_KINDS
@@ -101,7 +101,7 @@ def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[
         "class_tables": list(class_tables(recorded, experiment)) if "classes" in experiment.table else [],
         "missing": _by_seed(recorded.missing(experiment)),
         "verdicts": own,
-        "pairing": summary_line(verify(recorded, experiment)),
+        "pairing": summary_line(verify(recorded, experiment), compares=compares(experiment, recorded.setting)),
     }
 
 

@@ -117,6 +117,9 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:+.3g}" if abs(value) < 0.1 else f"{value:+.2f}"
 
 
+CHANGES = {True: " with changes", False: "", None: ", whether with changes is unknown"}
+
+
 def machine_table(recorded: RecordedRuns) -> str:
     """Tabulate on which machines and with which versions the runs were trained."""
     machines: Counter[tuple[str, ...]] = Counter()
@@ -126,7 +129,7 @@ def machine_table(recorded: RecordedRuns) -> str:
             f"{environment.device_name} ({environment.device}, {arithmetic.threads} threads)",
             f"{arithmetic.precision}, {arithmetic.execution}",
             f"Python {environment.python}, torch {environment.torch}, torchvision {environment.torchvision}",
-            f"{environment.git_commit}{' with changes' if environment.git_changes else ''}",
+            f"{environment.git_commit or 'unknown'}{CHANGES[environment.git_changes]}",
         ] += 1
     rows = [[*machine, str(number)] for machine, number in machines.items()]
     return markdown_table(["device", "precision", "versions", "commit", "runs"], rows)
