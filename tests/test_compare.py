@@ -172,6 +172,22 @@ def test_changed_settings_and_machines_are_named(tmp_path: Path) -> None:
     assert "The code that determines the numbers is the same." in text
 
 
+def test_every_version_and_machine_that_differs_is_named(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / place, "digits", "plain18", 0) for place in ("before", "after")]
+    run = read_json(folders[1].run)
+    run["environment"] |= {"torch": "3.0", "device_name": "Loom", "git_commit": "fedcba987654"}
+    write_json(folders[1].run, run)
+    reseal(folders[1])
+    ((before, after),) = find_sides(tmp_path / "before", tmp_path / "after")
+    markdown, _ = compare(before, after, [FIG4], tmp_path / "page")
+    listed = [line for line in markdown.read_text().splitlines() if line.startswith("- ")]
+    assert listed == [
+        "- torch: 2.99.0+made-up before, 3.0 after",
+        "- device name: Abacus before, Loom after",
+        "- git commit: 0123456789ab before, fedcba987654 after",
+    ]
+
+
 def test_a_diverged_run_counts_as_guessing_in_a_comparison_too(tmp_path: Path) -> None:
     for place, outcome in (("before", "finished"), ("after", "diverged")):
         write_run(tmp_path / place, "digits", "plain18", 0, outcome=outcome, errors=lambda *_: (10.0, 20.0))

@@ -141,7 +141,9 @@ def make_run(make_suite: Any, tiny_setting: Setting, tmp_path: Path) -> Callable
     """Return a function that plans a run of 60 iterations whose batch has four parts."""
 
     def make(name: str) -> tuple[Job, Dataset]:
-        setting = parts_of(tiny_setting, 2).with_changes({"iterations": 60, "evaluations": 6})
+        # Enlarged images are evaluated in batches of 8, so that each process takes some of them.
+        changes = {"iterations": 60, "evaluations": 6, "enlarge_to": 8}
+        setting = parts_of(tiny_setting, 2).with_changes(changes)
         suite = make_suite("cifar-plain8", setting=setting, results=tmp_path / name / "results")
         (run,) = suite.plan()
         return run, suite.dataset_of(run)

@@ -34,12 +34,13 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # two kernels of threads on two cores wait for each other
     notebook = nbformat.read(NOTEBOOK, 4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
-        # The same cells with a few iterations, and records of their own.
+        # The same cells with a few iterations and evaluations, and records of their own.
         cell.source = cell.source.replace("import images, network, train", "import images, network")
         if "FAMILY = (" in cell.source:
             cell.source += (
                 "\nfrom functools import partial\n\nfrom plain_vs_residual import interactive\n"
-                f"train = partial(interactive.train, results=Path({str(tmp_path / 'results')!r}), iterations=10)\n"
+                f"train = partial(interactive.train, results=Path({str(tmp_path / 'results')!r}), iterations=10, "
+                "evaluations=2)\n"
             )
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}})
     client.execute()
