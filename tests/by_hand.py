@@ -50,6 +50,7 @@ def tiny_network(option: str | None, blocks: Sequence[int] = (2, 2), *, seed: in
             nn.init.uniform_(module.bias, -0.5, 0.5, generator=generator)
             nn.init.uniform_(module.get_buffer("running_mean"), -0.3, 0.3, generator=generator)
             nn.init.uniform_(module.get_buffer("running_var"), 0.3, 1.5, generator=generator)
+            module.get_buffer("num_batches_tracked").fill_(12)
     return network
 
 
