@@ -106,6 +106,7 @@ SAVED: dict[str, Callable[[], Any]] = {
         "fc": {name: state()[f"fc.{name}"] for name in ("weight", "bias")},
     },
     "wrapped": lambda: dict(Wrapped(ONE).state_dict()),
+    "with an epoch": lambda: (state(), 3),
     "optimizer by name": lambda: {
         "model": state(),
         "optimizer": {"state": {"conv1.weight": {"momentum_buffer": torch.zeros(2)}}},
@@ -158,6 +159,7 @@ SEVERAL: dict[str, tuple[Callable[[], Any], str, str]] = {
         "model",
         "extra_state.ema",
     ),
+    "one after the other": (lambda: [state(), state(2)], "0", "1"),
     "last and best": (lambda: {"last": state(), "best": state(2)}, "last", "best"),
 }
 

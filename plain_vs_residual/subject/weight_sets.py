@@ -123,6 +123,8 @@ def without_wrappers(name: str) -> str:
 
 def _tensors(content: Any, place: str = "", depth: int = 0) -> Iterator[_Entry]:
     """Yield every tensor in dictionaries within dictionaries; state dicts have no other keys than text."""
+    if isinstance(content, list | tuple):
+        content = {str(number): one for number, one in enumerate(content) if isinstance(one, Mapping)}
     if not isinstance(content, Mapping) or depth > DEEPEST or not all(isinstance(key, str) for key in content):
         return
     for key, value in content.items():
