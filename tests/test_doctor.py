@@ -14,7 +14,7 @@ import torch
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.cli.app import app
-from plain_vs_residual.executors import doctor
+from plain_vs_residual.executors import doctor, room
 from plain_vs_residual.executors.needs import _network_bytes, largest_network_bytes, weight_bytes
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.networks import abstract
@@ -64,7 +64,7 @@ def test_missing_data_and_a_full_disk_are_problems(tmp_path: Path, monkeypatch: 
 
 
 def test_too_little_memory_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_free_memory", lambda: 2**20)
+    monkeypatch.setattr(room, "_free_memory", lambda: 2**20)
     assert set(fixes(found(tmp_path / "results"))) == {"memory"}
 
 
@@ -180,7 +180,7 @@ def test_a_gpu_that_cannot_be_asked_is_a_problem_and_no_traceback(monkeypatch: p
         raise RuntimeError("CUDA error: out of memory\nmore lines")
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", fails)
-    finding = doctor._memory(find_setting("digits"), torch.device("cuda"))
+    finding = room.memory(find_setting("digits"), torch.device("cuda"))
     assert finding.found == "unknown: CUDA error: out of memory"
     assert finding.fix == "stop what else uses the GPU"
 

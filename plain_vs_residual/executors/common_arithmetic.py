@@ -15,6 +15,7 @@ from plain_vs_residual.arithmetic import Arithmetic, Execution
 from plain_vs_residual.executors.executor import DatasetOf
 from plain_vs_residual.executors.fast_path import EagerSteps, deepest_and_widest
 from plain_vs_residual.executors.machine import all_devices, choose_execution, choose_precision, refusal
+from plain_vs_residual.executors.memory import within_memory
 from plain_vs_residual.executors.ranks import check_shares
 from plain_vs_residual.executors.sharing import Sharing
 from plain_vs_residual.ledger import Ledger
@@ -129,7 +130,8 @@ def _why_not(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution
         return ""
     fault = ""
     for job in deepest_and_widest(jobs, dataset_of):
-        fault = fault or EagerSteps(job, place, dataset_of(job.run)).fault(execution)
+        with within_memory(job.run, place.device):
+            fault = fault or EagerSteps(job, place, dataset_of(job.run)).fault(execution)
         if place.device.type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()  # the processes that train need this memory

@@ -4,11 +4,9 @@ import importlib
 import os
 import platform
 import shlex
-import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +14,8 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from plain_vs_residual.arithmetic import Precision
+from plain_vs_residual.executors.finding import Finding
+from plain_vs_residual.executors.room import disk, memory, writable
 from plain_vs_residual.launcher import INSTALLED, command
 from plain_vs_residual.records.files import REPOSITORY, run_folders
 from plain_vs_residual.records.locks import LOCKS, holder, is_locked
@@ -24,19 +23,9 @@ from plain_vs_residual.records.store import LINE_ENDINGS, damage
 from plain_vs_residual.settings import Setting, default_setting
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
-GIB = 2**30
 SAMPLED = 500  # files of each part that are decoded for a trial
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; ``fix`` is empty where nothing is wrong."""
-
-    what: str
-    found: str
-    fix: str = ""
 
 
 def examine(
@@ -59,9 +48,9 @@ def examine(
         yield from _device(setting, device_name)
         yield _data(setting, data)
         if setting.data == "imagenet":
-            yield _shared_memory(setting)
-        yield _disk(setting, results, seeds)
-    yield _writable(results)
+            yield shared_memory(setting)
+        yield disk(setting, results, seeds)
+    yield writable(results)
     yield from _records(results / setting.name)
 
 
@@ -147,30 +136,7 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
     for fault in filter(None, map(cannot_compute, devices[1:])):
         yield Finding("device", *fault)
     yield Finding("cores", f"{num_cores()} of {os.cpu_count()} may be used")
-    yield _memory(setting, devices[0], precision)
-
-
-def _memory(setting: Setting, device: "torch.device", precision: Precision = "fp32") -> Finding:
-    import torch
-
-    from plain_vs_residual.executors.needs import largest_network_bytes
-
-    try:
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_memory()
-    except RuntimeError as error:  # the device is full, or held by another program
-        return Finding("memory", f"unknown: {str(error).splitlines()[0]}", "stop what else uses the GPU")
-    wanted = largest_network_bytes(setting, precision)
-    fix = "" if free >= wanted else "a device with more memory, fewer --jobs, or another --setting"
-    needed = f"about {wanted / GIB:.1f} GiB needed for one run in {precision}"
-    return Finding("memory", f"{free / GIB:.1f} GiB free, {needed}", fix)
-
-
-def _free_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield memory(setting, devices[0], precision)
 
 
 def _data(setting: Setting, data: Path | None) -> Finding:
@@ -198,42 +164,6 @@ def _data(setting: Setting, data: Path | None) -> Finding:
             "a run would stop there; replace or delete such files",
         )
     return Finding("data", f"{found}; {looked_at:,} sampled files decoded by {decoder()}" if looked_at else found)
-
-
-def _shared_memory(setting: Setting) -> Finding:
-    """Look for room for the batches that the processes which decode images hand over."""
-    from plain_vs_residual.executors.needs import bytes_on_their_way
-
-    shared = Path("/dev/shm")  # where Linux keeps it; elsewhere it has no limit of its own
-    if not shared.exists():
-        return Finding("shared memory", "no limit of its own on this system")
-    free = shutil.disk_usage(shared).free
-    wanted = bytes_on_their_way(setting)
-    fix = "" if free >= wanted else "give the container more, such as docker run --shm-size=8g, or --ipc=host"
-    found = f"{free / GIB:.2f} GiB free in {shared}, about {wanted / GIB:.2f} GiB needed by batches on their way"
-    return Finding("shared memory", found, fix)
-
-
-def _writable(results: Path) -> Finding:
-    folder = _existing_parent(results)
-    if os.access(folder, os.W_OK | os.X_OK) and folder.is_dir():
-        return Finding("results", f"{results} can be written")
-    return Finding("results", f"{results} cannot be written", "--results DIR names another folder")
-
-
-def _disk(setting: Setting, results: Path, seeds: int) -> Finding:
-    from plain_vs_residual.executors.needs import networks_of, weight_bytes
-
-    free = shutil.disk_usage(_existing_parent(results)).free
-    sizes = [weight_bytes(network) for network in networks_of(setting)]
-    # Weights of every run; weights and momentum, three times over, of the one that is saved; records, figures.
-    wanted = seeds * sum(sizes) + 6 * max(sizes) + 50 * 2**20
-    fix = "" if free >= wanted else "make room, or --results DIR on another disk"
-    return Finding("disk", f"{free / GIB:.1f} GiB free, about {wanted / GIB:.2f} GiB needed", fix)
-
-
-def _existing_parent(path: Path) -> Path:
-    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
 
 
 def _records(folder: Path) -> Iterator[Finding]:

@@ -1,6 +1,8 @@
 """A run that does not fit into memory: how torch says it, and what a person can do."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -34,3 +36,18 @@ def what_to_try(run: Run, device: torch.device) -> str:
         f"{setting.input_size} px{peak}; the batch belongs to the recipe and stays as it is; try fewer runs at "
         "once (--jobs 1), --precision bf16, or a device with more memory. What was finished or saved is kept"
     )
+
+
+@contextmanager
+def within_memory(run: Run, device: torch.device) -> Iterator[None]:
+    """Say what to try if what is computed in this context does not fit.
+
+    Raises:
+        OutOfMemory: says the batch, the peak and what to try; a smaller batch would be another recipe.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(what_to_try(run, device)) from error

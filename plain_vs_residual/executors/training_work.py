@@ -7,7 +7,7 @@ import torch
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.executors.description import describe
 from plain_vs_residual.executors.executor import ShouldStop
-from plain_vs_residual.executors.memory import OutOfMemory, is_out_of_memory, what_to_try
+from plain_vs_residual.executors.memory import within_memory
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.loop import Monitor, train
 from plain_vs_residual.training.place import Place
@@ -31,14 +31,13 @@ def train_job(job: Job, place: Place, dataset: Dataset, monitor: Monitor, stops:
     if job.arithmetic.execution.compiled:
         torch.compiler.reset()  # else torch compiles eight networks per process and trains the others eagerly
     try:
-        train(job, place, dataset, describe(job, dataset, place.device), monitor, stops)
+        with within_memory(job.run, place.device):
+            train(job, place, dataset, describe(job, dataset, place.device), monitor, stops)
         if place.device.type == "cuda":
             gc.collect()  # else a graph and its memory stay until chance collects them
             torch.cuda.empty_cache()
-    except (MemoryError, RuntimeError) as error:
-        if "does not have a deterministic implementation" in str(error):
-            line = str(error).split(". ")[0]
-            raise ValueError(f"--deterministic: {line}; leave it out for this network") from error
-        if not is_out_of_memory(error):
+    except RuntimeError as error:
+        if "does not have a deterministic implementation" not in str(error):
             raise
-        raise OutOfMemory(what_to_try(job.run, place.device)) from error
+        line = str(error).split(". ")[0]
+        raise ValueError(f"--deterministic: {line}; leave it out for this network") from error
