@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from plain_vs_residual.executors.finding import Finding
-from plain_vs_residual.executors.room import disk, memory, writable
+from plain_vs_residual.executors.room import disk, memory, shared_memory, writable
 from plain_vs_residual.launcher import INSTALLED, command
 from plain_vs_residual.records.files import REPOSITORY, run_folders
 from plain_vs_residual.records.locks import LOCKS, holder, is_locked
