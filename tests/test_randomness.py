@@ -18,7 +18,8 @@ from plain_vs_residual.seminar import lesions, loss_landscape, path_lengths, sha
 from plain_vs_residual.settings import SETTINGS, Setting
 from plain_vs_residual.training.schedule import num_iterations
 
-NUM_TRAINING = {"fashion": 3000, "digits": 1437, "cifar10": 50_000, "imagenet": 1_281_167}
+CIFAR = dict.fromkeys(("cifar10", "cifar100", "cifar100-coarse"), 50_000)
+NUM_TRAINING = {"fashion": 3000, "digits": 1437, "imagenet": 1_281_167, **CIFAR}
 RECORDED_SEEDS = range(25)  # those of results/reference, from 0 to 24, and the default ones
 Key = tuple[object, ...]
 
@@ -29,9 +30,9 @@ def planned(setting: Setting) -> list[Run]:
 
 
 def keys_of_networks(runs: list[Run], setting: Setting) -> Iterator[Key]:
-    channels, num_classes, _ = IMAGE_KINDS[setting.data]
+    kind = IMAGE_KINDS[setting.data]
     for architecture in {run.architecture for run in runs}:
-        network = abstract(architecture, setting, channels=channels, num_classes=num_classes)
+        network = abstract(architecture, setting, channels=kind.channels, num_classes=kind.num_classes)
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 yield from ((f"{name}.{parameter}",) for parameter, _ in module.named_parameters())
