@@ -152,6 +152,19 @@ def _nothing_outlives_a_power_cut() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """Keep what a module starts to one core: a suite takes all it may use, and pytest's processes share them."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {cores[number % len(cores)]})
+    yield
+    os.sched_setaffinity(0, cores)
+
+
 @pytest.fixture
 def tiny_setting() -> Setting:
     """Return a setting whose runs take a second: 8 px, 12 iterations, 3 evaluations, with crops and flips."""

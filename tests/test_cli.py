@@ -369,6 +369,7 @@ def test_stopping_is_no_failure_and_says_how_to_go_on(
     assert err == "\nstopped; what was saved is kept: the same command goes on from there\n"
 
 
+@pytest.mark.usefixtures("one_core")
 def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Command, tmp_path: Path) -> None:
     arguments = ["train", "fig6_cifar_depth", "--network", "cifar-plain20", "--setting", "digits", "--seeds", 1]
     arguments += ["--device", "cpu", "--precision", "fp32", "--jobs", 1, "--no-report"]

@@ -34,7 +34,7 @@ def followed(copy: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(one_core: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("extended") / "copy"
     shutil.copytree(
         REPOSITORY / "plain_vs_residual", copy / "plain_vs_residual", ignore=shutil.ignore_patterns("__pycache__")

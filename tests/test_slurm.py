@@ -51,6 +51,7 @@ def pretended(tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.usefixtures("one_core")
 def test_a_job_per_run_and_those_that_need_others_wait(pretended: dict[str, str], tmp_path: Path) -> None:
     chosen = ["construction", "--setting", "digits", "--seeds", "1", "--iterations", "2"]
     chosen += ["--network", "cifar-plain20"]
