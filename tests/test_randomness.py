@@ -29,7 +29,7 @@ def planned(setting: Setting) -> list[Run]:
 
 
 def keys_of_networks(runs: list[Run], setting: Setting) -> Iterator[Key]:
-    channels, num_classes, _ = IMAGE_KINDS[setting.data]
+    channels, num_classes, *_ = IMAGE_KINDS[setting.data]
     for architecture in {run.architecture for run in runs}:
         network = abstract(architecture, setting, channels=channels, num_classes=num_classes)
         for name, module in network.named_modules():
