@@ -18,7 +18,8 @@ from plain_vs_residual.seminar import lesions, loss_landscape, path_lengths, sha
 from plain_vs_residual.settings import SETTINGS, Setting
 from plain_vs_residual.training.schedule import num_iterations
 
-NUM_TRAINING = {"fashion": 3000, "digits": 1437, "cifar10": 50_000, "imagenet": 1_281_167}
+NUM_TRAINING = {"fashion": 3000, "digits": 1437, "imagenet": 1_281_167}
+NUM_TRAINING |= dict.fromkeys(("cifar10", "cifar100", "cifar100-coarse"), 50_000)
 RECORDED_SEEDS = range(25)  # those of results/reference, from 0 to 24, and the default ones
 Key = tuple[object, ...]
 
