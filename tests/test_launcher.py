@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from plain_vs_residual import launcher
 from plain_vs_residual.cli import app as cli
 from plain_vs_residual.cli import commands
 from plain_vs_residual.cli.benchmarks import BENCHMARKS
+from plain_vs_residual.executors import description
 
 REPOSITORY = Path(__file__).parent.parent
 Said = Callable[..., tuple[int, str, str]]
@@ -246,3 +248,9 @@ def test_every_text_is_checked_out_with_the_same_line_ends() -> None:
         ("i/none", ("attr/text=auto", "eol=lf")),
         ("i/-text", ("attr/-text",)),
     }
+
+
+def test_an_installed_package_takes_no_other_repository_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(description, "INSTALLED", True)
+    recorded = description.environment(torch.device("cpu"))
+    assert (recorded.git_commit, recorded.git_changes) == (None, None)

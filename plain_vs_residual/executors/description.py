@@ -11,6 +11,7 @@ import torch
 
 from plain_vs_residual.data.decoding import decoder
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.launcher import INSTALLED
 from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.records.fingerprint import code_hashes, hash_of
 from plain_vs_residual.records.models import Configuration, DatasetRecord, Environment, RunDescription
@@ -104,6 +105,8 @@ def _processor() -> str:
 
 def _git(*arguments: str) -> str | None:
     """Ask git about this repository, also where another user owns it, as in containers; None if it cannot say."""
+    if INSTALLED:
+        return None  # the folder above may be in a repository of somebody's own
     ours = ["git", "-C", str(REPOSITORY), "-c", f"safe.directory={REPOSITORY}"]
     try:
         done = subprocess.run([*ours, *arguments], capture_output=True, text=True, check=True, timeout=10)

@@ -1,23 +1,14 @@
 """Whether this machine is ready for a setting: what was found, and what to do where it is not enough."""
 
-import importlib
 import os
-import platform
-import shlex
-import sys
-import tomllib
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-
 from plain_vs_residual.executors.finding import Finding
+from plain_vs_residual.executors.installation import drawing, imports, versions
 from plain_vs_residual.executors.room import disk, memory, shared_memory, writable
-from plain_vs_residual.launcher import INSTALLED, command
-from plain_vs_residual.records.files import REPOSITORY, run_folders
+from plain_vs_residual.records.files import run_folders
 from plain_vs_residual.records.locks import LOCKS, holder, is_locked
 from plain_vs_residual.records.store import LINE_ENDINGS, damage
 from plain_vs_residual.settings import Setting, default_setting
@@ -40,10 +31,10 @@ def examine(
         device_name: as ``--device``; the best there is if None.
         seeds: how many.
     """
-    yield from _versions()
-    imported = [_imports(module) for module in ("torch", "plain_vs_residual.data.torchvision_import")]
+    yield from versions()
+    imported = [imports(module) for module in ("torch", "plain_vs_residual.data.torchvision_import")]
     yield from imported
-    yield _drawing()
+    yield drawing()
     if not any(finding.fix for finding in imported):
         yield from _device(setting, device_name)
         yield _data(setting, data)
@@ -62,47 +53,6 @@ def preferred_setting(device_name: str | None) -> str:
         return default_setting(choose_device(device_name).type)
     except Exception:  # a broken installation can raise anything; it is named among the findings
         return default_setting("cpu")
-
-
-def _versions() -> Iterator[Finding]:
-    if INSTALLED:
-        return  # pip has looked at them
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    python = project["requires-python"]
-    wanted = "" if platform.python_version() in SpecifierSet(python) else f"PYTHON=/path/to/python3 {command()}"
-    yield Finding("Python", f"{platform.python_version()} (needed: {python})", wanted)
-    for line in project["dependencies"]:
-        requirement = Requirement(line)
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            installed = "missing"
-        if installed == "missing" or not requirement.specifier.contains(installed, prereleases=True):
-            yield Finding(
-                requirement.name, f"{installed} (needed: {line})", f"{command()} sets up a Python with it"
-            )
-
-
-def _imports(module: str) -> Finding:
-    name = module.rpartition(".")[2].removesuffix("_import")
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # a broken installation can raise anything
-        return Finding(
-            name,
-            f"cannot be imported: {error}",
-            f"{shlex.quote(sys.executable)} -m pip install --force-reinstall {name}",
-        )
-    return Finding(name, f"{version(name)}, can be imported")
-
-
-def _drawing() -> Finding:
-    """Import what the figures and the page need; a run of hours must not end there."""
-    try:
-        importlib.import_module("plain_vs_residual.report.page")
-    except Exception as error:  # a broken installation can raise anything
-        return Finding("drawing", f"cannot be imported: {error}", f"{command()} sets up a Python with it")
-    return Finding("drawing", f"matplotlib {version('matplotlib')}, can be imported")
 
 
 def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
