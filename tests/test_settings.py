@@ -43,6 +43,8 @@ BY_HAND: dict[str, tuple[dict[str, object], int, float]] = {
     ),
     "cifar10": (CIFAR | {"iterations": 64_000, "evaluations": 20}, 3, 0.5),
     "cifar10-short": (CIFAR | {"iterations": 8_000, "evaluations": 8}, 3, 0.5),
+    "cifar100": (CIFAR | {"data": "cifar100", "iterations": 64_000, "evaluations": 20}, 3, 0.5),
+    "cifar100-coarse": (CIFAR | {"data": "cifar100-coarse", "iterations": 64_000, "evaluations": 20}, 3, 0.5),
     "imagenet": (
         {
             **{"data": "imagenet", "image_size": 224, "stem": "7x7", "stem_width": 64, "batch_size": 256},
@@ -64,6 +66,10 @@ def test_every_number_of_every_setting_is_the_one_that_is_written_here(name: str
     assert (setting.seeds, setting.margin) == (seeds, margin)
     assert setting.num_ghost_batches == (8 if name == "imagenet" else 1)
     assert setting.input_size == setting.image_size
+
+
+def test_every_setting_has_its_numbers_written_here() -> None:
+    assert BY_HAND.keys() == SETTINGS.keys()
 
 
 def test_every_setting_is_published_and_every_publication_is_of_a_setting() -> None:

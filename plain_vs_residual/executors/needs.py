@@ -40,8 +40,8 @@ def networks_of(setting: Setting) -> list[Network]:
         if setting.name in experiment.networks and not experiment.waits_to_be_named(setting.name)
         for name in experiment.networks[setting.name]
     }
-    channels, num_classes, *_ = IMAGE_KINDS[setting.data]
-    return [abstract(name, setting, channels=channels, num_classes=num_classes) for name in names]
+    kind = IMAGE_KINDS[setting.data]
+    return [abstract(name, setting, channels=kind.channels, num_classes=kind.num_classes) for name in names]
 
 
 def _network_bytes(setting: Setting, network: Network, precision: Precision) -> int:

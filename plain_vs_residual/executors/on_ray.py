@@ -27,6 +27,7 @@ from plain_vs_residual.executors.executor import Begins, DatasetOf, ShouldStop, 
 from plain_vs_residual.executors.processes import STOP_SECONDS
 from plain_vs_residual.executors.progress import RunProgress
 from plain_vs_residual.executors.signals import StopRequest
+from plain_vs_residual.launcher import INSTALLED
 from plain_vs_residual.records.files import REPOSITORY, RunFolder
 from plain_vs_residual.records.fingerprint import code_hashes, differing_code
 from plain_vs_residual.records.locks import Locked, RunLocks
@@ -93,9 +94,10 @@ def _ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:
+        wanted = "ray" if INSTALLED else shlex.quote(f"{REPOSITORY}[cluster]")
         raise ValueError(
-            f"--cluster: Ray is not installed; {shlex.quote(sys.executable)} -m pip install "
-            f"{shlex.quote(f'{REPOSITORY}[cluster]')} installs it (docs/scale.md has Slurm without it)"
+            f"--cluster: Ray is not installed; {shlex.quote(sys.executable)} -m pip install {wanted} installs it "
+            "(docs/scale.md has Slurm without it)"
         ) from error
     module: ModuleType = ray
     return module

@@ -103,12 +103,12 @@ def describe(
     size = setting.image_size if image_size is None else image_size
     if size > LARGEST_INPUT:
         raise ValueError(f"input {size}: accepted are at most {LARGEST_INPUT} px")
-    channels, num_classes, *_ = IMAGE_KINDS[setting.data]
-    network = abstract(architecture, setting, channels=channels, num_classes=num_classes)
+    kind = IMAGE_KINDS[setting.data]
+    network = abstract(architecture, setting, channels=kind.channels, num_classes=kind.num_classes)
     try:
-        rows = measure(network, architecture, (channels, size, size))
+        rows = measure(network, architecture, (kind.channels, size, size))
     except RuntimeError as error:
-        smallest = smallest_input(network, architecture, channels)
+        smallest = smallest_input(network, architecture, kind.channels)
         if smallest is None or size >= smallest:  # not the size's fault: the network itself is broken
             raise
         raise ValueError(

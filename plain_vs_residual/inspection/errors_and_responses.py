@@ -36,7 +36,7 @@ def heading(subject: Subject, part: Part, num_images: int) -> str:
         f"{subject.dataset.name}, {part}: {spaced}, {subject.setting.image_size} px, "
         f"--normalise {subject.normalisation.name}; {subject.precision} on {subject.device.type}"
         + "".join(f"\n{note}" for note in subject.notes)
-        + (f"\nnote: {subject.dataset.caveat}" if subject.dataset.caveat else "")
+        + "".join(f"\nnote: {one}" for one in (subject.dataset.caveat, *subject.dataset.remarks) if one)
     )
 
 

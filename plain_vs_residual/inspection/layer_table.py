@@ -184,8 +184,9 @@ def _arrow(numbers: tuple[int, int]) -> str:
 
 def _title(described: Description) -> str:
     setting, size = described.setting, described.image_size
-    channels, classes, *_ = IMAGE_KINDS[setting.data]
-    images = f"{size}x{size} px, {channels} channel{'s' if channels > 1 else ''}, {classes} classes"
+    kind = IMAGE_KINDS[setting.data]
+    channels = f"{kind.channels} channel{'s' if kind.channels > 1 else ''}"
+    images = f"{size}x{size} px, {channels}, {kind.num_classes} classes"
     return f"{described.architecture.name}: {images} (setting {setting.name})"
 
 
