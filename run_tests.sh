@@ -10,7 +10,7 @@ step() {
     local command=("$python" -m "$@")
     printf '== %s\n' "$*"
     if [[ $1 == shellcheck ]]; then # a program, and no module of Python
-        command=("${python%/*}/shellcheck" .ci/run ./*.sh experiments/*.sh)
+        command=("${python%/*}/shellcheck" .ci/run ./*.sh experiments/*.sh findings/*.sh)
         if [[ ! -x ${command[0]} ]]; then
             printf 'left out: there is no %s\n' "${command[0]}"
             return

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# safetensors 0.7.0: a network in channels_last, as GPUs like it, cannot be saved, and after contiguous() its order in memory is lost.
+# safetensors 0.8.0: a network in channels_last, as GPUs like it, cannot be saved, and after contiguous() its
+# order in memory is lost.
 #
-# Expected: save_file keeps any state_dict that torch.save keeps. Seen: convolutions' weights in channels_last are refused as non-contiguous; torch.save
-# takes them and brings the order in memory back.
+# Expected: save_file keeps any state_dict that torch.save keeps.
+# Seen: convolutions' weights in channels_last are refused as non-contiguous; torch.save takes them and brings
+# the order in memory back.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q torch==2.13.0 safetensors==0.7.0 packaging==25.0 numpy==2.3.5
+"$folder/venv/bin/pip" install -q torch==2.13.0 safetensors==0.8.0 packaging==25.0 numpy==2.3.5
 cd "$folder"
 venv/bin/python - <<'PYTHON'
 import safetensors

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # torch 2.13.0: two seeds that differ by a multiple of 2**32 give one stream on a CPU.
 #
-# Expected: torch.Generator takes seeds of 64 bits (initial_seed() returns all of them), so that seeds that are 64-bit hashes of
-# names are as good as distinct. Seen: the CPU's generator (Mersenne Twister) keeps the lowest 32 bits. Of some
-# 77,000 hashes two share a stream with even odds, and initial_seed() does not show it.
+# Expected: torch.Generator takes seeds of 64 bits (initial_seed() returns all of them), so that seeds that are
+# 64-bit hashes of names are as good as distinct.
+# Seen: the CPU's generator (Mersenne Twister) keeps the lowest 32 bits. Of some 77,000 hashes two share a
+# stream with even odds, and initial_seed() does not show it.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# torchrun of torch 2.13.0: after SIGTERM it fails with exit code 1 and a traceback, although all its processes saved and ended with 0.
+# torchrun of torch 2.13.0: after SIGTERM it fails with exit code 1 and a traceback, although all its processes
+# saved and ended with 0.
 #
-# Expected: a launcher passes on the exit code of what it launched. Seen: SIGTERM reaches the workers, each of them ends with 0, and torchrun raises
-# SignalException. A scheduler that asks a job to save before it takes the machine away books it as failed.
+# Expected: a launcher passes on the exit code of what it launched.
+# Seen: SIGTERM reaches the workers, each of them ends with 0, and torchrun raises SignalException. A scheduler
+# that asks a job to save before it takes the machine away books it as failed.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Triton 3.7.1, interpreter: .to(tl.bfloat16) cuts bits off instead of rounding; a GPU rounds to nearest, even.
 #
-# Expected: TRITON_INTERPRET=1 shows on a CPU what a kernel computes on a GPU. Seen: the conversion from fp32 to bf16 drops the lower 16
-# bits, so that every second value is one step of bf16 too near to 0. A test of a bf16 kernel against torch in the
-# interpreter fails for a right kernel, or needs a tolerance that hides a wrong one.
+# Expected: TRITON_INTERPRET=1 shows on a CPU what a kernel computes on a GPU.
+# Seen: the conversion from fp32 to bf16 drops the lower 16 bits, so that every second value is one step of bf16
+# too near to 0. A test of a bf16 kernel against torch in the interpreter fails for a right kernel, or needs a
+# tolerance that hides a wrong one.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Triton 3.6.0 and NumPy 2.4 and later: every kernel with a loop over range() ends in an InterpreterError.
 #
-# Expected: the Triton that belongs to torch 2.11 interprets its kernels with the NumPy that pip takes beside it. Seen: its interpreter turns arrays of
-# one dimension and one element into Python numbers, which NumPy allowed until 2.3 with a DeprecationWarning and refuses
-# since 2.4. Triton 3.7.1 works with both.
+# Expected: the Triton that belongs to torch 2.11 interprets its kernels with the NumPy that pip takes beside
+# it.
+# Seen: its interpreter turns arrays of one dimension and one element into Python numbers, which NumPy allowed
+# until 2.3 with a DeprecationWarning and refuses since 2.4. Triton 3.7.1 works with both.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
