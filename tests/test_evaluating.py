@@ -377,7 +377,7 @@ def test_files_and_folders_that_are_no_runs_are_called_what_they_are(
 def test_responses_of_two_checkpoints_of_one_name_do_not_replace_each_other(
     tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(errors_and_responses, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(errors_and_responses, "ROOT", tmp_path)
     monkeypatch.setattr(looking, "LINE_SECONDS", 0.0)
     data = grey_folder(tmp_path / "images", "abcd")
     given = ("--network", "cifar-plain8", "--data", data, "--device", "cpu")

@@ -120,6 +120,7 @@ def test_every_figure_shows_every_network_of_the_larger_settings(
             assert not any("not run" in words_in(axes) for axes in figure.axes)
             shown = ("cifar-plain20", "cifar-plain56") if name == "training_and_test" else networks
             assert "network" not in table or set(table["network"]) == set(shown or ())
+            plt.close(figure)
 
 
 def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
