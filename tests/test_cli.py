@@ -166,7 +166,10 @@ def test_python_m_reaches_the_command_line() -> None:
         (["--split", "50/50"], "--split 50/50: input should be 'test' or '45k/5k'"),
         (["--precision", "fp8", "--setting", "digits"], "--precision fp8: accepted are bf16, fp32, tf32, fp16"),
         (["--precision", "tf32"], "--precision tf32: only CUDA devices have it, not cpu; use fp32 or bf16"),
-        (["--execution", "jit"], "--execution jit: accepted are eager, graph, fused+graph, compile, compile+graph"),
+        (
+            ["--execution", "jit"],
+            "--execution jit: accepted are eager, graph, fused+graph, compile, compile+graph",
+        ),
         (["--execution", "graph"], "--execution graph: graphs need a CUDA device, not cpu; use eager or compile"),
         (["--device", "tpu"], "--device tpu: accepted are cpu, cuda, cuda:N and mps"),
         (["--device", "meta"], "--device meta: accepted are"),
