@@ -74,10 +74,13 @@ class Ledger:
         reasons: dict[str, list[str]] = {}
         jobs = list(jobs)
         for job in jobs:
-            first = [one.name for one in job.needs if reasons.get(one.name) or not one.finished or damage(one)]
-            if first:
-                depends = f"{first[0]}: trained anew, and others depend on it"
-                reasons[job.name] = [depends] if job.folder.run.exists() else []
+            # Runs that this one needs, and that are to be trained, for the first time or anew.
+            to_be_trained = [
+                one.name for one in job.needs if reasons.get(one.name) or not one.finished or damage(one)
+            ]
+            if to_be_trained:
+                depends = f"{to_be_trained[0]}: trained anew, and others depend on it"
+                reasons[job.name] = [depends] if _is_begun(job.folder) else []
             else:
                 reasons[job.name] = changes(job, describe)
         changed = [job for job in jobs if reasons[job.name]]
@@ -87,11 +90,16 @@ class Ledger:
         return [job.folder.set_aside() for job in changed]
 
 
+def _is_begun(folder: RunFolder) -> bool:
+    """Say whether there is anything that a run would go on from, or that records it."""
+    traces = (folder.run, folder.checkpoint, folder.previous_checkpoint)
+    return folder.finished or any(path.exists() for path in traces)
+
+
 def changes(job: Job, describe: Describe) -> list[str]:
     """Say why a recorded run is not the one that would be trained now; nothing if it is, or is not recorded."""
     folder = job.folder
     if not folder.run.exists() and not folder.finished:
         # Nothing says what a checkpoint without it was made by.
-        left = folder.checkpoint.exists() or folder.previous_checkpoint.exists()
-        return [f"{folder.run}: missing"] if left else []
+        return [f"{folder.run}: missing"] if _is_begun(folder) else []
     return damage(folder) or differences(read_run(folder), describe(job))

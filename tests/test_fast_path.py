@@ -56,9 +56,11 @@ def chosen_for(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Execution]:
     monkeypatch.setattr(machine, "refusal", lambda *_: "")
     monkeypatch.setattr(common_arithmetic, "refusal", lambda *_: "")
 
-    def chosen(suite: Any, wanted: str | None, say: Callable[[str], None] = print) -> Execution:
+    def chosen(
+        suite: Any, wanted: str | None, say: Callable[[str], None] = print, *, rerun: bool = False
+    ) -> Execution:
         runs = suite.selection.plan()
-        computing = ComputeOptions(device="cpu", precision="fp32", execution=wanted)
+        computing = ComputeOptions(device="cpu", precision="fp32", execution=wanted, rerun=rerun)
         executions = {
             job.arithmetic.execution
             for job in choose_placement(runs, suite.ledger, suite.dataset, computing, say).jobs
@@ -239,6 +241,18 @@ def test_the_default_is_eager_on_a_cpu_and_stays_what_recorded_runs_used(
     train_all(make_suite("plain18", execution=Execution.GRAPH))
     assert chosen_for(make_suite("plain18", "residual18-A"), None) is Execution.GRAPH
     assert chosen_for(make_suite("plain18", "residual18-A"), "eager") is Execution.EAGER
+
+
+def test_finished_runs_that_may_be_trained_anew_are_checked_too(
+    make_suite: Any, recorder: Any, chosen_for: Any
+) -> None:
+    """Else --rerun after a change of a fast path would train with what was never compared."""
+    recorder(CallsAgain)
+    suite = make_suite("plain18", execution=Execution.GRAPH)
+    train_all(suite)
+    recorder(DoesNothing)
+    assert chosen_for(suite, "graph") is Execution.GRAPH  # nothing is to be trained
+    assert chosen_for(suite, "graph", rerun=True) is Execution.EAGER
 
 
 def test_what_recorded_runs_used_gives_way_where_the_device_does_not_have_it(

@@ -11,7 +11,8 @@ import torch
 from plain_vs_residual.executors import cores, gpus, machine, sharing
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.on_ray import OnRay
-from plain_vs_residual.executors.placement import choose_placement
+from plain_vs_residual.executors.placement import choose_placement, on_this_machine
+from plain_vs_residual.executors.processes import Processes
 from plain_vs_residual.executors.sharing import Sharing, share
 
 CUDA = torch.device("cuda")
@@ -154,3 +155,29 @@ def test_a_cluster_is_not_asked_for_cpus_by_mistake(make_suite: Any, monkeypatch
     placed = choose_placement(*given, ComputeOptions(cluster="local", device="cpu"))
     assert isinstance(placed.executor, OnRay)
     assert placed.executor.gpus == 0
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_devices_per_run_are_those_of_the_clusters_machines(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine that gives the command may have fewer."""
+    monkeypatch.setattr(placement, "choose_device", lambda _: CUDA)
+    monkeypatch.setattr(placement, "runs_per_gpu", lambda *_: 1)
+    monkeypatch.setattr(placement, "choose_arithmetic", lambda *_: [])
+    suite = make_suite("plain18")
+    given = (suite.selection.plan(), suite.ledger, suite.dataset)
+    placed = choose_placement(*given, ComputeOptions(cluster="local", device="cuda", devices_per_run=4))
+    assert isinstance(placed.executor, OnRay)
+    assert placed.executor.gpus == 4
+    with pytest.raises(ValueError, match="--devices-per-run 4: this machine offers 3"):
+        choose_placement(*given, ComputeOptions(device="cuda", devices_per_run=4))
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_gpu_that_completes_no_group_is_left_alone(make_suite: Any) -> None:
+    """Three GPUs, two per run: the third would be asked for a fourth."""
+    suite = make_suite("plain18")
+    executor = on_this_machine(CUDA, Sharing(at_once=2, devices=2, threads=1), suite.dataset_of)
+    assert isinstance(executor, Processes)
+    assert list(executor.devices) == [torch.device("cuda", 0)]

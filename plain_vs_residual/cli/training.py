@@ -126,7 +126,7 @@ def _train(
     refresh: bool,
     say_why: bool,
 ) -> bool:
-    """Plan, place and train; say whether to publish, which of torchrun's processes the first one does alone."""
+    """Plan, place and train; say whether this process publishes: under torchrun the first one alone does."""
     from plain_vs_residual.data.datasets import load_dataset
     from plain_vs_residual.executors.placement import choose_placement
     from plain_vs_residual.executors.progress import SuiteProgress
@@ -159,7 +159,7 @@ def _lock_and_carry_out(
     with ledger.locked(job.run for job in locking):
         try:
             with under_torchrun(placed) as mine:
-                if mine is None:
+                if mine is None:  # another process of torchrun, which has trained with the first one
                     return False
                 _check(ledger, mine, rerun=rerun)
                 keep_code(ledger.results / selection.setting.name)

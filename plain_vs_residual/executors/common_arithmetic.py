@@ -37,6 +37,7 @@ class ComputeOptions:
         jobs: how many runs at once.
         devices_per_run: how many devices share each batch of a run.
         cluster: address of a Ray cluster that trains the runs instead of this machine.
+        rerun: whether recorded runs may be trained anew, so that finished ones count as pending.
         data: where the images are, if not where the setting has them; for the cluster, which reads them anew.
     """
 
@@ -47,6 +48,7 @@ class ComputeOptions:
     jobs: int | None = None
     devices_per_run: int = 1
     cluster: str | None = None
+    rerun: bool = False
     data: Path | None = None
 
 
@@ -90,8 +92,8 @@ def choose_arithmetic(
         threads=sharing.threads,
     )
     jobs = ledger.jobs(runs, arithmetic)
-    pending = [job for job in jobs if not job.folder.finished]
-    if reason := _why_not(pending, Place(all_devices(device)[0]), dataset_of, arithmetic.execution):
+    pending = [job for job in jobs if wanted.rerun or not job.folder.finished]
+    if reason := _fault_of(pending, Place(all_devices(device)[0]), dataset_of, arithmetic.execution):
         wish = f"--execution {arithmetic.execution}"
         say(f"note: {wish} cannot be used here ({reason}); all runs are trained eagerly")
         return ledger.jobs(runs, arithmetic.model_copy(update={"execution": Execution.EAGER}))
@@ -124,12 +126,12 @@ def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _why_not(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution: Execution) -> str:
+def _fault_of(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution: Execution) -> str:
     """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
     if execution is Execution.EAGER:
         return ""
     fault = ""
-    for job in deepest_and_widest(jobs, dataset_of):
+    for job in deepest_and_widest(jobs, dataset_of):  # the second is tried only if the first passed
         with within_memory(job.run, place.device):
             fault = fault or EagerSteps(job, place, dataset_of(job.run)).fault(execution)
         if place.device.type == "cuda":

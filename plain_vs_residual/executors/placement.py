@@ -71,11 +71,12 @@ def choose_placement(
     device = choose_device(wanted.device)
     dataset_of = split_once(dataset)
     per_gpu = runs_per_gpu(device, max((run.setting.input_size for run in runs), default=0))
-    sharing = share(device, wanted.jobs, wanted.devices_per_run, per_gpu)
+    # The devices of a cluster's runs are those of its machines; here, runs are measured, on a device each.
+    sharing = share(device, wanted.jobs, 1 if wanted.cluster else wanted.devices_per_run, per_gpu)
     if threads is not None:
         sharing = sharing._replace(threads=threads)
-    measuring = on_this_machine(device, sharing, dataset_of)
-    executor: Executor = measuring
+    here = on_this_machine(device, sharing, dataset_of)
+    executor: Executor = here
     if wanted.cluster:
         if wanted.device is None and device.type == "cpu":
             raise ValueError(
@@ -87,12 +88,12 @@ def choose_placement(
         executor = OnRay(wanted.cluster, device, data, gpus, sharing.at_once, dataset_of)
     jobs = choose_arithmetic(runs, ledger, dataset_of, device, wanted, sharing, say)
     work = train_job if sharing.devices == 1 else train_on_several_devices
-    return PlacedJobs(jobs, device, dataset_of, executor, work, measuring)
+    return PlacedJobs(jobs, device, dataset_of, executor, work, measuring=here)
 
 
 def on_this_machine(device: torch.device, sharing: Sharing, dataset_of: DatasetOf) -> Executor:
     """Return the executor of this machine: this process if there is one run at a time, else several."""
-    groups = len(all_devices(device)) // sharing.devices or 1
+    groups = max(1, len(all_devices(device)) // sharing.devices)  # under torchrun, others are on other machines
     # Each run is given the first device of a group, and uses the others with it.
     devices = all_devices(device)[: groups * sharing.devices : sharing.devices]
     if sharing.at_once == 1:

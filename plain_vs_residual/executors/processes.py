@@ -1,4 +1,7 @@
-"""Works on several jobs at once, in processes with a device each, and ends them so that nothing is lost."""
+"""Works on several jobs at once, in processes with a device each, and ends them so that nothing is lost.
+
+The other side is in ``worker.py``: SIGTERM asks a process to save its run and stop, SIGUSR1 to end once idle.
+"""
 
 import multiprocessing
 import os
@@ -135,7 +138,7 @@ class Workers:
         deadline = time.monotonic() + STOP_SECONDS
         processes = multiprocessing.active_children()
         said = []
-        with ended(lambda: processes):
+        with ended(lambda: processes):  # kills what is left, however this ends
             for process in processes:
                 process.terminate()  # by SIGTERM, which asks a worker to save
             try:
@@ -147,7 +150,7 @@ class Workers:
 
 
 def _outcome(future: Future[None], name: str, processes: Sequence[BaseProcess], deadline: float) -> list[str]:
-    """Wait for a job of which the process was asked to stop; say if it stopped or took too long, else nothing."""
+    """Wait until a job's process has stopped; return a line if it saved or took too long, none if it was done."""
     try:
         outcome = future.exception(max(0.0, deadline - time.monotonic()))
     except TimeoutError:

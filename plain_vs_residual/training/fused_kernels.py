@@ -5,8 +5,10 @@ adds up its gradients. Roundings are torch's: BN's output and the sum are rounde
 statistics and the gradients of scale and shift stay fp32. What differs is the order in which numbers are added up.
 
 A kernel runs as many *programs* at once, in a grid: along axis 0 they share the rows (places of images), along
-axis 1 the C channels, B each. A program computes one or more tiles of R by B numbers. For a sum over all rows,
-each program adds up its own rows, and the one that ends last adds up those sums: P at most, a power of two.
+axis 1 the channels. For a sum over all rows, each program adds up its own rows, and the one that ends last adds up
+those sums.
+
+C: channels. B: channels of a tile. R: rows of a tile. P: programs along axis 0, rounded up to a power of two.
 """
 
 from collections.abc import Callable
@@ -45,7 +47,8 @@ def _statistics(x, sums, tickets, mean, inverse_std, running_mean, running_var, 
     for first in range(program * R, rows, programs * R):
         row = (first + tl.arange(0, R))[:, None]
         value = tl.load(x + row * C + column, row < rows, 0.0).to(tl.float32)
-        # Chan et al.: two parts' squared deviations join without cancellation, unlike sums of squares.
+        # Chan et al.: two parts' squared deviations join without cancellation, unlike sums of squares:
+        # squares = squares_1 + squares_2 + (mean_1 - mean_2)**2 count_1 count_2 / (count_1 + count_2).
         tile_rows = tl.minimum(rows - first, R).to(tl.float32)
         tile_mean = tl.sum(value, 0) / tile_rows
         centred = tl.where(row < rows, value - tile_mean, 0.0)
@@ -63,7 +66,7 @@ def _statistics(x, sums, tickets, mean, inverse_std, running_mean, running_var, 
     if _ends_last(tickets + tl.program_id(1), programs):
         each = tl.arange(0, P)[:, None]
         stored, there = sums + (tl.program_id(1) * P + each) * 3 * B + tl.arange(0, B), each < programs
-        counts = tl.load(stored, there, 0.0, cache_modifier=".cg")  # past this processor's own cache
+        counts = tl.load(stored, there, 0.0, cache_modifier=".cg")  # not from this processor's own cache
         averages = tl.load(stored + B, there, 0.0, cache_modifier=".cg")
         average = tl.sum(counts * averages, 0) / rows
         squares = tl.sum(tl.load(stored + 2 * B, there, 0.0, cache_modifier=".cg"), 0)
@@ -104,6 +107,7 @@ def _gradient_sums(dy, x, y, mean, inverse_std, sums, tickets, dz, totals, dweig
     for first in range(program * R, rows, programs * R):
         row = (first + tl.arange(0, R))[:, None]
         at, inside = row * C + column, row < rows
+        # NaN <= 0 is false: the gradient of what is no number passes, as in torch.
         gradient = tl.where(tl.load(y + at, inside, 0.0) <= 0, 0.0, tl.load(dy + at, inside, 0.0))
         tl.store(dz + at, gradient, inside)
         gradient = gradient.to(tl.float32)
