@@ -1,5 +1,6 @@
 """What an experiment claims: a sentence of the paper as one number per seed, with a margin."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -53,6 +54,14 @@ class Claim:
         names = {canonical(name): weight for name, weight in self.contrast.items()}
         if not names or len(names) < len(self.contrast):
             raise ValueError(f"claim '{self.statement}': its contrast needs networks, each of them once")
+        margins = self.margin.values() if isinstance(self.margin, Mapping) else (self.margin,)
+        for value in (*names.values(), *margins):
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(
+                    f"claim '{self.statement}': weights and margins are finite numbers, not {value!r}"
+                )
+        if not all(names.values()):
+            raise ValueError(f"claim '{self.statement}': a weight of 0 leaves its network out; remove it")
         object.__setattr__(self, "contrast", MappingProxyType(names))
 
     @property

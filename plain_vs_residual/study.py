@@ -8,6 +8,9 @@ from typing import Any
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.claim import canonical
 
+# Images are loaded, records placed and seeds counted once for a setting.
+NOT_OF_A_STUDY = frozenset({"name", "data", "seeds"})
+
 
 @dataclass(frozen=True)
 class Study:
@@ -31,6 +34,11 @@ class Study:
     grown_from: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if fixed := NOT_OF_A_STUDY & self.changes.keys():
+            raise ValueError(
+                f"{', '.join(sorted(fixed))}: the same in all studies of a setting; name another setting instead, "
+                "and seeds as --seeds does, or the argument seeds of train"
+            )
         object.__setattr__(self, "networks", tuple(map(canonical, self.networks)))
         grown_from = {canonical(network): canonical(source) for network, source in self.grown_from.items()}
         object.__setattr__(self, "grown_from", MappingProxyType(grown_from))

@@ -232,6 +232,11 @@ def test_records_do_not_go_where_figures_are_nor_figures_where_records_are(
     assert not (tmp_path / "plots").exists()
 
 
+def test_an_address_is_no_folder(mistake: Callable[..., str]) -> None:
+    line = mistake("train", "--setting", "digits", "--results", "s3://bucket/results")
+    assert "an address, not a folder of this machine" in line
+
+
 @pytest.mark.parametrize("name", ["plot", "report"])
 def test_a_plots_folder_that_cannot_be_written_is_named(
     mistake: Callable[..., str], tmp_path: Path, name: str

@@ -1,5 +1,6 @@
 """Clones as people have them: owned by another user, without git, with line endings of Windows."""
 
+import codecs
 import subprocess
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_changes_of_the_code_are_known_whoever_owns_the_clone(
     assert known_to_git() == (True, False)
     (clone / "blocks.py").write_text("x = 2\n")
     assert known_to_git() == (True, True)
+
+
+def test_a_hook_of_another_repository_does_not_say_what_commit_this_is(
+    clone: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    subprocess.run(["git", "init", "-q", str(other)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    assert known_to_git() == (True, False)
 
 
 @pytest.mark.parametrize("how", ["no repository", "no git"])
@@ -133,6 +144,20 @@ def test_final_json_with_other_line_endings_is_whole(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "plain18", 0)
     folder = RunFolder(tmp_path / "digits" / "plain18-s0")
     with_crlf(folder.final)
+    assert damage(folder) == []
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "final.json", "run.json"])
+def test_the_mark_that_editors_of_windows_put_first_is_no_damage(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, "digits", "plain18", 0)
+    folder = RunFolder(tmp_path / "digits" / "plain18-s0")
+    with_crlf(folder.path / name)
+    (folder.path / name).write_bytes(codecs.BOM_UTF8 + (folder.path / name).read_bytes())
+    lines = damage(folder)
+    assert all(WORDS in line for line in lines)
+    for line in lines:
+        subprocess.run(["bash", "-c", line.partition("nothing is lost: ")[2]], check=True)
+    read_record(folder)
     assert damage(folder) == []
 
 

@@ -98,3 +98,10 @@ def test_what_python_was_told_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores.os, "process_cpu_count", lambda: 3, raising=False)
     monkeypatch.setattr(cores, "granted", lambda: math.inf)
     assert cores.num_cores() == 3
+
+
+def test_a_disk_whose_name_is_not_utf8_hides_no_control_group(tmp_path: Path) -> None:
+    folder = process(tmp_path, 2, "/", {"": "200000 100000"})
+    mounts = folder / "mountinfo"
+    mounts.write_bytes(b"40 22 8:17 / /media/caf\xe9 rw - vfat /dev/sdb1 rw\n" + mounts.read_bytes())
+    assert cores.granted(folder) == 2.0

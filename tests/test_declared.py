@@ -35,6 +35,27 @@ EXPERIMENT = Experiment(
 '''
 # What is changed in the page, into what, and what the message then says.
 WRONG = {
+    "margin that is no number": (
+        "above=0.5",
+        'above=float("nan")',
+        "weights and margins are finite numbers, not nan",
+    ),
+    "weight that is text": (
+        '"plain18": -1}, above=0.5',
+        '"plain18": "-1"}, above=0.5',
+        "finite numbers, not '-1'",
+    ),
+    "weight of 0": (
+        '"plain18": -1}, above=0.5',
+        '"plain18": 0}, above=0.5',
+        "a weight of 0 leaves its network out",
+    ),
+    "data of a study": (
+        '"learning_rate": 0.001',
+        '"data": "cifar10"',
+        "data: the same in all studies of a setting",
+    ),
+    "seeds of a study": ('"learning_rate": 0.001', '"seeds": 5', "seeds: the same in all studies of a setting"),
     "figure": (
         '"depth_curves"',
         '"cifar_curve"',

@@ -75,6 +75,9 @@ def check_folders(results: Path, plots: Path | None) -> None:
         ValueError: says what is there, and which folder to name.
     """
     own = "name a folder of its own, such as my_change/results"
+    for option, folder in (("--results", results), ("--plots", plots)):
+        if folder is not None and re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(folder)):
+            raise ValueError(f"{option} {folder}: an address, not a folder of this machine; name a folder")
     if plots is not None and (plots.resolve() == results.resolve() or any(plots.glob("*/*/run.json"))):
         raise ValueError(f"--plots {plots}: records are there, not figures; leave it out, or name another folder")
     places = (results.resolve().name, results.resolve().parent.name)

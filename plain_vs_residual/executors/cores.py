@@ -35,18 +35,18 @@ def granted(process: Path = SELF) -> float:
 def _groups(process: Path) -> Iterator[Path]:
     """Yield the folders of the groups that a process is in, each with those above it; versions 1 and 2 alike."""
     try:
-        memberships = (process / "cgroup").read_text(encoding="utf-8").splitlines()
-        mounts = (process / "mountinfo").read_text(encoding="utf-8").splitlines()
+        memberships = (process / "cgroup").read_bytes().split(b"\n")[:-1]
+        mounts = (process / "mountinfo").read_bytes().split(b"\n")[:-1]
     except OSError:  # not Linux
         return
     own = {}  # path of the group by version
-    for line in memberships:
+    for line in map(os.fsdecode, memberships):  # names of folders, which need not be UTF-8
         _, controllers, path = line.split(":", 2)
         if "cpu" in controllers.split(","):
             own["cgroup"] = path
         elif not controllers:
             own["cgroup2"] = path
-    for line in mounts:
+    for line in map(os.fsdecode, mounts):
         left, _, right = line.partition(" - ")
         root, mounted_at = left.split()[3:5]
         kind, _, *options = right.split()

@@ -1,6 +1,7 @@
 """What a run's record says before the run is trained: its configuration, its code, and the machine."""
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 import time
@@ -74,6 +75,9 @@ def configuration(job: Job, dataset: Dataset) -> Configuration:
     )
 
 
+ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+
+
 @cache
 def environment(device: torch.device) -> Environment:
     """Describe versions, device and git commit, as they go into the record."""
@@ -108,8 +112,12 @@ def _git(*arguments: str) -> str | None:
     if INSTALLED:
         return None  # the folder above may be in a repository of somebody's own
     ours = ["git", "-C", str(REPOSITORY), "-c", f"safe.directory={REPOSITORY}"]
+    # Within a hook, GIT_DIR and its like name the repository that the hook is of.
+    clean = {name: value for name, value in os.environ.items() if name not in ANOTHER_REPOSITORY}
     try:
-        done = subprocess.run([*ours, *arguments], capture_output=True, text=True, check=True, timeout=10)
+        done = subprocess.run(
+            [*ours, *arguments], capture_output=True, text=True, check=True, timeout=10, env=clean
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -1,5 +1,6 @@
 """Writes and reads the records of runs, sealed so that later damage shows."""
 
+import codecs
 import csv
 import hashlib
 import io
@@ -184,7 +185,7 @@ def _read(
 ) -> AnyModel:
     try:
         with naming(path):
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(path.read_bytes())  # also with the mark that editors of Windows put first
     except FileNotFoundError:
         raise ValueError(f"{path}: missing; {advice}") from None
     except ValueError as error:
@@ -220,10 +221,10 @@ def _fault(path: Path, written: str) -> str:
         content = path.read_bytes()
     if _sha256(content) == written:
         return ""
-    if _sha256(content.replace(b"\r\n", b"\n")) != written:
+    if _sha256(content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")) != written:
         return "damaged, it does not match its SHA-256"
     files = f"find {shlex.quote(str(path.parent.parent))} -type f '(' -name '*.csv' -o -name '*.json' ')'"
-    return f"{LINE_ENDINGS}; nothing is lost: {files} -exec sed -i 's/\\r$//' {{}} +"
+    return f"{LINE_ENDINGS}; nothing is lost: {files} -exec sed -i '1s/^\\xef\\xbb\\xbf//; s/\\r$//' {{}} +"
 
 
 def _sha256(content: bytes) -> str:
