@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from plain_vs_residual.executors import cores, gpus, machine, sharing
+from plain_vs_residual.executors import cores, gpus, machine, placement, sharing
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions
 from plain_vs_residual.executors.on_ray import OnRay
 from plain_vs_residual.executors.placement import choose_placement, on_this_machine
