@@ -10,8 +10,9 @@ True
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import nn
@@ -77,11 +78,11 @@ def calibrated(network: nn.Module, batch: Batch) -> nn.Module:
 
 
 def train(
-    names: Sequence[str],
+    names: str | Sequence[str],
     setting: str = "fashion",
-    seeds: Sequence[int] = (0,),
+    seeds: int | Sequence[int] = (0,),
     *,
-    results: Path = Path("results/notebook"),
+    results: str | Path = Path("results/notebook"),
     rerun: bool = False,
     watch: Callable[[Path], object] | None = None,
     **changes: Any,
@@ -89,9 +90,9 @@ def train(
     """Train networks under one schedule, or find them trained, and return what is recorded of these runs.
 
     Args:
-        names: of networks.
+        names: of networks, or of one.
         setting: a recipe by name.
-        seeds: each network is trained with each of them.
+        seeds: each network is trained with each of them; whole numbers from 0 on, or one.
         results: where the records go.
         rerun: whether runs that other code trained are set aside and trained anew.
         watch: called after every evaluation with the folder of the run, which holds ``metrics.csv`` and
@@ -99,11 +100,14 @@ def train(
         changes: of fields of the setting, such as ``iterations=100``, in any order.
 
     Raises:
-        ValueError: if a name or field is not accepted, or other code trained what is recorded there.
+        ValueError: if a name, seed or field is not accepted, or other code trained what is recorded there.
     """
     recipe = find_setting(setting)
-    selection = Selection((_experiment(names, setting, changes),), recipe, tuple(dict.fromkeys(seeds)))
-    ledger, runs = Ledger(results), selection.plan()
+    wanted = [names] if isinstance(names, str) else list(names)
+    if not wanted:
+        raise ValueError("names: there is none; name at least one network, such as cifar-plain20")
+    selection = Selection((_experiment(wanted, setting, changes),), recipe, _whole_numbers(seeds))
+    ledger, runs = Ledger(Path(results)), selection.plan()
     here = ComputeOptions(device="cpu", jobs=1)
     # A notebook keeps the number of threads that it has.
     placed = choose_placement(runs, ledger, load_dataset(recipe), here, threads=torch.get_num_threads())
@@ -118,6 +122,17 @@ def train(
         train_all(placed, _Watching(watch))
     records = tuple(read_record(job.folder) for job in placed.jobs)
     return RecordedRuns(setting, selection.variant, records)
+
+
+def _whole_numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return each seed once, NumPy's integers as Python's."""
+    try:
+        found = [index(seeds)] if isinstance(seeds, SupportsIndex) else [index(seed) for seed in seeds]
+    except TypeError:
+        found = []
+    if not found or min(found) < 0:
+        raise ValueError(f"seeds: {seeds!r}; accepted are whole numbers from 0 on, such as 0 or (0, 1, 2)")
+    return tuple(dict.fromkeys(found))
 
 
 def _experiment(names: Sequence[str], setting: str, changes: Mapping[str, Any]) -> Experiment:

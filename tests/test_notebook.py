@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
@@ -125,3 +126,19 @@ def test_a_mistake_is_explained() -> None:
         network("plan20")
     with pytest.raises(ValueError, match="a setting has no field 'rate'"):
         train(["cifar-plain8"], "digits", rate=1)
+
+
+@pytest.mark.parametrize("seeds", [0.5, "0", [0.5], [], -1, [0, -1], None, ["1"]])
+def test_seeds_that_are_no_whole_numbers_are_refused_in_one_line(seeds: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"^seeds: .*; accepted are whole numbers from 0 on, such as 0 or \(0, 1, 2\)$"
+    ):
+        train(["plain18"], "digits", seeds)
+
+
+def test_one_network_and_one_seed_need_no_list(tmp_path: Path) -> None:
+    trained = train("plain18", "digits", np.int64(3), results=str(tmp_path), iterations=1, evaluations=1)
+    (record,) = trained.records
+    assert (record.run.network, record.run.seed) == ("plain18", 3)
+    with pytest.raises(ValueError, match="names: there is none; name at least one network"):
+        train([], "digits")
