@@ -96,7 +96,9 @@ def test_a_run_of_which_git_knows_nothing_differs_from_no_other_and_verify_says_
     for number, folder in enumerate(folders):
         with_changes(folder, other if number else None)
     recorded = read_runs(tmp_path, "digits")
-    line = summary_line(verify(recorded, FIG4))
+    checks = verify(recorded, FIG4)
+    assert {check.uncommitted for check in checks if folders[0].name in check.runs} == {False}
+    line = summary_line(checks)
     assert "pairs agree" in line
     assert "git could not say of every run whether the code had uncommitted changes" in line
     assert "whether with changes is unknown" in machine_table(recorded)

@@ -61,6 +61,13 @@ def test_the_table_ends_in_the_papers_sizes_and_the_known_totals(
     assert f"He et al., Table 1: {TABLE_1[Architecture.parse(name).depth]} G" in text
 
 
+@pytest.mark.parametrize(("size", "amount"), [(92, "98.72 M (98,724,736)"), (96, "0.11 G (107,496,064)")])
+def test_a_hundred_million_multiply_adds_are_told_in_billions(shown: Shown, size: int, amount: str) -> None:
+    """By hand: 9 * 1296 * size**2 for the convolutions, and 640 for fc."""
+    text = shown("cifar-plain8", "--setting", "fashion", "--input", str(size))
+    assert f"multiply-adds: {amount}" in text
+
+
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     [

@@ -122,6 +122,9 @@ def test_values_that_are_no_numbers_are_caught(
     check = check_of(make_suite("residual18-A"))
     monkeypatch.setattr(fast_path, "_distance", lambda *_: float("nan"))
     assert "nan times" in check.fault(Execution.GRAPH)
+    distances = iter([0.0] * 5 + [float("nan")] + [0.0] * 100)  # one of many is enough
+    monkeypatch.setattr(fast_path, "_distance", lambda *_: next(distances))
+    assert "nan times" in check.fault(Execution.GRAPH)
 
 
 # What is accepted, as a multiple of how far the same step in another precision is from the eager one.

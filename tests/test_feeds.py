@@ -1,7 +1,9 @@
 """Feeds: the vectorised crop compared with a slow one, normalisation, digests, and worker processes."""
 
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,22 @@ def test_a_digest_goes_on_where_another_stopped(tiny_setting: Setting, tiny_data
     for _ in batches_of(resumed, 2, 6):
         pass
     assert resumed.digest.state() == whole
+
+
+def test_a_chain_of_draws_holds_every_batch_and_not_only_the_last() -> None:
+    digest = ConsumptionDigest(CPU)
+    for crops in ([[0, 1]], [[2, 3]]):
+        digest.add_draws({"crops": torch.tensor(crops)})
+    first = sha256(struct.pack("<2q", 0, 1)).hexdigest()[:16]
+    both = sha256(first.encode() + struct.pack("<2q", 2, 3)).hexdigest()[:16]
+    assert digest.state()["crops"] == both
+
+
+@pytest.mark.parametrize("state", ["7fffffffffffffff", "8000000000000000", "ffffffffffffffff"])
+def test_a_pixel_digest_of_any_sign_is_restored(state: str) -> None:
+    digest = ConsumptionDigest(CPU)
+    digest.restore({"pixels": state})
+    assert digest.state() == {"pixels": state}
 
 
 @pytest.mark.parametrize("change", ["swap", "shift", "label", "flip bit"])

@@ -17,6 +17,7 @@ from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import write_final
+from plain_vs_residual.report.error_table import error_table
 from plain_vs_residual.report.figures import claims_stem, figure_stem
 from plain_vs_residual.report.page import write_report
 from plain_vs_residual.report.summary import summary
@@ -205,6 +206,16 @@ def test_responses_and_costs_have_their_columns_where_they_are_the_subject(tmp_p
     plain, _ = report_on(recorded, FIG4, folder=tmp_path / "c")
     assert "mean response" not in plain
     assert "time against plain" not in plain
+
+
+def test_time_is_that_against_the_first_of_several_plain_networks(tmp_path: Path) -> None:
+    for network in ("plain18", "plain34", "residual34-A"):
+        write_run(tmp_path, "digits", network, 0)  # 50,000 / depth images per second
+    table = error_table(read_runs(tmp_path, "digits"), replace(FIG4, table=("costs",)))
+    found = [
+        re.findall(rf"\| {network} \|.* (\S+) \|\n", table) for network in ("plain-18", "plain-34", "ResNet-34 A")
+    ]
+    assert found == [["1.00x"], ["1.89x"], ["1.89x"]]
 
 
 def test_time_against_plain_is_left_out_where_plain_was_not_run(tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """The stream of batches: it makes whole passes, is the same after a restart, and depends on seed and pass."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from plain_vs_residual.data.stream import DataStream, draws_of
+from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.settings import CIFAR10, IMAGENET
 
 
@@ -29,6 +32,14 @@ def test_a_segment_is_the_same_wherever_one_begins(start: int, stop: int) -> Non
 def test_seeds_see_other_orders_crops_and_flips() -> None:
     one, other = stream(seed=0).segment(0, 6), stream(seed=1).segment(0, 6)
     assert all(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_each_draw_of_a_pass_has_a_generator_of_its_own() -> None:
+    drawn = DataStream(50, 50, 7, draws_of(CIFAR10)).segment(1, 2)
+    of = partial(keyed_generator, 7)
+    assert drawn["indices"][0].tolist() == torch.randperm(50, generator=of("order", 1)).tolist()
+    assert drawn["crops"][0].tolist() == torch.randint(0, 9, (50, 2), generator=of("crops", 1)).tolist()
+    assert drawn["flips"][0].tolist() == torch.randint(0, 2, (50,), generator=of("flips", 1)).bool().tolist()
 
 
 def test_the_global_random_state_has_no_influence() -> None:
