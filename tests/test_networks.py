@@ -203,3 +203,11 @@ def test_a_letter_without_a_shortcut_of_its_own_is_not_built_as_another() -> Non
     for stride in (1, 2):
         with pytest.raises(AssertionError, match="'S'"):
             shortcut("S", 16, 16, stride)
+
+
+def test_the_last_layer_is_drawn_within_one_over_the_root_of_its_inputs() -> None:
+    """As torchvision draws it: 64 inputs and 1,000 outputs, so that neither is taken for the other."""
+    fc = network_of("cifar-plain8", channels=1, num_classes=1000).fc
+    for parameter in (fc.weight, fc.bias):
+        assert 0.99 / 8 < float(parameter.abs().max()) <= 1 / 8
+        assert abs(float(parameter.mean())) < 0.01

@@ -97,6 +97,13 @@ def test_other_images_are_part_of_every_name_and_of_those_that_are_needed() -> N
     assert grown.needs[0] in [run.name for run in planned]
 
 
+def test_a_trial_wins_over_what_a_study_changes() -> None:
+    study = Study("longer", {"iterations": 900, "learning_rate": 0.5})
+    experiment = experiment_of("plain18", studies={"digits": (study,)})
+    (run,) = Selection((experiment,), DIGITS, range(1), trial={"iterations": 8}).plan()
+    assert (run.setting.iterations, run.setting.learning_rate) == (8, 0.5)
+
+
 def test_a_run_that_is_probed_is_not_compiled_and_all_others_are(tmp_path: Path) -> None:
     study = Study("probed", {"probe_iterations": 2})
     experiment = experiment_of("plain18", "residual18-A", studies={"digits": (Study(), study)})

@@ -90,6 +90,16 @@ def test_the_leader_watches_itself_and_the_other_replays_it(
     assert [check.differences for check in verify(recorded, suite.experiments[0])] == [()]
 
 
+def test_a_plateau_watches_the_validation_loss(make_suite: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(Plateau, "watch", lambda _, loss: seen.append(loss))
+    study = Study("watch", {"schedule": "plateau"}, leader="residual18-A")
+    (folder,) = train(make_suite(experiments=(study_of(("residual18-A",), study),)))
+    metrics = pd.read_csv(folder.metrics, float_precision="round_trip")
+    assert seen == pytest.approx(metrics["validation_loss"].tolist(), rel=1e-6)
+    assert seen != pytest.approx(metrics["training_loss"].tolist(), rel=1e-3)
+
+
 def test_a_replay_without_its_leader_is_refused(make_suite: Any) -> None:
     study = Study("watch", {"schedule": "plateau"}, leader="residual18-A")
     suite = make_suite(experiments=(study_of(("plain18", "residual18-A"), study),), only=frozenset({"plain18"}))
