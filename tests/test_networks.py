@@ -209,5 +209,5 @@ def test_the_last_layer_is_drawn_within_one_over_the_root_of_its_inputs() -> Non
     """As torchvision draws it: 64 inputs and 1,000 outputs, so that neither is taken for the other."""
     fc = network_of("cifar-plain8", channels=1, num_classes=1000).fc
     for parameter in (fc.weight, fc.bias):
-        assert 0.99 / 8 < float(parameter.abs().max()) <= 1 / 8
-        assert abs(float(parameter.mean())) < 0.01
+        assert 0.99 / 8 < float(parameter.detach().abs().max()) <= 1 / 8
+        assert abs(float(parameter.detach().mean())) < 0.01
