@@ -10,6 +10,7 @@ from plain_vs_residual.evidence.pairing import summary_line, verify
 from plain_vs_residual.executors import description, doctor
 from plain_vs_residual.executors.description import environment
 from plain_vs_residual.experiment import load_experiments
+from plain_vs_residual.records import git
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.models import MeasurementRecord
 from plain_vs_residual.records.rows import MeasuredRow
@@ -35,7 +36,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "a"],
     ):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    monkeypatch.setattr(description, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(git, "REPOSITORY", tmp_path)
     monkeypatch.setattr(description, "code_hashes", lambda: {"blocks.py": "0000"})
     return tmp_path
 
@@ -66,6 +67,7 @@ def test_a_hook_of_another_repository_does_not_say_what_commit_this_is(
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
     assert known_to_git() == (True, False)
+    assert git.ask_git("show", "HEAD:blocks.py") == (clone / "blocks.py").read_text()
 
 
 @pytest.mark.parametrize("how", ["no repository", "no git"])

@@ -18,6 +18,7 @@ from plain_vs_residual.cli import app as cli
 from plain_vs_residual.cli import commands
 from plain_vs_residual.cli.benchmarks import BENCHMARKS
 from plain_vs_residual.executors import description
+from plain_vs_residual.records import git
 
 REPOSITORY = Path(__file__).parent.parent
 Said = Callable[..., tuple[int, str, str]]
@@ -251,6 +252,6 @@ def test_every_text_is_checked_out_with_the_same_line_ends() -> None:
 
 
 def test_an_installed_package_takes_no_other_repository_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(description, "INSTALLED", True)
+    monkeypatch.setattr(git, "INSTALLED", True)
     recorded = description.environment.__wrapped__(torch.device("cpu"))  # not what an earlier test found
     assert (recorded.git_commit, recorded.git_changes) == (None, None)

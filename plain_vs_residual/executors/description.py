@@ -1,9 +1,7 @@
 """What a run's record says before the run is trained: its configuration, its code, and the machine."""
 
 import importlib.metadata
-import os
 import platform
-import subprocess
 import time
 from functools import cache
 from pathlib import Path
@@ -12,9 +10,8 @@ import torch
 
 from plain_vs_residual.data.decoding import decoder
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.launcher import INSTALLED
-from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.records.fingerprint import code_hashes, hash_of
+from plain_vs_residual.records.git import ask_git
 from plain_vs_residual.records.models import Configuration, DatasetRecord, Environment, RunDescription
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job
@@ -75,14 +72,12 @@ def configuration(job: Job, dataset: Dataset) -> Configuration:
     )
 
 
-ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
-
-
 @cache
 def environment(device: torch.device) -> Environment:
     """Describe versions, device and git commit, as they go into the record."""
     cuda = device.type == "cuda"
-    changes = _git("status", "--porcelain", "--", *code_hashes())
+    commit = ask_git("rev-parse", "--short=12", "HEAD")
+    changes = ask_git("status", "--porcelain", "--", *code_hashes())
     return Environment(
         python=platform.python_version(),
         torch=str(torch.__version__),
@@ -94,8 +89,8 @@ def environment(device: torch.device) -> Environment:
         cuda=torch.version.cuda if cuda else None,
         cudnn=torch.backends.cudnn.version() if cuda else None,
         decoder=decoder(),
-        git_commit=_git("rev-parse", "--short=12", "HEAD"),
-        git_changes=None if changes is None else bool(changes),
+        git_commit=None if commit is None else commit.strip(),
+        git_changes=None if changes is None else bool(changes.strip()),
     )
 
 
@@ -105,19 +100,3 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str | None:
-    """Ask git about this repository, also where another user owns it, as in containers; None if it cannot say."""
-    if INSTALLED:
-        return None  # the folder above may be in a repository of somebody's own
-    ours = ["git", "-C", str(REPOSITORY), "-c", f"safe.directory={REPOSITORY}"]
-    # Within a hook, GIT_DIR and its like name the repository that the hook is of.
-    clean = {name: value for name, value in os.environ.items() if name not in ANOTHER_REPOSITORY}
-    try:
-        done = subprocess.run(
-            [*ours, *arguments], capture_output=True, text=True, check=True, timeout=10, env=clean
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -1,11 +1,11 @@
 """The code that runs were trained by, kept beside them, so that what was changed can be shown later."""
 
 import difflib
-import subprocess
 from pathlib import Path
 
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.fingerprint import PACKAGE, code, code_hashes, differing_code, hash_of
+from plain_vs_residual.records.git import ask_git
 from plain_vs_residual.records.models import RunDescription
 
 
@@ -58,12 +58,5 @@ def _read(path: Path) -> str | None:
 
 
 def _committed(run: RunDescription, path: str) -> str | None:
-    if run.environment.git_commit is None:
-        return None
-    ours = ["git", "-C", str(PACKAGE.parent), "-c", f"safe.directory={PACKAGE.parent}"]  # whoever owns it
-    command = [*ours, "show", f"{run.environment.git_commit}:{path}"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return found.stdout if found.returncode == 0 else None
+    commit = run.environment.git_commit
+    return None if commit is None else ask_git("show", f"{commit}:{path}")
