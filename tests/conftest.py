@@ -14,13 +14,14 @@ from PIL import Image
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic, Execution, Precision
+from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.executors.executor import DatasetOf, Executor, split_once
 from plain_vs_residual.executors.placement import PlacedJobs, on_this_machine
 from plain_vs_residual.executors.sharing import Sharing
 from plain_vs_residual.executors.suite import SuiteMonitor, measure_all, train_all
 from plain_vs_residual.executors.training_work import train_job
-from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.ledger import Ledger
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.plan import Selection
@@ -163,6 +164,36 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, {cores[number % len(cores)]})
     yield
     os.sched_setaffinity(0, cores)
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr("sys.argv", ["plain_vs_residual", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as done:
+        return int(done.code or 0)
+    return 0
+
+
+def grown_experiment(measurement: str = "") -> Experiment:
+    """Return an experiment of the seminar: a network of 8 layers, and one of 14 that is grown from it."""
+    return Experiment(
+        title="Tiny",
+        paper="none",
+        figures=("construction",),
+        networks={"digits": ("cifar-plain8", "cifar-plain14")},
+        studies={
+            "digits": (
+                Study(networks=("cifar-plain8",)),
+                Study("grown", networks=("cifar-plain14",), grown_from={"cifar-plain14": "cifar-plain8"}),
+            )
+        },
+        claims=(),
+        seminar=True,
+        measurement=measurement,
+        name="tiny",
+    )
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.inspection import errors_and_responses, looking
 from plain_vs_residual.inspection.relabelling import best_relabelling, explaining
@@ -19,20 +18,10 @@ from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.subject.class_order import with_order
 from plain_vs_residual.subject.namesakes import namesakes
 from plain_vs_residual.training.evaluation import Errors
-from tests.conftest import Silent, network_of
+from tests.conftest import Silent, command, network_of
 from tests.made_up_records import read_json, reseal, write_json
 
 TWELVE = [str(number) for number in range(12)]
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the command line in this process and return its exit code."""
-    monkeypatch.setattr("sys.argv", ["plain_vs_residual", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as done:
-        return int(done.code or 0)
-    return 0
 
 
 def grey_folder(folder: Path, names: Sequence[str]) -> Path:

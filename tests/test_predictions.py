@@ -12,7 +12,6 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 from torch.nn.functional import cross_entropy
 
-from plain_vs_residual.cli import app as cli
 from plain_vs_residual.data import image_folder as image_folder_module
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.inspection.errors_and_responses import evaluation_text, measure_responses
@@ -28,20 +27,10 @@ from plain_vs_residual.subject.from_run import recorded_setting
 from plain_vs_residual.subject.normalisation import PRESETS, Normalisation
 from plain_vs_residual.subject.subject import Subject
 from plain_vs_residual.training.evaluation import Errors
-from tests.conftest import Silent, network_of
+from tests.conftest import Silent, command, network_of
 from tests.made_up_records import read_json, reseal
 
 CPU = torch.device("cpu")
-
-
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the command line in this process and return its exit code."""
-    monkeypatch.setattr("sys.argv", ["plain_vs_residual", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as done:
-        return int(done.code or 0)
-    return 0
 
 
 def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -11,7 +11,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import chosen_experiments
 from plain_vs_residual.evidence.verdicts import num_primary
 from plain_vs_residual.executors import measuring
-from plain_vs_residual.experiment import Experiment, Study, load_experiments
+from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.networks import build
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.store import read_measurement
@@ -30,7 +30,7 @@ from plain_vs_residual.seminar.shattered_gradients import LINES, pairs_of_classe
 from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.training.initial_network import drawn_network
 from plain_vs_residual.vocabulary import columns, final_columns
-from tests.conftest import Silent, Suite
+from tests.conftest import Silent, Suite, grown_experiment
 
 NETWORKS = ("cifar-plain8", "cifar-residual8-A")
 SEMINAR = [experiment for experiment in load_experiments().values() if experiment.seminar]
@@ -221,22 +221,7 @@ def test_every_measurement_gives_the_columns_that_its_claims_are_about(
 
 
 def test_mixtures_lie_between_the_construction_and_what_is_drawn(make_suite: Any) -> None:
-    grown = Experiment(
-        title="Tiny",
-        paper="none",
-        figures=("construction",),
-        networks={"digits": ("cifar-plain8", "cifar-plain14")},
-        studies={
-            "digits": (
-                Study(networks=("cifar-plain8",)),
-                Study("grown", networks=("cifar-plain14",), grown_from={"cifar-plain14": "cifar-plain8"}),
-            )
-        },
-        claims=(),
-        seminar=True,
-        measurement="construction",
-        name="tiny",
-    )
+    grown = grown_experiment(measurement="construction")
     suite: Suite = make_suite("cifar-plain8", experiments=(grown,))
     suite.train(suite.plan(), Silent())
     source, run = suite.plan()

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.networks import Network
 from plain_vs_residual.records.rows import CurveRow
 from plain_vs_residual.records.store import write_rows
@@ -31,7 +30,7 @@ from tests.by_hand import (
     tiny_network,
     trained_by_hand,
 )
-from tests.conftest import Silent, Suite
+from tests.conftest import Silent, Suite, grown_experiment
 
 # ---- while it trains -------------------------------------------------------------------------------------
 
@@ -122,21 +121,7 @@ def test_an_error_in_training_normalises_by_each_batch(batch_size: int) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Suite:
     """Return finished runs of an 8-layer network, and of a 14-layer one that was grown from it."""
-    grown = Experiment(
-        title="Tiny",
-        paper="none",
-        figures=("construction",),
-        networks={"digits": ("cifar-plain8", "cifar-plain14")},
-        studies={
-            "digits": (
-                Study(networks=("cifar-plain8",)),
-                Study("grown", networks=("cifar-plain14",), grown_from={"cifar-plain14": "cifar-plain8"}),
-            )
-        },
-        claims=(),
-        seminar=True,
-        name="tiny",
-    )
+    grown = grown_experiment()
     setting = TINY.with_changes({"learning_rate": 0.3})
     suite = Suite((grown,), setting, tiny_images(), tmp_path_factory.mktemp("trained"), range(1))
     suite.train(suite.plan(), Silent())
