@@ -12,8 +12,8 @@ import torch
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.data.images import Images
+from plain_vs_residual.executors.cores import num_cores
 from plain_vs_residual.executors.description import environment
-from plain_vs_residual.executors.machine import num_cores
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import Setting, find_setting
 

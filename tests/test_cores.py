@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plain_vs_residual.executors import cores, machine
+from plain_vs_residual.executors import cores
 from plain_vs_residual.executors.sharing import Sharing, share
 from tests.conftest import CPU
 
@@ -84,7 +84,7 @@ def test_cores_are_those_bound_to_and_granted(
 ) -> None:
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(bound_to)), raising=False)
     monkeypatch.setattr(cores, "granted", lambda: quota)
-    assert machine.num_cores() == expected
+    assert cores.num_cores() == expected
 
 
 def test_two_cores_of_a_container_on_64_start_two_runs_of_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

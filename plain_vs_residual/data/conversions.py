@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from plain_vs_residual.data.batches import evenly_spaced
 from plain_vs_residual.data.decoding import Original, look_at
 from plain_vs_residual.data.images import ImageFiles
 
@@ -48,10 +49,9 @@ def conversions_of_files(parts: Iterable[ImageFiles]) -> tuple[str, ...]:
     """Say what will be changed in images that are decoded later, by a look at evenly spaced ones."""
     originals = []
     for files in parts:
-        num = min(LOOKED_AT, len(files))
-        for number in range(num):
+        for number in evenly_spaced(len(files), LOOKED_AT).tolist():
             try:
-                originals.append(look_at(files.paths[len(files) * number // num]))
+                originals.append(look_at(files.paths[number]))
             except Exception:  # whoever decodes it will name it
                 continue
     return conversions(originals)

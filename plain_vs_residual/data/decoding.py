@@ -47,10 +47,17 @@ class UnreadableImage(ValueError):
     """An image file cannot be read.
 
     Attributes:
-        what: what it is instead, or what is wrong with it.
+        what: what it is instead, or what is wrong with it; empty if the error names several files.
     """
 
     what = ""
+
+
+def unreadable_image(path: Path, what: str) -> UnreadableImage:
+    """Return the error that names one file."""
+    error = UnreadableImage(f"unreadable image {readable(path)}: {what}; replace or delete it")
+    error.what = what
+    return error
 
 
 class Original(NamedTuple):
@@ -103,10 +110,7 @@ def decode(path: Path) -> Decoded:
     except MemoryError:
         raise
     except Exception as error:  # damaged files make Pillow raise nearly anything
-        what = _what_is_wrong(content, error)
-        unreadable = UnreadableImage(f"unreadable image {readable(path)}: {what}; replace or delete it")
-        unreadable.what = what
-        raise unreadable from None
+        raise unreadable_image(path, _what_is_wrong(content, error)) from None
 
 
 def look_at(path: Path) -> Original:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from plain_vs_residual.data.batches import evenly_spaced
 from plain_vs_residual.data.conversions import conversions, conversions_of_files
-from plain_vs_residual.data.decoding import Original, UnreadableImage, decode
+from plain_vs_residual.data.decoding import Original, UnreadableImage, decode, unreadable_image
 from plain_vs_residual.data.identity import CIFAR10_AS_JPEG, list_parts, name_of, variant_of
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images, PackedPaths
 from plain_vs_residual.data.listing import Listing, what_was_left_out
@@ -65,10 +66,9 @@ def sample_files(files: ImageFiles, most: int) -> tuple[int, list[str]]:
     Returns:
         How many were decoded or tried, and what is wrong with those that cannot be.
     """
-    num = min(most, len(files))
-    numbers = (len(files) * number // num for number in range(num))
+    numbers = evenly_spaced(len(files), most).tolist()
     tried, faults = unreadable_among(files.paths, numbers, seconds=float("inf"))
-    return tried, [str(unreadable_images({path: what})) for path, what in faults.items()]
+    return tried, [str(unreadable_image(path, what)) for path, what in faults.items()]
 
 
 def _decode(parts: list[ImageFiles], side: int) -> tuple[list[Images], list[Original]]:

@@ -12,6 +12,8 @@ from typing import Literal, overload
 import numpy as np
 from torch import Tensor
 
+from plain_vs_residual.data.batches import evenly_spaced
+
 MOST_READ = 1000  # files whose content is part of a fingerprint
 
 
@@ -122,6 +124,5 @@ def _known_of_files(paths: Sequence[Path]) -> Iterator[bytes]:
         shown = f"{os.path.basename(folder)}/{name}"
         shown = shown if shown.isascii() else unicodedata.normalize("NFC", shown)
         yield os.fsencode(f"{shown}:{os.stat(path).st_size}\n")
-    num = min(MOST_READ, len(paths))
-    for number in range(num):
-        yield hashlib.sha256(paths[len(paths) * number // num].read_bytes()).digest()
+    for number in evenly_spaced(len(paths), MOST_READ).tolist():
+        yield hashlib.sha256(paths[number].read_bytes()).digest()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from plain_vs_residual.data.decoding import UnreadableImage, decode_image
+from plain_vs_residual.data.decoding import UnreadableImage, decode_image, unreadable_image
 from plain_vs_residual.data.listing import readable
 
 SECONDS = 60.0  # that a search for more unreadable files takes at most, once one has stopped a run
@@ -43,8 +43,7 @@ def unreadable_among(paths: Sequence[Path], numbers: Iterable[int], seconds: flo
 def unreadable_images(faults: Mapping[Path, str]) -> UnreadableImage:
     """Return the error that names several files, those of one kind together."""
     if len(faults) == 1:
-        ((path, what),) = faults.items()
-        return UnreadableImage(f"unreadable image {readable(path)}: {what}; replace or delete it")
+        return unreadable_image(*next(iter(faults.items())))
     folder = os.path.commonpath([path.parent for path in faults])
     kinds = defaultdict(list)
     for path, what in faults.items():

@@ -56,6 +56,7 @@ def preferred_setting(device_name: str | None) -> str:
 
 
 def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
+    from plain_vs_residual.executors.cores import num_cores
     from plain_vs_residual.executors.description import environment
     from plain_vs_residual.executors.gpus import cannot_compute, left_out, remark_on_precision, unused_gpu
     from plain_vs_residual.executors.machine import (
@@ -64,7 +65,6 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
         choose_execution,
         choose_precision,
         compiler,
-        num_cores,
     )
 
     try:

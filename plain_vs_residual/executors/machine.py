@@ -6,7 +6,6 @@ import shutil
 import torch
 
 from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
-from plain_vs_residual.executors import cores
 from plain_vs_residual.executors.gpus import alike, cannot_compute, unused_gpu
 from plain_vs_residual.training.execution import best_execution, has_triton
 from plain_vs_residual.training.precision import best_precision
@@ -51,11 +50,6 @@ def _gpus_of_one_model() -> torch.device | None:
 def all_devices(device: torch.device) -> list[torch.device]:
     """List every device that ``device`` stands for: ``cuda`` without a number means all GPUs of one model."""
     return alike() if device.type == "cuda" and device.index is None else [device]
-
-
-def num_cores() -> int:
-    """Count the cores that this process may use."""
-    return cores.num_cores()
 
 
 def choose_precision(name: str | None, device: torch.device) -> Precision:

@@ -9,9 +9,9 @@ from importlib import import_module
 import torch
 
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.cores import num_cores
 from plain_vs_residual.executors.description import environment
 from plain_vs_residual.executors.executor import ShouldStop
-from plain_vs_residual.executors.machine import num_cores
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.fingerprint import PACKAGE, hashes_of_modules

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Precision
-from plain_vs_residual.executors.machine import num_cores
+from plain_vs_residual.executors.cores import num_cores
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.networks import Network, abstract, num_parameters
 from plain_vs_residual.recipe import IMAGE_KINDS

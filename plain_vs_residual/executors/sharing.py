@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from plain_vs_residual.executors.machine import all_devices, num_cores
+from plain_vs_residual.executors.cores import num_cores
+from plain_vs_residual.executors.machine import all_devices
 from plain_vs_residual.executors.nvidia_mps import control
 from plain_vs_residual.group import launched
 

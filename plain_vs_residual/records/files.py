@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from plain_vs_residual.launcher import INSTALLED
+
 REPOSITORY = Path(__file__).parent.parent.parent
 # Where results/, plots/ and data/ are unless others are named; for an installed package, the current folder.
-ROOT = Path.cwd() if (Path(__file__).parent.parent / "experiments").is_dir() else REPOSITORY
+ROOT = Path.cwd() if INSTALLED else REPOSITORY
 RESULTS = ROOT / "results"
 SET_ASIDE = "set-aside"
 

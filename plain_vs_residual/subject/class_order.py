@@ -31,8 +31,8 @@ def with_order(dataset: Dataset, text: str) -> Dataset:
     lacking = [name for name in dataset.classes if name not in names]
     if strange or lacking or len(names) != len(dataset.classes):
         reasons = (
-            f"not among the classes of {dataset.name}: {_first(strange)}" if strange else "",
-            f"lacking: {_first(lacking)}" if lacking else "",
+            f"not among the classes of {dataset.name}: {first_of(strange)}" if strange else "",
+            f"lacking: {first_of(lacking)}" if lacking else "",
             f"{len(names)} names for {len(dataset.classes)} classes",
         )
         raise ValueError(
@@ -116,5 +116,6 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
-def _first(names: Sequence[str]) -> str:
+def first_of(names: Sequence[str]) -> str:
+    """Name the first three."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,6 +1,6 @@
 """Weights from and for elsewhere: torchvision's ResNets, published CIFAR networks of the 6n+2 family."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,12 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import Setting
 from plain_vs_residual.subject.checkpoint_files import read_content
-from plain_vs_residual.subject.class_order import classes_in
+from plain_vs_residual.subject.class_order import classes_in, first_of
 from plain_vs_residual.subject.weight_sets import TOP, State, WeightSet, bare_state, choose, weight_sets
 from plain_vs_residual.training.checkpoint import save_weights
 
 # Old checkpoints, torchvision's among them, were written before BN counted its batches.
 COUNTER = ".num_batches_tracked"
-NAMED_AT_MOST = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Weights:
         if self.others:
             said.append(f"the file also holds {', '.join(self.others)} (--weights NAME takes it)")
         if self.taken.left_out:
-            said.append(f"left out: {_first(self.taken.left_out)}, beside them in the file")
+            said.append(f"left out: {first_of(self.taken.left_out)}, beside them in the file")
         if not said and self.taken.is_average:
             said.append("by its name an average")
         return f"weights: {self.taken.name}; {'; '.join(said)}" if said else ""
@@ -144,7 +143,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], what: str) -> 
         "of another shape": reshaped,
         "of whole numbers, as quantised networks have them": quantised,
     }
-    differing = [f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds.items() if names]
+    differing = [f"{len(names)} {kind}: {first_of(names)}" for kind, names in kinds.items() if names]
     if differing:
         raise ValueError(f"{what}: weights do not fit; {'; '.join(differing)}{_advice(missing, unexpected)}")
     # As a plain dictionary, without torch's version number: torch then adds counters that are missing.
@@ -164,10 +163,6 @@ def _advice(missing: Iterable[str], unexpected: Iterable[str]) -> str:
         here = "more projections than" if unexpected else "fewer projections than"
         return f"; the file has {here} this network: another shortcut option (-A, -B, -C)?"
     return "; is it another network, or one of another setting (stem, width)?"
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED_AT_MOST]) + (", ..." if len(names) > NAMED_AT_MOST else "")
 
 
 def _shape(value: Tensor) -> str:
