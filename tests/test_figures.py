@@ -461,6 +461,16 @@ def test_a_missing_run_is_visible(tmp_path: Path, experiment: Experiment, name: 
     assert missing not in set(table["network"])
 
 
+def test_missing_runs_of_both_kinds_do_not_hide_each_other(tmp_path: Path) -> None:
+    experiment = EXPERIMENTS["fig6_cifar_depth"]
+    write_run(tmp_path, "digits", "cifar-plain20", 0)
+    figure, (panel, _), _ = drawn(read_runs(tmp_path, "digits"), experiment, "final_errors")
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in panel.texts if "56" in text.get_text()]
+    assert len(boxes) == 2
+    assert not boxes[0].overlaps(boxes[1])
+
+
 @pytest.mark.parametrize(("experiment", "name"), EVERY_FIGURE, ids=IDS)
 def test_a_figure_without_any_finished_run_is_drawn(tmp_path: Path, experiment: Experiment, name: str) -> None:
     study = experiment.studies_in("digits")[0]

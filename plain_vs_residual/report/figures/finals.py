@@ -55,7 +55,8 @@ def _joined_by_seed(
     for name in places:
         if runs.empty or name not in set(runs["network"]):
             architecture = Architecture.parse(name)
-            _say(axes, places[name], f"{architecture.label}\nnot run", depth_colour(architecture))
+            height = 0.9 if architecture.kind == "plain" else 0.78  # both kinds of a depth may be missing
+            _say(axes, places[name], f"{architecture.label}\nnot run", depth_colour(architecture), height)
     if runs.empty:
         return
     runs = runs.assign(place=runs["network"].map(places)).sort_values("place")
@@ -73,8 +74,9 @@ def _joined_by_seed(
             axes.annotate(f"{count} diverged", (place + 0.1, of_network[column].max()), color=colour)
 
 
-def _say(axes: Axes, place: float, text: str, colour: Any) -> None:
-    axes.annotate(text, (place, 0.9), xycoords=axes.get_xaxis_transform(), ha="center", color=colour, fontsize=12)
+def _say(axes: Axes, place: float, text: str, colour: Any, height: float = 0.9) -> None:
+    where = axes.get_xaxis_transform()
+    axes.annotate(text, (place, height), xycoords=where, ha="center", color=colour, fontsize=12)
 
 
 def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
