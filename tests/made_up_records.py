@@ -3,13 +3,18 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
+from plain_vs_residual.evidence.decision import Verdict
+from plain_vs_residual.evidence.registering import registrations_of
+from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.plan import Selection
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder, run_name
@@ -250,6 +255,26 @@ def read_runs(results: Path, setting: str) -> RecordedRuns:
     """Read the only recorded runs of a setting."""
     (recorded,) = load_recorded_runs(results, setting)
     return recorded
+
+
+def registered(
+    recorded: RecordedRuns, experiments: Sequence[Experiment], seeds: Iterable[int] | None = None
+) -> RecordedRuns:
+    """Return the runs as if all had begun after their experiments and seeds (those there are) were registered."""
+    planned = recorded.seeds if seeds is None else list(seeds)
+    selection = Selection(tuple(experiments), find_setting(recorded.setting), planned)
+    new = registrations_of(selection, experiments, ())
+    began = [one.digest for one in new]
+    records = tuple(
+        replace(one, run=one.run.model_copy(update={"registered": [*one.run.registered, *began]}))
+        for one in recorded.records
+    )
+    return replace(recorded, records=records, registrations=(*recorded.registrations, *new))
+
+
+def judged(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Verdict]:
+    """Judge runs as if all had begun after their experiments and seeds were registered."""
+    return judge(registered(recorded, experiments), experiments)
 
 
 def _hash(*parts: object) -> str:

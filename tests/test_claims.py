@@ -11,22 +11,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from plain_vs_residual.evidence.decision import FAILS, HOLDS, NOT_COMPARABLE, UNDECIDED, Verdict
 from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.power import deviation_interval, power, seeds_needed
-from plain_vs_residual.evidence.verdicts import (
-    NOT_COMPARABLE,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    UNDECIDED,
-    Verdict,
-    judge,
-)
+from plain_vs_residual.evidence.power import power
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import SETTINGS
-from tests.made_up_records import read_json, read_runs, reseal, write_run
+from tests.made_up_records import judged, read_json, read_runs, reseal, write_run
 
 ONE_IMAGE = 100 / (45 * 32)  # in a tenth of 449 iterations of 32 images
 DEEPER = {"plain34": 1, "plain18": -1}
@@ -48,19 +41,19 @@ def experiment(*claims: Claim, name: str = "made-up", **changes: Any) -> Experim
 
 def verdict_on(claim: Claim, results: Path, errors: Mapping[str, Sequence[float]]) -> Verdict:
     write_errors(results, errors)
-    return judge(read_runs(results, "digits"), [experiment(claim)])[0]
+    return judged(read_runs(results, "digits"), [experiment(claim)])[0]
 
 
 @pytest.mark.parametrize(
     ("claim", "differences", "expected"),
     [
-        (ABOVE, (2.0, 2.1, 2.2), REPRODUCED),
-        (ABOVE, (-1.0, -1.1, -1.2), NOT_REPRODUCED),
-        (ABOVE, (0.1, 0.2, 0.3), NOT_REPRODUCED),
+        (ABOVE, (2.0, 2.1, 2.2), HOLDS),
+        (ABOVE, (-1.0, -1.1, -1.2), FAILS),
+        (ABOVE, (0.1, 0.2, 0.3), FAILS),
         (ABOVE, (0.0, 0.5, 1.2), UNDECIDED),
-        (BELOW, (0.0, 0.1, -0.1), REPRODUCED),
-        (BELOW, (-5.0, -5.1, -5.2), REPRODUCED),
-        (BELOW, (2.0, 2.1, 2.2), NOT_REPRODUCED),
+        (BELOW, (0.0, 0.1, -0.1), HOLDS),
+        (BELOW, (-5.0, -5.1, -5.2), HOLDS),
+        (BELOW, (2.0, 2.1, 2.2), FAILS),
         (BELOW, (0.0, 0.5, 1.2), UNDECIDED),
     ],
 )
@@ -93,7 +86,7 @@ def test_equal_differences_are_believed_to_spread_by_one_image(tmp_path: Path) -
     verdict = verdict_on(ABOVE, tmp_path, {"plain34": [12.0] * 3, "plain18": [10.0] * 3})
     half = 4.302653 * ONE_IMAGE / math.sqrt(3)
     assert verdict.measurement.interval == pytest.approx((2 - half, 2 + half), abs=1e-5)
-    assert verdict.outcome == REPRODUCED
+    assert verdict.outcome == HOLDS
 
 
 def test_an_equal_difference_of_one_image_decides_nothing(tmp_path: Path) -> None:
@@ -123,7 +116,7 @@ def test_fewer_than_three_seeds_are_undecided_however_clear(tmp_path: Path, num_
 
 def test_a_claim_without_any_run_is_undecided_and_has_no_numbers(tmp_path: Path) -> None:
     write_errors(tmp_path, {"residual18-A": [1.0] * 3})
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.outcome == UNDECIDED
     assert verdict.measurement.values == {}
     assert math.isnan(verdict.measurement.mean)
@@ -143,7 +136,7 @@ def test_what_a_setting_cannot_decide_is_undecided_with_the_reason(tmp_path: Pat
 
 def test_undecidable_elsewhere_is_decided_here(tmp_path: Path) -> None:
     claim = Claim("deeper", contrast=DEEPER, above=0.5, primary=True, undecidable={"cifar10": "too few images"})
-    assert verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3}).outcome == REPRODUCED
+    assert verdict_on(claim, tmp_path, {"plain34": [20.0] * 3, "plain18": [1.0] * 3}).outcome == HOLDS
 
 
 @pytest.mark.parametrize(("classes", "chance"), [("0123456789", 90.0), ("ab", 50.0)])
@@ -160,7 +153,7 @@ def test_a_diverged_run_counts_as_chance_and_is_flagged(tmp_path: Path, classes:
                 outcome=outcome if network == "plain34" else "finished",
                 errors=lambda *_: (10.0, 10.0),
             )
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.measurement.values == pytest.approx({0: 0.0, 1: chance - 10, 2: 0.0})
     assert verdict.diverged == 1
 
@@ -171,7 +164,7 @@ def test_a_diverged_run_without_responses_leaves_the_claim_undecided_and_is_name
         for network in claim.contrast:
             outcome = "diverged" if (network, seed) == ("plain18", 3) else "finished"
             write_run(tmp_path, "digits", network, seed, outcome=outcome)
-    (verdict,) = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
+    (verdict,) = judged(read_runs(tmp_path, "digits"), [experiment(claim)])
     assert list(verdict.measurement.values) == [0, 1, 2]
     assert verdict.measurement.interval[0] > 0
     assert verdict.outcome == UNDECIDED
@@ -181,14 +174,14 @@ def test_a_diverged_run_without_responses_leaves_the_claim_undecided_and_is_name
 def test_a_missing_run_leaves_out_its_own_seed_alone(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [5.0, 6.0, 7.0, 8.0], "plain18": [1.0, 1.0, 1.0]})
     write_run(tmp_path, "digits", "plain18", 3, finished=False)
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.measurement.values == pytest.approx({0: 4.0, 1: 5.0, 2: 6.0})
 
 
 def test_a_network_of_another_claim_leaves_out_no_seed(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [5.0] * 3, "plain18": [1.0] * 3, "residual34-A": [1.0]})
     both = experiment(ABOVE, Claim("other", {"plain34": 1, "residual34-A": -1}, above=0.0))
-    first, *_, second = judge(read_runs(tmp_path, "digits"), [both])
+    first, *_, second = judged(read_runs(tmp_path, "digits"), [both])
     assert (first.measurement.num, second.measurement.num) == (3, 1)
 
 
@@ -198,7 +191,7 @@ def test_runs_are_paired_by_seed(tmp_path: Path) -> None:
     paired = verdict_on(ABOVE, tmp_path / "paired", {"plain34": deep, "plain18": shallow})
     shuffled = verdict_on(ABOVE, tmp_path / "shuffled", {"plain34": deep, "plain18": shallow[::-1]})
     assert paired.measurement.mean == pytest.approx(shuffled.measurement.mean)
-    assert (paired.outcome, shuffled.outcome) == (REPRODUCED, UNDECIDED)
+    assert (paired.outcome, shuffled.outcome) == (HOLDS, UNDECIDED)
     widths = [high - low for low, high in (shuffled.measurement.interval, paired.measurement.interval)]
     assert widths[0] > 100 * widths[1]
 
@@ -208,7 +201,7 @@ def test_the_order_of_the_folders_does_not_count(tmp_path: Path) -> None:
     random.Random(0).shuffle(runs)
     for network, seed, value in runs:
         write_run(tmp_path, "digits", network, seed, errors=lambda *_, value=value: (value, value))
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert verdict.measurement.values == pytest.approx({seed: 9.0 + seed**2 for seed in range(11)})
 
 
@@ -240,7 +233,7 @@ def levels(verdicts: Sequence[Verdict]) -> dict[str, float]:
 def test_what_decides_is_the_interval_at_the_level_for_all_primary_claims_of_the_setting(tmp_path: Path) -> None:
     """Differences 3, 4, 5 decide alone (p = 0.02), but not as one of three primary claims."""
     write_errors(tmp_path, {"plain34": [50.0] * 3, "plain18": [47.0, 46.0, 45.0]})
-    primary, *beside, described = judge(read_runs(tmp_path, "digits"), primaries())[:4]
+    primary, *beside, described = judged(read_runs(tmp_path, "digits"), primaries())[:4]
     assert primary.measurement.level == pytest.approx(1 - 0.05 / 3)
     half = float(stats.t.ppf(1 - 0.05 / 6, 2)) / math.sqrt(3)
     assert primary.measurement.interval == pytest.approx((4 - half, 4 + half))
@@ -252,7 +245,7 @@ def test_what_decides_is_the_interval_at_the_level_for_all_primary_claims_of_the
 
 def test_claims_of_experiments_on_request_are_a_family_of_their_own(tmp_path: Path) -> None:
     write_errors(tmp_path, {name: [50.0] * 3 for name in ("plain34", "plain18", "residual34-A", "residual34-B")})
-    found = levels(judge(read_runs(tmp_path, "digits"), primaries(on_request=("digits",))))
+    found = levels(judged(read_runs(tmp_path, "digits"), primaries(on_request=("digits",))))
     assert found["claim 0"] == 0.95
     assert found["claim 1"] == found["claim 2"] == 0.975
 
@@ -264,7 +257,7 @@ def test_what_only_describes_is_never_said_in_the_words_of_a_verdict(tmp_path: P
         Claim("about", DEEPER, column="validation_error", above=4.0),
     ]
     write_errors(tmp_path, {"plain34": [12.0, 12.1, 12.2], "plain18": [10.0] * 3})
-    outcomes = [verdict.outcome for verdict in judge(read_runs(tmp_path, "digits"), [experiment(*claims)])]
+    outcomes = [verdict.outcome for verdict in judged(read_runs(tmp_path, "digits"), [experiment(*claims)])]
     assert outcomes == ["agrees", "disagrees", "open"]
 
 
@@ -276,7 +269,7 @@ def test_a_margin_can_be_the_settings_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("diverges", "outcome"), [("plain34", UNDECIDED), ("plain18", NOT_REPRODUCED)], ids=["helps", "hurts"]
+    ("diverges", "outcome"), [("plain34", UNDECIDED), ("plain18", FAILS)], ids=["helps", "hurts"]
 )
 def test_a_claim_that_holds_only_because_a_run_diverged_is_undecided(
     tmp_path: Path, diverges: str, outcome: str
@@ -286,14 +279,14 @@ def test_a_claim_that_holds_only_because_a_run_diverged_is_undecided(
         for network in DEEPER:
             ends = "diverged" if network == diverges else "finished"
             write_run(tmp_path, "digits", network, seed, outcome=ends, errors=lambda *_: (10.0, 10.0))
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert abs(verdict.measurement.mean) == pytest.approx(80)
     assert verdict.outcome == outcome
     assert verdict.diverged == 3
 
 
 @pytest.mark.parametrize(
-    ("diverges", "outcome"), [("plain18", UNDECIDED), ("plain34", NOT_REPRODUCED)], ids=["helps", "hurts"]
+    ("diverges", "outcome"), [("plain18", UNDECIDED), ("plain34", FAILS)], ids=["helps", "hurts"]
 )
 def test_a_claim_to_stay_below_is_helped_by_what_it_subtracts(tmp_path: Path, diverges: str, outcome: str) -> None:
     """The deeper network less the shallower one: guessing by the shallower one, 90 %, makes it -80."""
@@ -301,7 +294,7 @@ def test_a_claim_to_stay_below_is_helped_by_what_it_subtracts(tmp_path: Path, di
         for network in DEEPER:
             ends = "diverged" if network == diverges else "finished"
             write_run(tmp_path, "digits", network, seed, outcome=ends, errors=lambda *_: (10.0, 10.0))
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(BELOW)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(BELOW)])
     assert verdict.measurement.mean == pytest.approx(-80 if diverges == "plain18" else 80)
     assert verdict.outcome == outcome
     reason = "does not hold without the seeds in which a run diverged (3)" if outcome == UNDECIDED else ""
@@ -311,7 +304,7 @@ def test_a_claim_to_stay_below_is_helped_by_what_it_subtracts(tmp_path: Path, di
 def test_diverged_runs_of_incomplete_seeds_are_not_counted(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [12.0, 12.1, 12.2], "plain18": [10.0] * 3})
     write_run(tmp_path, "digits", "plain34", 3, outcome="diverged")
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
     assert (verdict.measurement.num, verdict.diverged) == (3, 0)
 
 
@@ -349,7 +342,7 @@ def test_the_floor_of_held_out_test_images_is_one_of_those_that_were_looked_at(t
     made_up = Experiment(
         "E", "none", (), {"digits": tuple(DEEPER)}, (claim,), {"digits": (held_out,)}, name="mine"
     )
-    (verdict,) = judge(read_runs(tmp_path, "digits"), [made_up])
+    (verdict,) = judged(read_runs(tmp_path, "digits"), [made_up])
     assert set(verdict.measurement.values.values()) == {0.0}
     assert verdict.measurement.deviation == pytest.approx(100 / 180)  # the made-up confusion matrix has 180 images
 
@@ -365,7 +358,7 @@ def test_claims_of_the_seminar_are_a_family_of_their_own(tmp_path: Path) -> None
     write_errors(tmp_path, {name: [50.0] * 3 for name in ("plain34", "plain18", "residual34-A", "residual34-B")})
     first, *seminar = primaries(seminar=True)  # which waits to be named, as one on request does
     experiments = [replace(first, on_request=("digits",)), *seminar]
-    found = levels(judge(read_runs(tmp_path, "digits"), experiments))
+    found = levels(judged(read_runs(tmp_path, "digits"), experiments))
     assert found["claim 0"] == 0.95
     assert found["claim 1"] == found["claim 2"] == 0.975
 
@@ -376,8 +369,8 @@ def test_a_claim_that_holds_without_the_diverged_seeds_stays(tmp_path: Path) -> 
             ends = "diverged" if (network, seed) == ("plain34", 3) else "finished"
             error = 80.0 + 0.01 * seed if network == "plain34" else 10.0
             write_run(tmp_path, "digits", network, seed, outcome=ends, errors=lambda *_, e=error: (e, e))
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
-    assert (verdict.outcome, verdict.diverged) == (REPRODUCED, 1)
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE)])
+    assert (verdict.outcome, verdict.diverged) == (HOLDS, 1)
 
 
 def test_runs_that_are_no_pairs_decide_nothing(tmp_path: Path) -> None:
@@ -388,7 +381,7 @@ def test_runs_that_are_no_pairs_decide_nothing(tmp_path: Path) -> None:
     write_json(folder.run, record)
     reseal(folder)
     other = Claim("other", {"plain34": 1, "residual34-A": -1}, above=0.0)
-    first, *_, second = judge(read_runs(tmp_path, "digits"), [experiment(ABOVE, other)])
+    first, *_, second = judged(read_runs(tmp_path, "digits"), [experiment(ABOVE, other)])
     assert first.outcome == NOT_COMPARABLE
     assert "plain18-s0 and plain18-s1: batch_size: 32 against 33" in first.reason
     assert second.outcome == "agrees"  # it does without plain-18
@@ -404,17 +397,41 @@ def test_the_power_is_that_of_a_simulation() -> None:
     assert power(2.0, 1.5, 6, 0.95) == pytest.approx(float((values.mean(axis=1) - half > 0).mean()), abs=0.01)
 
 
-def test_the_seeds_needed_are_the_fewest_with_the_power(tmp_path: Path) -> None:
-    verdict = verdict_on(ABOVE, tmp_path, {"plain34": [10.5, 12.5, 11.5], "plain18": [10.0] * 3})
-    needed = seeds_needed(verdict)
-    assert needed.expected is not None
-    assert needed.low is not None
-    assert power(1.0, 1.0, needed.expected, 0.95) >= 0.8 > power(1.0, 1.0, needed.expected - 1, 0.95)
-    low, high = deviation_interval(verdict.measurement)
-    assert needed.low < needed.expected < (needed.high or math.inf)
-    assert (low, high) == pytest.approx((math.sqrt(2 / 7.377759), math.sqrt(2 / 0.0506356)), rel=1e-5)
-    assert f"{needed.expected} seeds would decide it" in needed.line()
-    assert f"{needed.expected - 3} more" in needed.line()
+def test_the_new_seeds_are_the_fewest_with_the_assurance(tmp_path: Path) -> None:
+    verdict = verdict_on(ABOVE, tmp_path, {"plain34": [12.5, 13.5, 12.0, 13.0], "plain18": [10.0] * 4})
+    undecided = replace(verdict, outcome=UNDECIDED)
+    found = new_seeds(undecided, 0.975)
+    assert found.number is not None
+
+    def assured(num: int) -> float:
+        return assurance(verdict.measurement, ABOVE, 0.5, num, 0.975)
+
+    assert assured(found.number) >= 0.8 > assured(found.number - 1)
+    assert found.power > found.assurance  # which also weighs the means and spreads that four seeds leave open
+    assert f"heads for it; {found.number} new seeds would decide it alone" in found.line()
+
+
+def test_the_assurance_is_the_share_of_new_means_that_decide() -> None:
+    """Drawn one by one, by another way: Student's t for the mean, chi-square for the spread."""
+    measured = Measurement(dict(enumerate((1.0, 3.0, 2.0, 4.0))), 0.95, 0.0)
+    drawn = np.random.default_rng(5)
+    decided = 0
+    for _ in range(4_000):
+        spread = measured.deviation * math.sqrt(3 / sum(drawn.standard_normal(3) ** 2))
+        values = drawn.normal(drawn.normal(2.5, spread / 2), spread, 6)
+        half = stats.t.ppf(0.975, 5) * values.std(ddof=1) / math.sqrt(6)
+        decided += values.mean() - half > 0.5
+    assert assurance(measured, ABOVE, 0.5, 6, 0.95) == pytest.approx(decided / 4_000, abs=0.025)
+    mirrored = Measurement({seed: -value for seed, value in measured.values.items()}, 0.95, 0.0)
+    below = Claim("below", DEEPER, below=-0.5)
+    assert assurance(mirrored, below, -0.5, 6, 0.95) == pytest.approx(decided / 4_000, abs=0.025)
+
+
+def test_where_the_direction_is_open_no_number_of_seeds_is_promised(tmp_path: Path) -> None:
+    verdict = verdict_on(ABOVE, tmp_path, {"plain34": [10.2, 11.2, 10.4], "plain18": [10.0] * 3})
+    found = new_seeds(verdict, 0.95)
+    assert (found.number, found.assurance < 0.8) == (None, True)
+    assert "no number of new seeds has an assurance of 0.8" in found.line()
 
 
 def test_equal_numbers_need_no_more_seeds_than_any_verdict(tmp_path: Path) -> None:
@@ -422,15 +439,15 @@ def test_equal_numbers_need_no_more_seeds_than_any_verdict(tmp_path: Path) -> No
     for network in DEEPER:
         for seed in range(3):
             write_run(tmp_path, "digits", network, seed)
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(claim)])
     assert verdict.measurement.deviation < 1e-6
-    assert seeds_needed(verdict).expected == 3
+    assert new_seeds(verdict, 0.95).number == 3
 
 
 def test_more_seeds_do_not_help_where_runs_are_no_pairs(tmp_path: Path) -> None:
     verdict = verdict_on(ABOVE, tmp_path, {"plain34": [10.5, 12.5, 11.5], "plain18": [10.0] * 3})
     doubted = replace(verdict, outcome=NOT_COMPARABLE, reason="threads: 1 against 2", doubtful=True)
-    assert seeds_needed(doubted).line() == "made-up: deeper is worse: not comparable, threads: 1 against 2"
+    assert new_seeds(doubted, 0.95).line() == "made-up: deeper is worse: not comparable, threads: 1 against 2"
 
 
 def test_a_response_of_a_diverged_run_is_no_value_even_if_it_is_a_number(tmp_path: Path) -> None:
@@ -442,20 +459,20 @@ def test_a_response_of_a_diverged_run_is_no_value_even_if_it_is_a_number(tmp_pat
                 final = read_json(folder.final)
                 write_json(folder.final, final | {"outcome": "diverged", "mean_response": 0.01})
                 reseal(folder)
-    verdict, *_ = judge(read_runs(tmp_path, "digits"), [experiment(claim)])
+    verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(claim)])
     assert (verdict.outcome, verdict.reason) == (UNDECIDED, "diverged runs without mean response: 1")
 
 
 def test_one_seed_has_no_spread_to_plan_with(tmp_path: Path) -> None:
     verdict = verdict_on(ABOVE, tmp_path, {"plain34": [10.5], "plain18": [10.0]})
-    assert seeds_needed(verdict).line().endswith("1 complete seeds; a spread needs 2")
+    assert new_seeds(verdict, 0.95).line().endswith("1 complete seeds; a spread needs 2")
 
 
 def test_only_claims_on_networks_of_the_setting_are_judged(tmp_path: Path) -> None:
     write_errors(tmp_path, {"plain34": [2.0] * 3, "plain18": [1.0] * 3})
     elsewhere = Experiment("E", "none", (), {"cifar10": ("plain34", "plain18")}, (ABOVE,), name="elsewhere")
     partly = Experiment("P", "none", (), {"digits": ("plain34",)}, (ABOVE,), name="partly")
-    assert judge(read_runs(tmp_path, "digits"), [elsewhere, partly]) == []
+    assert judged(read_runs(tmp_path, "digits"), [elsewhere, partly]) == []
 
 
 def test_a_claim_on_a_column_that_is_not_recorded_names_itself_and_the_column(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.verdicts import Verdict, judge
+from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Claim, Experiment, load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import RecordedRuns

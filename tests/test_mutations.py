@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from plain_vs_residual.evidence.decision import HOLDS, NOT_COMPARABLE
 from plain_vs_residual.evidence.pairing import compares, summary_line, verify
-from plain_vs_residual.evidence.verdicts import NOT_COMPARABLE, REPRODUCED, judge
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
-from tests.made_up_records import read_json, read_runs, reseal, write_run
+from tests.made_up_records import judged, read_json, read_runs, reseal, write_run
 
 MEMBERS = ("plain34", "residual34-A", "residual34-B")
 EXPERIMENT = Experiment(
@@ -59,11 +59,11 @@ def found_in(results: Path) -> tuple[str, str]:
     """What verify names, and what came out of the primary claim."""
     recorded = read_runs(results, "digits")
     named = "; ".join(text for check in verify(recorded, EXPERIMENT) for text in check.differences)
-    return named, judge(recorded, [EXPERIMENT])[0].outcome
+    return named, judged(recorded, [EXPERIMENT])[0].outcome
 
 
 def test_unchanged_records_agree_and_decide(results: Path) -> None:
-    assert found_in(results) == ("", REPRODUCED)
+    assert found_in(results) == ("", HOLDS)
     line = summary_line(verify(read_runs(results, "digits"), EXPERIMENT))
     assert line.startswith("all 6 pairs agree")
     # 34 layers: 33 convolutions with two parameters of BN each, and two of fc, for each of six pairs.
@@ -286,7 +286,7 @@ def test_an_experiment_of_one_network_has_nothing_to_pair(results: Path) -> None
     for experiment in (alone, unclaimed):
         line = summary_line(verify(recorded, experiment), compares=compares(experiment, "digits"))
         assert line == "nothing to pair: no claim of it compares two runs of one seed"
-    assert judge(recorded, [alone])[0].outcome == REPRODUCED
+    assert judged(recorded, [alone])[0].outcome == HOLDS
     assert compares(EXPERIMENT, "digits")
     assert summary_line([], compares=compares(EXPERIMENT, "digits")) == "no complete pair yet"
     # What a single run contradicts is said all the same.
@@ -299,7 +299,7 @@ def test_uncommitted_changes_of_all_are_said_and_decide(results: Path) -> None:
     """A student's changed line is in the fingerprint, equal in all: the runs are pairs, and the line says how."""
     for path in (results / "digits").glob("*/run.json"):
         changed(path, set_in("environment", "git_changes", value=True))
-    assert found_in(results) == ("", REPRODUCED)
+    assert found_in(results) == ("", HOLDS)
     assert "uncommitted changes" in summary_line(verify(read_runs(results, "digits"), EXPERIMENT))
 
 
@@ -418,7 +418,7 @@ def test_on_gpus_the_number_of_threads_is_no_difference(results: Path) -> None:
     for path in (results / "digits").glob("*/run.json"):
         changed(path, set_in("environment", "device", value="cuda"))
     changed(results / "digits" / "residual34-A-s0" / "run.json", set_in("arithmetic", "threads", value=7))
-    assert found_in(results) == ("", REPRODUCED)
+    assert found_in(results) == ("", HOLDS)
 
 
 def test_a_trained_shortcut_that_is_not_recorded_is_named(results: Path) -> None:
@@ -445,5 +445,5 @@ def test_a_run_unlike_its_study_is_named(tmp_path: Path) -> None:
         for seed in range(3):
             write_run(tmp_path, "digits", network, seed, study=Study("fast", {}, "called fast"))
     recorded = read_runs(tmp_path, "digits")
-    assert judge(recorded, [experiment])[0].outcome == NOT_COMPARABLE
+    assert judged(recorded, [experiment])[0].outcome == NOT_COMPARABLE
     assert "learning_rate: 0.02, but 0.5 in its study" in summary_line(verify(recorded, experiment))

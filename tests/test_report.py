@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 import pytest
 
+from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.verdicts import Verdict
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder

@@ -17,6 +17,7 @@ from plain_vs_residual.cli.options import (
     Data,
     Device,
     Names,
+    NewSeeds,
     PlotsFolder,
     Recorded,
     Results,
@@ -102,16 +103,22 @@ def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder
     """Compare the members of every pair: data, schedule, initial weights, precision, versions, code."""
     from plain_vs_residual.evidence.pairing import compares, summary_line
     from plain_vs_residual.evidence.pairing import verify as check
+    from plain_vs_residual.evidence.registration import departures_from_plan, runs_of_a_lost_registration
 
     differing = 0
     experiments = chosen_experiments(names)
     for recorded in find_recorded_runs(results, _recorded(setting), experiments):
+        for lost in runs_of_a_lost_registration(recorded):
+            differing += 1
+            print(f"{recorded.name}: {lost}")
         for experiment in experiments:
             if recorded.setting not in experiment.networks:
                 continue
             checks = check(recorded, experiment)
             line = summary_line(checks, compares=compares(experiment, recorded.setting))
             print(f"{recorded.name} {experiment.name}: {line}")
+            for departure in departures_from_plan(recorded, experiment) if recorded.of(experiment) else ():
+                print(f"  plan: {departure}")
             for pair in checks:
                 if pair.differences:
                     differing += 1
@@ -134,17 +141,23 @@ def compare(before: Results, after: Results, plots: PlotsFolder = None) -> None:
 
 
 @app.command()
-def power(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
-    """Say how many seeds would decide each primary claim (power 0.8), from the spread of the seeds there are."""
-    from plain_vs_residual.evidence.power import seeds_needed
+def power(
+    names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, register: NewSeeds = None
+) -> None:
+    """Say how many new seeds would decide each undecided primary claim; register them on request."""
+    from plain_vs_residual.cli.more_seeds import register_new_seeds, say_new_seeds
     from plain_vs_residual.evidence.verdicts import judge
 
     chosen = {experiment.name for experiment in chosen_experiments(names)}
-    for recorded in find_recorded_runs(results, _recorded(setting), chosen_experiments(names)):
-        print(recorded.name)
-        for verdict in judge(recorded, chosen_experiments(None)):
-            if verdict.claim.primary and verdict.experiment in chosen:
-                print(f"  {seeds_needed(verdict).line()}")
+    found = find_recorded_runs(results, _recorded(setting), chosen_experiments(names))
+    if register is not None and len(found) > 1:
+        raise ValueError(f"--register: name one with --setting, of {', '.join(one.name for one in found)}")
+    for recorded in found:
+        verdicts = judge(recorded, chosen_experiments(None))
+        primary = [one for one in verdicts if one.claim.primary and one.experiment in chosen]
+        say_new_seeds(recorded, primary)
+        if register is not None:
+            register_new_seeds(recorded, primary, register, results)
 
 
 @app.command()

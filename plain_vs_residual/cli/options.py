@@ -51,6 +51,10 @@ Iterations = Annotated[int | None, setting_option("iterations", "For a trial: se
 Evaluations = Annotated[int | None, setting_option("evaluations", "For a trial on a slow machine.")]
 Split = Annotated[str, setting_option("split", remark="")]
 FirstSeed = Annotated[int, typer.Option(help="The first of them.")]
+NewSeeds = Annotated[
+    int | None,
+    typer.Option("--register", help="So many new seeds, which then decide by themselves what is undecided."),
+]
 Networks = Annotated[
     list[str] | None,
     typer.Option("--network", help="Only this network of the experiments; can be given again."),

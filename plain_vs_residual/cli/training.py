@@ -147,6 +147,7 @@ def _lock_and_carry_out(
     selection: Selection, ledger: "Ledger", placed: "PlacedJobs", monitor: "SuiteMonitor", *, rerun: bool
 ) -> bool:
     """Lock the runs, check what is recorded of them, train and measure; say whether to publish, as above."""
+    from plain_vs_residual.evidence.registering import register
     from plain_vs_residual.executors.signals import interrupt
     from plain_vs_residual.executors.suite import measure_all, train_all
     from plain_vs_residual.executors.torchrun import under_torchrun
@@ -159,10 +160,13 @@ def _lock_and_carry_out(
     with ledger.locked(job.run for job in locking):
         try:
             with under_torchrun(placed) as mine:
-                if mine is None:  # another process of torchrun, which has trained with the first one
-                    return False
+                if mine is None:
+                    return False  # another process of torchrun, which has trained with the first one
                 _check(ledger, mine, rerun=rerun)
-                keep_code(ledger.results / selection.setting.name)
+                folder = ledger.results / selection.setting.name
+                for remark in register(selection, list(load_experiments().values()), folder):
+                    print(remark)
+                keep_code(folder)
                 train_all(mine, monitor)
             # On this machine, by the first process alone.
             measure_all(placed, selection.experiments, print)

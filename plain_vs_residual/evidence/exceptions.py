@@ -32,10 +32,12 @@ def seeds_that_divergence_helped(runs: pd.DataFrame, claim: Claim, measurement: 
 
     A run that diverged counts as guessing, which is a high error. In plain-34 (weight +1) it raises the number of
     Fig. 4's claim and so helps the claim. In ResNet-34 (weight -1) it works against the claim, and a claim that
-    holds in spite of it needs no second test.
+    holds in spite of it needs no second test. What two diverged runs have in common makes them alike: it helps a
+    claim that two things are equivalent.
     """
     diverged = runs[runs["diverged"].astype(bool)]
-    helped = diverged["weight"] > 0 if claim.wants_more else diverged["weight"] < 0
+    towards = {"above": diverged["weight"] > 0, "below": diverged["weight"] < 0, "within": diverged["weight"] != 0}
+    helped = towards[claim.side]
     return sorted(set(diverged[helped]["seed"]) & set(measurement.values))
 
 

@@ -68,6 +68,22 @@ class Measurement:
         kept = {seed: value for seed, value in self.values.items() if seed not in seeds}
         return Measurement(kept, self.level, self.floor)
 
+    def only(self, seeds: Sequence[int]) -> "Measurement":
+        """Return the measurement of some seeds."""
+        return self.without([seed for seed in self.values if seed not in seeds])
+
+    @property
+    def next_seed(self) -> tuple[float, float]:
+        """Two-sided 95 % prediction interval of the number of one more seed; NaN for fewer than two seeds.
+
+        >>> [round(end, 2) for end in Measurement({0: 1.0, 1: 2.0, 2: 3.0}, level=0.95, floor=0.0).next_seed]
+        [-2.97, 6.97]
+        """
+        if self.num < 2:
+            return math.nan, math.nan
+        half = float(stats.t.ppf(0.975, self.num - 1)) * self.deviation * math.sqrt(1 + 1 / self.num)
+        return self.mean - half, self.mean + half
+
 
 def measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level: float) -> Measurement:
     """Compute a claim's number for every seed of which all runs are finished.

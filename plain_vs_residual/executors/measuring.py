@@ -16,6 +16,7 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.fingerprint import PACKAGE, hashes_of_modules
 from plain_vs_residual.records.models import MeasurementRecord
+from plain_vs_residual.records.registered import digests
 from plain_vs_residual.records.store import read_final, read_measurement, write_measurement
 from plain_vs_residual.run import Job
 from plain_vs_residual.seminar.finished_run import FinishedRun
@@ -74,6 +75,7 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
         run=read_final(job.folder).checksum,
         sources=code_of(name),
         environment=environment(device),
+        registered=digests(job.folder.path.parent, job.run.variant),
         seconds=round(time.perf_counter() - began_at, 3),
     )
     write_measurement(job.folder, record, measured.rows)

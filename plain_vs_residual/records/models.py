@@ -89,6 +89,7 @@ class RunDescription(Model):
     sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
     environment: Environment
     started: str
+    registered: list[str] = Field([], description="Digests of what ``registered.json`` held when the run began.")
 
 
 class RunRecord(RunDescription):
@@ -167,6 +168,7 @@ class MeasurementRecord(Model):
     run: str = Field(description="Checksum of the run's final.json.")
     sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
     environment: Environment
+    registered: list[str] = Field([], description="Digests of what ``registered.json`` held when it was measured.")
     seconds: float
     files: dict[str, str] = Field({}, description="SHA-256 of the table of numbers.")
     checksum: str = ""

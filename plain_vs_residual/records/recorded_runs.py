@@ -13,6 +13,7 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, run_name
 from plain_vs_residual.records.models import Model, RunRecord
+from plain_vs_residual.records.registered import Registration, read_registrations
 from plain_vs_residual.records.rows import CurveRow, FirstIterationRow, MeasuredRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import Record, read_measurement, read_records
 
@@ -25,11 +26,13 @@ class RecordedRuns:
         setting: name of the setting.
         variant: sets other data and splits apart; empty for the setting's own.
         records: the runs, finished or not.
+        registrations: what was registered before them, the earliest first.
     """
 
     setting: str
     variant: str
     records: tuple[Record, ...]
+    registrations: tuple[Registration, ...] = ()
 
     @property
     def name(self) -> str:
@@ -101,6 +104,13 @@ class RecordedRuns:
             if record.final
             and (not experiment.measurement or record.folder.measurement(experiment.measurement).exists())
         }
+
+    def registered_before(self, record: Record, measurement: str = "") -> set[str]:
+        """Return the digests of what was registered before a run began, or before it was measured."""
+        found = set(record.run.registered)
+        if measurement and record.folder.measurement(measurement).exists():
+            found |= set(read_measurement(record.folder, measurement).registered)
+        return found
 
     @cached_property
     def finals(self) -> pd.DataFrame:
@@ -211,7 +221,7 @@ def load_recorded_runs(results: Path, setting: str | None = None) -> list[Record
                 same = first.setdefault(record.identity, record)
                 if same is not record:
                     raise ValueError(f"{same.folder.path} and {record.folder.path} are the same run; keep one")
-            found.append(RecordedRuns(folder.name, variant, chosen))
+            found.append(RecordedRuns(folder.name, variant, chosen, read_registrations(folder, variant)))
     if not found:
         wanted = f" of setting '{setting}'" if setting else ""
         raise ValueError(f"no runs{wanted} in {results}; train some first: {command()}")

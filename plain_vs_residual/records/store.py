@@ -78,7 +78,7 @@ def read_measurement(folder: RunFolder, measurement: str) -> MeasurementRecord:
         ValueError: if it is not what this suite wrote, or was measured on another run.
     """
     path = folder.measurement(measurement)
-    record = _read(path, MeasurementRecord, "delete it, and the same command measures anew")
+    record = read_sealed(path, MeasurementRecord, "delete it, and the same command measures anew")
     table = folder.measured(measurement)
     if fault := _fault(table, record.files.get(table.name, "")):
         anew = f"missing or damaged; delete {path.name} beside it to measure anew"
@@ -108,7 +108,7 @@ def read_run(folder: RunFolder) -> RunRecord:
     Raises:
         ValueError: if it is not what this suite writes, or no longer what it wrote.
     """
-    return _read(folder.run, RunRecord)
+    return read_sealed(folder.run, RunRecord)
 
 
 def read_final(folder: RunFolder) -> FinalRecord:
@@ -117,7 +117,7 @@ def read_final(folder: RunFolder) -> FinalRecord:
     Raises:
         ValueError: if it is not what this suite writes, or no longer what it wrote.
     """
-    return _read(folder.final, FinalRecord)
+    return read_sealed(folder.final, FinalRecord)
 
 
 def read_record(folder: RunFolder) -> Record:
@@ -178,11 +178,16 @@ def _read_json_files(folder: RunFolder) -> Record:
     return Record(folder, read_run(folder), read_final(folder) if folder.finished else None)
 
 
-def _read(
+def read_sealed(
     path: Path,
     model: type[AnyModel],
     advice: str = "move its folder elsewhere, or delete its folder to train this run anew",
 ) -> AnyModel:
+    """Read a JSON file that was sealed, as a record of a kind.
+
+    Raises:
+        ValueError: if it is not what this suite writes, or no longer what it wrote; with the advice.
+    """
     try:
         with naming(path):
             values = json.loads(path.read_bytes())  # also with the mark that editors of Windows put first

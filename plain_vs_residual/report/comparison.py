@@ -6,9 +6,10 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.verdicts import Verdict, judge
+from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import COLUMN_WORDS, Experiment
 from plain_vs_residual.records.atomic import write_text
 from plain_vs_residual.records.kept_code import diff_of_code

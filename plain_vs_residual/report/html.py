@@ -16,8 +16,9 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
+from plain_vs_residual.evidence.registration import in_words
 from plain_vs_residual.report.inline_figure import figure_in_page
-from plain_vs_residual.report.tables import plain, verdict_table
+from plain_vs_residual.report.tables import plain, seeds_table, verdict_table
 
 TEMPLATES = Environment(
     loader=PackageLoader("plain_vs_residual.report"),
@@ -27,7 +28,12 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
-TEMPLATES.filters |= {"plain": plain, "verdict_table": verdict_table}
+TEMPLATES.filters |= {
+    "plain": plain,
+    "verdict_table": verdict_table,
+    "seeds_table": seeds_table,
+    "in_words": in_words,
+}
 Tokens = Sequence[Token]
 
 

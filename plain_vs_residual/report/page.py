@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.pairing import compares, summary_line, verify
-from plain_vs_residual.evidence.verdicts import Verdict, judge
+from plain_vs_residual.evidence.registration import departures_from_plan, runs_of_a_lost_registration
+from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.records.atomic import write_text
@@ -18,6 +20,9 @@ from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
 from plain_vs_residual.report.tables import class_tables, machine_table, time_table
 from plain_vs_residual.settings import Setting, find_setting
+
+# With fewer seeds, not even all on one side of the margin is improbable enough for four claims together.
+DISTRIBUTION_FREE = 8
 
 
 def write_report(
@@ -60,6 +65,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
     studies = (
         f"{experiment.title}: {reason}." for experiment in shown for reason in _reasons(recorded, experiment)
     )
+    decided = [one for one in verdicts if one.claim.primary and one.decides and one.experiment in names]
     finals = recorded.finals
     seconds = 0.0 if finals.empty else (finals["training_seconds"] + finals["evaluation_seconds"]).sum()
     return TEMPLATES.get_template("page.md.j2").render(
@@ -74,7 +80,11 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         minutes=seconds / 60,
         margin=f"{find_setting(recorded.setting).margin:g}",
         margin_reason=_setting_of(recorded).margin_reason,
-        levels=sorted({f"{100 * one.measurement.level:.4g} %" for one in verdicts if one.claim.primary}),
+        registered=recorded.registrations,
+        lost=runs_of_a_lost_registration(recorded),
+        decided=decided,
+        families=list(dict.fromkeys(one.registration.family for one in decided if one.registration)),
+        few_seeds=any(0 < one.measurement.num < DISTRIBUTION_FREE for one in decided),
     )
 
 
@@ -101,6 +111,8 @@ def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[
         "class_tables": list(class_tables(recorded, experiment)) if "classes" in experiment.table else [],
         "missing": _by_seed(recorded.missing(experiment)),
         "verdicts": own,
+        "primary": [one for one in own if one.claim.primary],
+        "departures": departures_from_plan(recorded, experiment) if recorded.registrations else [],
         "pairing": summary_line(verify(recorded, experiment), compares=compares(experiment, recorded.setting)),
     }
 

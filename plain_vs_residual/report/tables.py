@@ -9,9 +9,10 @@ import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.divergence import COUNT_AS_CHANCE
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.verdicts import Verdict
+from plain_vs_residual.evidence.power import on_its_side
 from plain_vs_residual.experiment import COLUMN_WORDS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.studies import confusion_matrix
@@ -54,9 +55,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
 def _verdict_row(verdict: Verdict) -> list[str]:
     claim, measured = verdict.claim, verdict.measurement
     statement = plain(verdict.statement)
-    sign = ">" if claim.wants_more else "<"
-    unit = " points" if claim.column.endswith("error") else ""
-    came_out = f"**{verdict.outcome}**" if claim.primary else verdict.outcome
+    came_out = f"**{verdict.outcome}**" if verdict.bold and verdict.decides else verdict.outcome
     if verdict.reason:
         came_out += f" ({plain(verdict.reason)})"
     if verdict.diverged and claim.column in COUNT_AS_CHANCE:
@@ -64,12 +63,54 @@ def _verdict_row(verdict: Verdict) -> list[str]:
     if verdict.counted_unread:
         came_out += f"; its level counts {plain(', '.join(verdict.counted_unread))}, which cannot be read"
     return [
-        f"**{statement}**" if claim.primary else statement,
-        f"{formula(claim, verdict.validation_name)} {sign} {verdict.margin:g}{unit}",
+        f"**{statement}**" if verdict.bold else statement,
+        f"{formula(claim, verdict.validation_name)} {_wanted(claim, verdict.margin)}",
         _number(measured.mean),
         _interval(measured),
         str(measured.num),
         came_out,
+    ]
+
+
+def _wanted(claim: Claim, margin: float) -> str:
+    """Write what is claimed of a number.
+
+    >>> _wanted(Claim("alike", {"plain34": 1}, within=2), 2)
+    'between -2 and 2 points'
+    """
+    unit = " points" if claim.column.endswith("error") else ""
+    if claim.side == "within":
+        return f"between {-margin:g} and {margin:g}{unit}"
+    return f"{'>' if claim.side == 'above' else '<'} {margin:g}{unit}"
+
+
+def seeds_table(verdicts: Sequence[Verdict]) -> str:
+    """Tabulate what decides seed by seed: numbers, signs, distance from the margin, what another seed may give."""
+    heads = [
+        "claim",
+        "seed: number",
+        "above 0",
+        "as claimed",
+        "mean from margin, in spreads",
+        "another seed (95 %)",
+    ]
+    rows = [_seeds_row(verdict) for verdict in verdicts if verdict.measurement.num or verdict.others.num]
+    return markdown_table(heads, rows)
+
+
+def _seeds_row(verdict: Verdict) -> list[str]:
+    measured, claim = verdict.measurement, verdict.claim
+    values = list(measured.values.values())
+    numbers = ", ".join(f"{seed}: {_number(value)}" for seed, value in sorted(measured.values.items()))
+    outside = ", ".join(f"{seed}: {_number(value)}" for seed, value in sorted(verdict.others.values.items()))
+    low, high = measured.next_seed
+    return [
+        plain(verdict.statement) + (f" ({verdict.registration.family})" if verdict.registration else ""),
+        "; ".join(filter(None, (numbers, f"not planned, decide nothing: {outside}" if outside else ""))),
+        f"{sum(value > 0 for value in values)} of {len(values)}",
+        f"{sum(on_its_side(claim, value, verdict.margin) for value in values)} of {len(values)}",
+        "" if measured.num < 2 else f"{verdict.distance / measured.deviation:+.2f}",
+        "" if measured.num < 2 else f"{_number(low)} to {_number(high)}",
     ]
 
 

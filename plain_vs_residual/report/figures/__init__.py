@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from plain_vs_residual.evidence.verdicts import Verdict
+from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.finals import final_errors, shortcut_options

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from plain_vs_residual.evidence.verdicts import Verdict
+from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.report.figures.style import BOLD, COLOURS, GREY, Drawn
 
 FIGURE = "claims"
@@ -60,11 +60,11 @@ def _draw_rows(axes: Axes, verdicts: Sequence[Verdict]) -> bool:
     farthest = max(finite, default=1.0) or 1.0
     for place, verdict in enumerate(verdicts):
         measured, primary = verdict.measurement, verdict.claim.primary
-        holds = (measured.mean > verdict.margin) == verdict.claim.wants_more
-        colour = AHEAD if holds else BEHIND
-        beyond = 2 * farthest if verdict.claim.wants_more else -2 * farthest
-        axes.fill_betweenx([place - 0.4, place + 0.4], verdict.margin, beyond, color="0.93", linewidth=0)
-        axes.vlines(verdict.margin, place - 0.4, place + 0.4, color="black", linewidth=2)
+        colour = AHEAD if verdict.distance > 0 else BEHIND
+        start, end = _claimed(verdict, 2 * farthest)
+        axes.fill_betweenx([place - 0.4, place + 0.4], start, end, color="0.93", linewidth=0)
+        margins = [-verdict.margin, verdict.margin] if verdict.claim.side == "within" else verdict.margin
+        axes.vlines(margins, place - 0.4, place + 0.4, color="black", linewidth=2)
         axes.hlines(place, *measured.interval, color=colour, linewidth=2 * BOLD if primary else BOLD / 2)
         axes.scatter(measured.mean, place, marker="D", s=90 if primary else 40, color=[colour], zorder=3)
         seeds = list(measured.values.values())
@@ -79,6 +79,14 @@ def _draw_rows(axes: Axes, verdicts: Sequence[Verdict]) -> bool:
         )
     axes.set_xlim(-1.05 * farthest, 1.05 * farthest)
     return farthest > 10
+
+
+def _claimed(verdict: Verdict, farthest: float) -> tuple[float, float]:
+    """Return from where to where a claim wants its number."""
+    margin = verdict.margin
+    return {"above": (margin, farthest), "below": (-farthest, margin), "within": (-margin, margin)}[
+        verdict.claim.side
+    ]
 
 
 def _state(axes: Axes, place: int, verdict: Verdict) -> None:
