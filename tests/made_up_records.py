@@ -11,7 +11,7 @@ from typing import Any, Literal
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.evidence.decision import Verdict
-from plain_vs_residual.evidence.registering import registrations_of
+from plain_vs_residual.evidence.registering import register, registrations_of
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.plan import Selection
@@ -29,6 +29,7 @@ from plain_vs_residual.records.models import (
     RunRecord,
 )
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
+from plain_vs_residual.records.registered import digests
 from plain_vs_residual.records.rows import CurveRow, FirstIterationRow, MeasuredRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import read_final, sealed, write_final, write_measurement, write_rows
 from plain_vs_residual.records.store import write_run as write_run_record
@@ -145,6 +146,7 @@ def write_run(
         sources={"plain_vs_residual/blocks.py": _hash("blocks")},
         environment=ENVIRONMENT,
         started="2026-01-01 00:00:00",
+        registered=digests(results / setting, variant),
         parameters=sum(math.prod(map(int, text.split(":")[0].split("x"))) for text in parameters.values()),
         multiply_adds=1_000_000 * known.depth,
         initial_parameters=parameters,
@@ -205,7 +207,10 @@ def write_results(
     seeds: Collection[int] = range(3),
     **changes: Any,
 ) -> RecordedRuns:
-    """Write each run of the experiments once, with ``changes`` as in :func:`write_run`; read the runs back."""
+    """Register the experiments, write each run once (``changes``: see :func:`write_run`), read the runs back."""
+    variant = changes.get("variant", "")
+    selection = Selection(tuple(experiments), find_setting(setting), list(seeds), images_variant=variant)
+    register(selection, list(experiments), results)
     wanted = {
         (network, study.name, seed): study
         for experiment in experiments
@@ -234,6 +239,7 @@ def write_made_up_measurement(folder: RunFolder, experiment: Experiment) -> None
         run=read_final(folder).checksum,
         sources={f"plain_vs_residual/seminar/{experiment.measurement}.py": _hash(experiment.measurement)},
         environment=ENVIRONMENT,
+        registered=digests(folder.path.parent, ""),
         seconds=1,
     )
     rows = [

@@ -14,7 +14,7 @@ from scipy import stats
 from plain_vs_residual.evidence.decision import FAILS, HOLDS, NOT_COMPARABLE, UNDECIDED, Verdict
 from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.power import power
+from plain_vs_residual.evidence.power import assurance, new_seeds, power
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
@@ -65,7 +65,50 @@ def test_the_verdict_is_where_the_interval_lies_against_the_margin(
     assert list(verdict.measurement.values.values()) == pytest.approx(list(differences))
     low, high = verdict.measurement.interval
     assert (low <= 0.5 <= high) == (expected == UNDECIDED)
-    assert bool(verdict.reason) == (expected == UNDECIDED)
+    assert bool(verdict.reason) == (expected != HOLDS)
+
+
+@pytest.mark.parametrize(
+    ("claim", "differences", "reason", "described"),
+    [
+        (ABOVE, (-1.0, -1.1, -1.2), "the effect is opposite", "disagrees"),
+        (ABOVE, (0.1, 0.2, 0.3), "smaller than the margin, its direction open", "falls short"),
+        (ABOVE, (0.25, 0.26, 0.27), "in the direction claimed, but smaller than the margin", "falls short"),
+        (Claim("lower", DEEPER, below=-0.5), (2.0, 2.1, 2.2), "the effect is opposite", "disagrees"),
+        (
+            Claim("lower", DEEPER, below=-0.5),
+            (-0.25, -0.26, -0.27),
+            "in the direction claimed, but smaller than the margin",
+            "falls short",
+        ),
+        (BELOW, (2.0, 2.1, 2.2), "by more than the margin allows", "disagrees"),
+        (Claim("zero", DEEPER, above=0), (-1.0, -1.1, -1.2), "the effect is opposite", "disagrees"),
+        (Claim("alike", DEEPER, within=0.5), (2.0, 2.1, 2.2), "they differ by more than the margin", "disagrees"),
+        (
+            Claim("alike", DEEPER, within=0.5),
+            (-2.0, -2.1, -2.2),
+            "they differ by more than the margin",
+            "disagrees",
+        ),
+        (Claim("alike", DEEPER, within=0.5), (0.1, -0.1, 0.05), "", "agrees"),
+        (
+            Claim("alike", DEEPER, within=0.5),
+            (-0.4, -0.6, -0.2),
+            "the interval reaches farther than 0.5 from 0",
+            "open",
+        ),
+    ],
+)
+def test_it_is_said_in_which_way_a_claim_does_not_hold(
+    tmp_path: Path, claim: Claim, differences: Sequence[float], reason: str, described: str
+) -> None:
+    write_errors(tmp_path, {"plain34": [10 + d for d in differences], "plain18": [10.0] * 3})
+    recorded = read_runs(tmp_path, "digits")
+    for primary in (True, False):
+        one = replace(claim, primary=primary)
+        verdict = judged(recorded, [experiment(one)])[0]
+        words = {"agrees": HOLDS, "open": UNDECIDED}.get(described, FAILS) if primary else described
+        assert (verdict.outcome, verdict.reason) == (words, reason)
 
 
 def test_the_interval_is_that_of_one_two_three_by_hand() -> None:
@@ -297,8 +340,11 @@ def test_a_claim_to_stay_below_is_helped_by_what_it_subtracts(tmp_path: Path, di
     verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(BELOW)])
     assert verdict.measurement.mean == pytest.approx(-80 if diverges == "plain18" else 80)
     assert verdict.outcome == outcome
-    reason = "does not hold without the seeds in which a run diverged (3)" if outcome == UNDECIDED else ""
-    assert verdict.reason == reason
+    reasons = {
+        UNDECIDED: "does not hold without the seeds in which a run diverged (3)",
+        FAILS: "by more than the margin allows",
+    }
+    assert verdict.reason == reasons[outcome]
 
 
 def test_diverged_runs_of_incomplete_seeds_are_not_counted(tmp_path: Path) -> None:

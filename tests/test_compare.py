@@ -73,7 +73,7 @@ def test_the_page_says_what_differs_and_by_how_much(two_results: tuple[Path, Pat
     assert f"{high:+.2f}" in residual[-1]
     assert plain[2] == plain[3]
     (claim,) = (row for row in rows if row[0] == "fig4_depth" and row[1] == FIG4.claims[0].statement)
-    assert claim[2].startswith("reproduced")
+    assert claim[2].startswith("holds here")
     assert claim[2] != claim[3]
     drawn = pd.read_csv(tmp_path / "page" / "comparison.csv")
     assert set(drawn["results"]) == {"before", "after"}
@@ -129,8 +129,8 @@ def test_differences_are_those_of_each_seed_and_their_interval_that_of_their_spr
     assert "| plain-18, fast | training error | 40.00 | 45.00 | +5.00, 1 seed |" in text
     assert "has 1 finished runs that the other has not" in text
     # The claim counts all seeds that each side has complete: 2, -7, -16 before, -18, 4, -6 after.
-    before = "undecided: -7.00, interval -29.36 to +15.36 (95 %), 3 seeds"
-    after = "undecided: -6.67, interval -34.03 to +20.70 (95 %), 3 seeds"
+    before = "open: -7.00, interval -29.36 to +15.36 (95 %), 3 seeds"
+    after = "open: -6.67, interval -34.03 to +20.70 (95 %), 3 seeds"
     assert f"| mine | deeper is worse | {before} | {after} |" in text
     drawn = pd.read_csv(tmp_path / "page" / "comparison.csv", keep_default_na=False)
     last = drawn[drawn["iteration"] == drawn["iteration"].max()].set_index(["network", "study", "results"])

@@ -404,7 +404,7 @@ def test_the_forest_shades_the_side_of_the_claim_and_colours_what_holds(
     shade, margin, interval, mean, seeds = axes.collections
     (outline,) = shade.get_paths()
     limits = axes.get_xlim()
-    expected = (0.5, limits[1]) if claim.wants_more else (limits[0], 0.5)
+    expected = (0.5, limits[1]) if claim.side == "above" else (limits[0], 0.5)
     shaded = (max(outline.vertices[:, 0].min(), limits[0]), min(outline.vertices[:, 0].max(), limits[1]))
     assert shaded == pytest.approx(expected)
     assert {x for x, _ in margin.get_segments()[0]} == {0.5}

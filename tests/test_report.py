@@ -139,13 +139,13 @@ def test_the_verdict_table_has_every_claim_with_its_numbers(tmp_path: Path) -> N
     # In made_up_records, 16 more layers cost plain networks 16/5 = 3.2 points and residual ones 16/50 = 0.32.
     headline, clean, validation, degradation, residual, _ = rows[1:]
     assert "| training error: plain-34 - plain-18 - ResNet-34 A + ResNet-18 A > 0.5 points | +2.88 |" in headline
-    assert "(95 %) | 3 | **reproduced** |" in headline
+    assert "(95 %) | 3 | **holds here** |" in headline
     assert headline.startswith("| **Depth raises")
     assert clean.startswith("| The same in clean training error | clean training error: plain-34 - ")
     assert validation.startswith("| The same in validation error | validation error: plain-34 - ")
     assert "| +3.20 |" in degradation
     assert "ResNet-34 A - ResNet-18 A < 0.5 points | +0.32 |" in residual
-    assert all("reproduced" not in row and "undecided" not in row for row in rows[2:])
+    assert all("holds here" not in row and "undecided" not in row for row in rows[2:])
     primary = section(markdown, "## Verdicts on the primary claims")
     assert headline in primary
     assert degradation not in primary
@@ -171,6 +171,7 @@ def test_too_few_seeds_are_undecided_in_the_table_with_the_reason(tmp_path: Path
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert section(markdown, "### Claims").count("**undecided** (complete seeds: 2, needed: 3)") == 1
     assert section(markdown, "### Claims").count("| open (complete seeds: 2, needed: 3)") == 5
+    assert "holds here**" not in markdown
     assert "reproduced**" not in markdown
 
 

@@ -163,10 +163,9 @@ def _lock_and_carry_out(
                 if mine is None:
                     return False  # another process of torchrun, which has trained with the first one
                 _check(ledger, mine, rerun=rerun)
-                folder = ledger.results / selection.setting.name
-                for remark in register(selection, list(load_experiments().values()), folder):
+                for remark in register(selection, list(load_experiments().values()), ledger.results):
                     print(remark)
-                keep_code(folder)
+                keep_code(ledger.results / selection.setting.name)
                 train_all(mine, monitor)
             # On this machine, by the first process alone.
             measure_all(placed, selection.experiments, print)

@@ -92,6 +92,7 @@ class Verdict:
             not computed.
         counted_unread: the files that count as a primary claim each although they are wrong, so that nobody knows.
         registration: what it was registered in before its runs; None if in nothing.
+        declared: whether its experiment declares it, rather than the same claim about another error.
         decides: whether it is a primary claim that was registered, under its last registration.
         others: what seeds give that were not planned.
     """
@@ -107,6 +108,7 @@ class Verdict:
     doubtful: bool = False
     counted_unread: tuple[str, ...] = ()
     registration: Registration | None = None
+    declared: bool = True
     decides: bool = True
     others: Measurement = NOTHING
 

@@ -6,7 +6,7 @@ behind it failed (``pairing.py``): any two of its runs with one seed must share 
 initial values; each run must agree with itself, and the seeds of a network with each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 
@@ -41,11 +41,21 @@ def seeds_that_divergence_helped(runs: pd.DataFrame, claim: Claim, measurement: 
     return sorted(set(diverged[helped]["seed"]) & set(measurement.values))
 
 
-def failed_check(recorded: RecordedRuns, experiment: Experiment, claim: Claim, checks: Sequence[PairCheck]) -> str:
-    """Name the first difference between runs of the claim that should not be there; empty if there is none."""
+def failed_check(
+    recorded: RecordedRuns,
+    experiment: Experiment,
+    claim: Claim,
+    checks: Sequence[PairCheck],
+    seeds: Collection[int],
+) -> str:
+    """Name the first difference between runs of the claim, of these seeds, that should not be there; if any."""
     # A network and a study, as in a record's identity (network, study, seed).
     compared = {experiment.member(key, recorded.setting) for key in claim.contrast}
-    members = {record.name for record in recorded.of(experiment) if record.identity[:2] in compared}
+    members = {
+        record.name
+        for record in recorded.of(experiment)
+        if record.identity[:2] in compared and record.run.seed in seeds
+    }
     for check in checks:
         if check.differences and members.issuperset(check.runs):
             return f"{' and '.join(check.runs)}: {check.differences[0]}"

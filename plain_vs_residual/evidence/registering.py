@@ -17,13 +17,13 @@ from plain_vs_residual.records.registered import RegisteredClaim, Registration, 
 MORE_SEEDS = "more seeds"
 
 
-def register(selection: Selection, experiments: Sequence[Experiment], folder: Path) -> list[str]:
+def register(selection: Selection, experiments: Sequence[Experiment], results: Path) -> list[str]:
     """Register what the selected experiments claim and was not registered yet; say so, and which seeds decide.
 
     Args:
         selection: what is to be trained.
         experiments: all there are.
-        folder: ``results/<setting>``.
+        results: holds a folder per setting.
     """
     remarks = []
 
@@ -32,11 +32,12 @@ def register(selection: Selection, experiments: Sequence[Experiment], folder: Pa
         remarks.extend(_outside(selection, before))
         return registrations_of(selection, experiments, before)
 
-    for one in add_registrations(folder, choose):
+    for one in add_registrations(results / selection.setting.name, choose):
         primary = sum(claim.primary for claim in one.claims)
+        claims = f"{primary} primary {'claim' if primary == 1 else 'claims'}"
         remarks.append(
-            f"registered before the runs: {primary} primary claims ({one.family}), seeds {in_words(one.seeds)}; "
-            "they decide, what comes later describes"
+            f"registered before the runs: {claims} ({one.family}) on seeds {in_words(one.seeds)}; these decide, "
+            "what comes later describes"
         )
     return remarks
 

@@ -70,6 +70,7 @@ class _Case:
     exception: str
     difference: str
     others: Measurement
+    declared: bool
 
     @property
     def primary(self) -> bool:
@@ -110,15 +111,15 @@ def judge(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[Ver
 def _cases(recorded: RecordedRuns, experiment: Experiment) -> Iterator[_Case]:
     checks = verify(recorded, experiment)
     for plan in plans(recorded, experiment):
-        deciding = plan.deciding(recorded, experiment)
         for claim in (plan.claim, *beside(plan.claim)):
-            yield _case(recorded, experiment, replace(plan, claim=claim), checks, deciding)
+            declared = claim is plan.claim
+            yield _case(recorded, experiment, replace(plan, claim=claim), checks, declared=declared)
 
 
 def _case(
-    recorded: RecordedRuns, experiment: Experiment, plan: Plan, checks: Sequence[PairCheck], deciding: set[int]
+    recorded: RecordedRuns, experiment: Experiment, plan: Plan, checks: Sequence[PairCheck], *, declared: bool
 ) -> _Case:
-    claim = plan.claim
+    claim, deciding = plan.claim, plan.deciding(recorded, experiment)
     everything = measure(recorded, experiment, claim, DESCRIPTIVE_LEVEL)
     planned = [seed for one in recorded.registrations for seed in one.seeds]
     others = [seed for seed in everything.values if seed not in deciding]
@@ -131,15 +132,18 @@ def _case(
         runs=runs,
         margin=claim.margin_in(recorded.setting),
         exception=declared_undecidable(claim, recorded.setting) or runs_without_value(runs, claim),
-        difference=failed_check(recorded, experiment, claim, checks),
+        difference=failed_check(recorded, experiment, claim, checks, deciding),
         others=everything.only([seed for seed in others if seed not in planned]),
+        declared=declared,
     )
 
 
 def _levels(cases: Sequence[_Case], setting: str, experiments: Sequence[Experiment]) -> list[float]:
     """Return the level of each case's interval: that of its turn if it is primary and registered."""
     levels = [
-        bonferroni(num_primary(setting, case.experiment, experiments)) if case.primary else DESCRIPTIVE_LEVEL
+        bonferroni(num_primary(setting, case.experiment, experiments))
+        if case.primary and not case.plan.registration
+        else DESCRIPTIVE_LEVEL
         for case in cases
     ]
     families: dict[str, list[int]] = {}
@@ -184,6 +188,7 @@ def _verdict(case: _Case, level: float, validation_name: str, *, own_terms: bool
         doubtful=bool(exception or case.difference),
         counted_unread=_unread(case),
         registration=case.plan.registration,
+        declared=case.declared,
         decides=decides,
         others=case.others,
     )

@@ -76,9 +76,8 @@ def headlines(results: Path, setting: str, name: str, named: Collection[str] = (
     experiments = load_experiments()
     for recorded in find_recorded_runs(results, setting, list(experiments.values())):
         for verdict in judge(recorded, list(experiments.values())) if recorded.name == name else ():
-            declared = verdict.claim in experiments[verdict.experiment].claims
             measured = verdict.measurement.num > 0
-            if verdict.experiment in named and declared if named else verdict.claim.primary and measured:
+            if verdict.experiment in named and verdict.declared if named else verdict.claim.primary and measured:
                 numbers = number_and_interval(verdict.measurement) if measured else verdict.reason
                 unread = "".join(f"; {name} counted unread" for name in verdict.counted_unread)
                 yield f"{verdict.outcome}: {verdict.statement} ({verdict.experiment}; {numbers}{unread})"
