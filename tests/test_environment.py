@@ -41,7 +41,7 @@ FAKE_UV = f"""#!{BASH}
 echo "$*" >>"$UV_CALLS"
 if [[ ${{UV_DOES:-}} == wait ]]; then exec sleep 30; fi
 if [[ ${{UV_DOES:-}} == fail ]]; then echo "error: no such luck"; exit 1; fi
-sleep 0.2
+if [[ ${{UV_DOES:-}} == slowly ]]; then sleep 0.2; fi
 while [[ $# -gt 0 ]]; do
     if [[ $1 == --python ]]; then site=$(echo "$(dirname "$2")"/../lib/python3*/site-packages); fi
     if [[ $1 == *==* ]]; then
@@ -67,7 +67,10 @@ def program(path: Path, text: str) -> Path:
 class Copy:
     """A repository with the real scripts, its own requirements, and a package that prints its arguments."""
 
+    said = ""  # by the first command, if it has set up an environment
+
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.root = folder / "my copy"
         self.venv = self.root / ".venv"
         self.environments = self.root / ".venvs"
@@ -129,8 +132,7 @@ class Copy:
         return str(program(folder / "bare-python", text))
 
     def make_as_before(self) -> None:
-        """Set up .venv as earlier versions did: a folder and no link."""
-        assert self.run("run_all.sh").returncode == 0
+        """Turn what was set up into a .venv as earlier versions made it: a folder and no link."""
         environment = self.venv.resolve()
         self.venv.unlink()
         environment.rename(self.venv)
@@ -161,6 +163,27 @@ def wait_until(happened: Callable[[], object]) -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def set_up_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Copy, Path]:
+    """Return a copy after its first command, which set up an environment, and a twin of its folder."""
+    copy = Copy(tmp_path_factory.mktemp("set_up"))
+    first = copy.run("run_all.sh")
+    assert first.returncode == 0, first.stderr
+    copy.said = first.stdout
+    twin = tmp_path_factory.mktemp("twin") / "of it"
+    shutil.copytree(copy.folder, twin, symlinks=True)
+    return copy, twin
+
+
+@pytest.fixture
+def ready(set_up_once: tuple[Copy, Path]) -> Copy:
+    """Return that copy as it was then, in the place that it had: paths stand in its files."""
+    copy, twin = set_up_once
+    shutil.rmtree(copy.folder)
+    shutil.copytree(twin, copy.folder, symlinks=True)
+    return copy
 
 
 def assert_one_line_and_2(done: subprocess.CompletedProcess[str], *, names: str) -> None:
@@ -220,11 +243,10 @@ def test_a_fresh_set_up_happens_once(copy: Copy) -> None:
     assert copy.installs() == 1
 
 
-def test_changed_pins_set_up_anew(copy: Copy) -> None:
-    copy.run("run_all.sh")
-    copy.require({"torch": "9001.0"}, {})
-    assert copy.run("run_all.sh").returncode == 0
-    assert [path.name for path in copy.venv.glob("lib/python3*/site-packages/torch*")] == [
+def test_changed_pins_set_up_anew(ready: Copy) -> None:
+    ready.require({"torch": "9001.0"}, {})
+    assert ready.run("run_all.sh").returncode == 0
+    assert [path.name for path in ready.venv.glob("lib/python3*/site-packages/torch*")] == [
         "torch-9001.0.dist-info"
     ]
 
@@ -275,19 +297,18 @@ def test_a_failed_installation_says_why_in_one_line(copy: Copy) -> None:
     assert_one_line_and_2(copy.run("run_all.sh", UV_DOES="fail"), names=r"no such luck.*/set-up\.log")
 
 
-def test_tools_that_cannot_be_had_leave_what_was_set_up(copy: Copy) -> None:
-    copy.run("run_all.sh")
-    assert_one_line_and_2(copy.run("run_tests.sh", UV_DOES="fail"), names="no such luck")
-    after = copy.run("run_all.sh")
+def test_tools_that_cannot_be_had_leave_what_was_set_up(ready: Copy) -> None:
+    assert_one_line_and_2(ready.run("run_tests.sh", UV_DOES="fail"), names="no such luck")
+    after = ready.run("run_all.sh")
     assert (after.returncode, after.stderr) == (0, "")
-    assert copy.installs() == 2
+    assert ready.installs() == 2
 
 
 def test_two_set_ups_at_once_install_once(copy: Copy) -> None:
     calls = [
         subprocess.Popen(
             copy.command("run_all.sh"),
-            env=copy.variables(),
+            env=copy.variables(UV_DOES="slowly"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -314,45 +335,42 @@ def test_small_packages_are_added_on_top_of_a_python_that_has_torch(copy: Copy, 
     assert not any(name.startswith("torch") for name in own)
 
 
-def test_a_named_interpreter_is_not_served_from_another_ones_venv(copy: Copy) -> None:
-    copy.run("run_all.sh")
-    stamp = copy.venv / "set-up.done"
+def test_a_named_interpreter_is_not_served_from_another_ones_venv(ready: Copy) -> None:
+    stamp = ready.venv / "set-up.done"
     _, pins = stamp.read_text(encoding="utf-8").split("\n", 1)
     stamp.write_text(f"Python 3.99.0 in /elsewhere\n{pins}", encoding="utf-8")
-    assert copy.run("run_all.sh").stderr == ""
-    assert "Set up in" in copy.run("run_all.sh", PYTHON="bin/python3").stderr
-    assert copy.run("run_all.sh", PYTHON=str(copy.python)).stderr == ""
+    assert ready.run("run_all.sh").stderr == ""
+    assert "Set up in" in ready.run("run_all.sh", PYTHON="bin/python3").stderr
+    assert ready.run("run_all.sh", PYTHON=str(ready.python)).stderr == ""
 
 
-def test_another_interpreter_gets_an_environment_beside_and_the_first_one_stays(copy: Copy) -> None:
-    first_call = copy.run("run_all.sh")
-    first = copy.venv.resolve()
+def test_another_interpreter_gets_an_environment_beside_and_the_first_one_stays(ready: Copy) -> None:
+    first = ready.venv.resolve()
     before = files(first)
-    done = copy.run("run_all.sh", "--help", PYTHON=copy.other_python())
-    second = copy.venv.resolve()
+    done = ready.run("run_all.sh", "--help", PYTHON=ready.other_python())
+    second = ready.venv.resolve()
     assert done.stdout == f"{second} ['--help']\n"
     assert first != second
-    assert {first.parent, second.parent} == {copy.environments}
+    assert {first.parent, second.parent} == {ready.environments}
     assert "beside the present one" in done.stderr
     assert f"rm -rf {shlex.quote(str(first))}".replace("'", "") in done.stderr.replace("\\", "")
     assert files(first) == before
-    again = copy.run("run_all.sh", PYTHON=str(copy.python))  # kept, and hence not built anew
-    assert (again.stdout, again.stderr) == (first_call.stdout, "")
-    named = copy.run("run_all.sh", PYTHON=str(first / "bin" / "python"))
-    assert (named.stdout, named.stderr) == (first_call.stdout, "")
-    assert copy.installs() == 2
+    again = ready.run("run_all.sh", PYTHON=str(ready.python))  # kept, and hence not built anew
+    assert (again.stdout, again.stderr) == (ready.said, "")
+    named = ready.run("run_all.sh", PYTHON=str(first / "bin" / "python"))
+    assert (named.stdout, named.stderr) == (ready.said, "")
+    assert ready.installs() == 2
 
 
-def test_a_suite_keeps_the_environment_that_it_runs_from(copy: Copy) -> None:
-    copy.run("run_all.sh")
-    (late,) = copy.venv.glob("lib/python3*/site-packages")
+def test_a_suite_keeps_the_environment_that_it_runs_from(ready: Copy) -> None:
+    (late,) = ready.venv.glob("lib/python3*/site-packages")
     (late / "late.py").write_text("word = 'found'\n", encoding="utf-8")
-    main = copy.root / "plain_vs_residual" / "__main__.py"
+    main = ready.root / "plain_vs_residual" / "__main__.py"
     kept = main.read_text(encoding="utf-8")
     main.write_text("print(flush=True); input(); import late; print(late.word)\n", encoding="utf-8")
     suite = subprocess.Popen(
-        copy.command("run_all.sh"),
-        env=copy.variables(PATH=f"{copy.venv / 'bin'}:{copy.bin}"),  # by way of the link, which is swapped
+        ready.command("run_all.sh"),
+        env=ready.variables(PATH=f"{ready.venv / 'bin'}:{ready.bin}"),  # by way of the link, which is swapped
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -360,74 +378,70 @@ def test_a_suite_keeps_the_environment_that_it_runs_from(copy: Copy) -> None:
     assert suite.stdout is not None
     suite.stdout.readline()
     main.write_text(kept, encoding="utf-8")
-    copy.require({"torch": "9001.0"}, {})
-    assert "Set up in" in copy.run("run_all.sh", PYTHON=copy.other_python()).stderr
+    ready.require({"torch": "9001.0"}, {})
+    assert "Set up in" in ready.run("run_all.sh", PYTHON=ready.other_python()).stderr
     assert suite.communicate("go on\n", timeout=30) == ("found\n", None)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_set_up_leaves_the_old_one_and_nothing_of_the_new_one(copy: Copy, end: int) -> None:
-    first = copy.run("run_all.sh")
-    call = copy.start(PYTHON=copy.other_python(), UV_DOES="wait")
-    wait_until(lambda: copy.installs() == 2)
+def test_an_interrupted_set_up_leaves_the_old_one_and_nothing_of_the_new_one(ready: Copy, end: int) -> None:
+    call = ready.start(PYTHON=ready.other_python(), UV_DOES="wait")
+    wait_until(lambda: ready.installs() == 2)
     os.killpg(call.pid, end)
     output, error = call.communicate(timeout=30)
     assert (call.returncode, output) == (130, "")
     assert error.endswith("set-up interrupted; the next call starts it anew\n")
-    assert [path for path in copy.environments.iterdir() if path.is_dir()] == [copy.venv.resolve()]
-    after = copy.run("run_all.sh")
-    assert (after.stdout, after.stderr) == (first.stdout, "")
+    assert [path for path in ready.environments.iterdir() if path.is_dir()] == [ready.venv.resolve()]
+    after = ready.run("run_all.sh")
+    assert (after.stdout, after.stderr) == (ready.said, "")
 
 
 @pytest.mark.parametrize("accident", ["fail", "die"])
-def test_a_set_up_that_fails_leaves_the_old_one_and_the_next_one_tidies_up(copy: Copy, accident: str) -> None:
-    first = copy.run("run_all.sh")
-    other = copy.other_python()
-    assert copy.run("run_all.sh", PYTHON=other, UV_DOES=accident).returncode in {2, -9}
-    after = copy.run("run_all.sh")
-    assert (after.stdout, after.stderr) == (first.stdout, "")
-    assert copy.run("run_all.sh", PYTHON=other).returncode == 0
-    assert len([path for path in copy.environments.iterdir() if path.is_dir()]) == 2
+def test_a_set_up_that_fails_leaves_the_old_one_and_the_next_one_tidies_up(ready: Copy, accident: str) -> None:
+    other = ready.other_python()
+    assert ready.run("run_all.sh", PYTHON=other, UV_DOES=accident).returncode in {2, -9}
+    after = ready.run("run_all.sh")
+    assert (after.stdout, after.stderr) == (ready.said, "")
+    assert ready.run("run_all.sh", PYTHON=other).returncode == 0
+    assert len([path for path in ready.environments.iterdir() if path.is_dir()]) == 2
 
 
-def test_tools_cut_short_leave_the_environment_to_suites(copy: Copy) -> None:
-    first = copy.run("run_all.sh")
-    assert copy.run("run_tests.sh", UV_DOES="die").returncode == -9
-    after = copy.run("run_all.sh")
-    assert (after.stdout, after.stderr) == (first.stdout, "")
-    assert "Adding the test tools" in copy.run("run_tests.sh").stderr
-    assert copy.run("run_all.sh").stdout == first.stdout
+def test_tools_cut_short_leave_the_environment_to_suites(ready: Copy) -> None:
+    assert ready.run("run_tests.sh", UV_DOES="die").returncode == -9
+    after = ready.run("run_all.sh")
+    assert (after.stdout, after.stderr) == (ready.said, "")
+    assert "Adding the test tools" in ready.run("run_tests.sh").stderr
+    assert ready.run("run_all.sh").stdout == ready.said
 
 
-def test_a_folder_that_an_earlier_version_made_goes_on_serving(copy: Copy) -> None:
-    copy.make_as_before()
-    done = copy.run("run_all.sh")
-    assert (done.stdout, done.stderr) == (f"{copy.venv} ['train']\n", "")
-    assert "Adding the test tools" in copy.run("run_tests.sh").stderr
-    assert copy.run("run_all.sh").stdout == done.stdout
-    assert copy.installs() == 2
+def test_a_folder_that_an_earlier_version_made_goes_on_serving(ready: Copy) -> None:
+    ready.make_as_before()
+    done = ready.run("run_all.sh")
+    assert (done.stdout, done.stderr) == (f"{ready.venv} ['train']\n", "")
+    assert "Adding the test tools" in ready.run("run_tests.sh").stderr
+    assert ready.run("run_all.sh").stdout == done.stdout
+    assert ready.installs() == 2
 
 
-def test_a_folder_that_an_earlier_version_made_is_left_and_what_removes_it_is_said(copy: Copy) -> None:
-    copy.make_as_before()
-    before = files(copy.venv)
-    copy.require({"torch": "9001.0"}, {})
-    done = copy.run("run_all.sh")
-    assert (done.returncode, files(copy.venv)) == (0, before)
-    second = copy.run("run_all.sh")
+def test_a_folder_that_an_earlier_version_made_is_left_and_what_removes_it_is_said(ready: Copy) -> None:
+    ready.make_as_before()
+    before = files(ready.venv)
+    ready.require({"torch": "9001.0"}, {})
+    done = ready.run("run_all.sh")
+    assert (done.returncode, files(ready.venv)) == (0, before)
+    second = ready.run("run_all.sh")
     assert (second.stdout, second.stderr) == (done.stdout, "")
     (remedy,) = re.findall(r"when nothing does: (.*)", done.stderr)
-    subprocess.run([BASH, "-c", remedy], cwd=copy.root, check=True)
-    assert copy.venv.resolve().parent == copy.environments
-    third = copy.run("run_all.sh")
+    subprocess.run([BASH, "-c", remedy], cwd=ready.root, check=True)
+    assert ready.venv.resolve().parent == ready.environments
+    third = ready.run("run_all.sh")
     assert (third.stdout, third.stderr) == (done.stdout, "")
 
 
-def test_activating_venv_names_the_environment_and_not_the_link(copy: Copy) -> None:
-    copy.run("run_all.sh")
-    activation = f'source {shlex.quote(str(copy.venv / "bin" / "activate"))}; echo "$VIRTUAL_ENV"'
+def test_activating_venv_names_the_environment_and_not_the_link(ready: Copy) -> None:
+    activation = f'source {shlex.quote(str(ready.venv / "bin" / "activate"))}; echo "$VIRTUAL_ENV"'
     done = subprocess.run([BASH, "-c", activation], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{copy.venv.resolve()}\n"
+    assert done.stdout == f"{ready.venv.resolve()}\n"
 
 
 def test_the_link_and_the_environments_are_no_part_of_the_repository() -> None:

@@ -186,7 +186,7 @@ def out_of_memory(box: Sandbox, row: Row, _: random.Random) -> None:
 def changed_images(box: Sandbox, row: Row, _: random.Random) -> None:
     """Replace an image between two starts: that is another run, and the first is finished once it is restored."""
     results, images = box.fresh(), box.images()
-    options = ("--setting", "cifar10", "--data", str(images), "--iterations", "2", "--evaluations", "1")
+    options = ("--data", str(images), "--iterations", "2", "--evaluations", "1")
     code, said = box.finish(results, *options)
     if code != 0:
         raise Surprise(f"exit {code}: {said}")
@@ -194,7 +194,7 @@ def changed_images(box: Sandbox, row: Row, _: random.Random) -> None:
     before = image.read_bytes()
     Image.new("RGB", (32, 32)).save(image)
     code, said = box.finish(results, *options)
-    if code != 0 or "finished already" in said or len(list(results.glob("cifar10/*/final.json"))) != 2:
+    if code != 0 or "finished already" in said or len(list(results.glob("digits/*/final.json"))) != 2:
         raise Surprise(f"exit {code}: {said}")
     image.write_bytes(before)
     code, said = box.finish(results, *options)

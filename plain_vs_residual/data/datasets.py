@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.model_selection import train_test_split
 
 from plain_vs_residual.data.cifar import cifar
 from plain_vs_residual.data.cifar_files import find_cifar
@@ -87,6 +86,8 @@ def split(dataset: Dataset, how: str) -> Dataset:
 
 
 def _stratified(images: Images, num_validation: int) -> tuple[Images, Images]:
+    from sklearn.model_selection import train_test_split  # a second to import, which most processes do without
+
     kept, held_out = train_test_split(
         np.arange(len(images)), test_size=num_validation, random_state=0, stratify=images.labels.numpy()
     )

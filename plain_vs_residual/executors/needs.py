@@ -26,6 +26,7 @@ def bytes_on_their_way(setting: Setting) -> int:
     return (2 * num_cores() + 1) * setting.batch_size * 3 * setting.image_size**2
 
 
+@cache
 def largest_network_bytes(setting: Setting, precision: Precision = "fp32") -> int:
     """Estimate the need of the largest network: for its weights, and for the images of one backward pass."""
     return max(_network_bytes(setting, network, precision) for network in networks_of(setting))
@@ -54,7 +55,7 @@ def _network_bytes(setting: Setting, network: Network, precision: Precision) -> 
 
     kept = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
     size = setting.input_size
-    with watched(network, dict.fromkeys(kept, count)):
+    with watched(network.eval(), dict.fromkeys(kept, count)):  # of one shape in both modes, and in this one sooner
         network(torch.empty(1, network.conv1.in_channels, size, size, device="meta"))
     # Each part of a batch over which BN normalises has a backward pass of its own. In half precision the weights
     # and their gradients are there once more, rounded.
