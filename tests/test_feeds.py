@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_image
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.augmentation import crop_and_flip
-from plain_vs_residual.data.batches import Batch, Feed, evenly_spaced
+from plain_vs_residual.data.batches import Batch, Feed, evaluating_group, evenly_spaced
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.feeds import ResidentFeed
@@ -24,6 +24,7 @@ from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, AugmentedFi
 from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.executors.training_work import train_job
+from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job, Run
@@ -92,6 +93,19 @@ def digest_after(feed: ResidentFeed, stop: int = 4) -> dict[str, str]:
     for _ in batches_of(feed, 0, stop):
         pass
     return feed.digest.state()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_a_limited_evaluation_every_process_of_a_group_takes_all_images(
+    tiny_setting: Setting, tiny_dataset: Dataset, rank: int
+) -> None:
+    alone, member = (ResidentFeed(tiny_dataset, tiny_setting, 0, CPU, group) for group in (ALONE, Group(rank, 2)))
+    alone.evaluation_batch = member.evaluation_batch = 3
+    (expected, found) = (list(feed.evaluation_batches("training", 10)) for feed in (alone, member))
+    assert [len(labels) for _, labels in found] == [3, 3, 3, 1]
+    for one, other in zip(expected, found, strict=True):
+        assert all(map(torch.equal, one, other))
+    assert evaluating_group(Group(rank, 2), None) == Group(rank, 2)
 
 
 def test_two_members_consume_the_same(tiny_setting: Setting, tiny_dataset: Dataset) -> None:
