@@ -97,6 +97,7 @@ def test_in_fp16_gradients_are_noted_without_the_scale_of_the_loss(scale: float)
 def test_a_step_that_overflows_in_fp16_is_noted_with_its_loss_and_the_weights_that_it_left() -> None:
     weight = root_mean_square(network_of("cifar-plain8", channels=1, num_classes=3).conv1.weight)
     trainer, rows = probed_at(2.0**100, steps=2)
+    assert [row.iteration for row in rows] == [0, 1]
     assert trainer.skipped_steps.item() == 2
     for row in rows:
         assert row.loss == rows[0].loss < 3
