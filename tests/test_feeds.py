@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sklearn.datasets import load_sample_image
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.augmentation import crop_and_flip
-from plain_vs_residual.data.batches import Batch, Feed, evaluating_group, evenly_spaced
+from plain_vs_residual.data.batches import Batch, Feed, Part, evaluating_group, evenly_spaced
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.feeds import ResidentFeed
@@ -229,6 +230,24 @@ def test_an_evaluated_image_from_a_file_is_the_centre_of_one_a_seventh_larger(
     files, pixels = numbered_pixels
     found, _ = CentredFiles(files, 28)[0]  # 256 / 224 * 28 = 32, which its shorter side is already
     assert np.array_equal(found.numpy(), pixels[2:30, 10:38])
+
+
+def test_evaluated_images_from_files_are_those_of_their_part_normalised_and_not_mirrored(
+    small_imagenet: Setting, image_folder: Path
+) -> None:
+    dataset = load_dataset(small_imagenet, image_folder)
+    feed = LoaderFeed(dataset, small_imagenet, 0, CPU)
+    parts: tuple[tuple[Part, Any], ...] = (("training", dataset.training), ("validation", dataset.validation))
+    for part, files in parts:
+        found = torch.cat([images for images, _ in feed.evaluation_batches(part)])
+        labels = torch.cat([labels for _, labels in feed.evaluation_batches(part)])
+        assert len(found) == len(files)
+        assert torch.equal(labels, files.labels)
+        for number, image in enumerate(found):
+            pixels, _ = CentredFiles(files, 28)[number]
+            channels = zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
+            expected = [(pixels[:, :, place] / 255 - mean) / std for place, (mean, std) in enumerate(channels)]
+            torch.testing.assert_close(image, torch.stack(expected), atol=1e-5, rtol=0)
 
 
 def test_colours_are_shifted_along_the_principal_components_and_normalised_as_torchvision_does(
