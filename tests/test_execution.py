@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from plain_vs_residual.arithmetic import Execution
+from plain_vs_residual.arithmetic import Arithmetic, Execution
 from plain_vs_residual.data.feeds import ResidentFeed
 from plain_vs_residual.training import execution, session
 from plain_vs_residual.training.execution import CudaGraphRecorder, Recorded, best_execution, executed
@@ -158,6 +158,36 @@ def test_deterministic_arithmetic_fills_no_memory_that_is_about_to_be_written() 
         assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     finally:
         prepare_arithmetic(CPU, this_process("fp32"))
+
+
+def test_what_is_computed_outside_of_a_run_says_how_this_process_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert this_process("bf16") == Arithmetic(precision="bf16", threads=3)
+    assert this_process("fp32", deterministic=True) == Arithmetic(precision="fp32", deterministic=True, threads=3)
+
+
+@pytest.mark.parametrize(("threads", "devices", "own"), [(4, 1, 4), (4, 2, 2), (5, 3, 1), (1, 2, 1)])
+def test_the_processes_of_a_run_share_its_threads(
+    monkeypatch: pytest.MonkeyPatch, threads: int, devices: int, own: int
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    prepare_arithmetic(torch.device("cpu"), Arithmetic(precision="fp32", threads=threads, devices=devices))
+    assert taken == [own]
+
+
+def test_every_field_of_an_arithmetic_is_compared_but_for_those_left_out() -> None:
+    one = Arithmetic(precision="fp32", threads=1)
+    others: dict[str, Any] = {"precision": "bf16", "execution": Execution.GRAPH, "deterministic": True}
+    others |= {"devices": 2, "threads": 4}
+    assert others.keys() == Arithmetic.model_fields.keys()
+    for name, value in others.items():
+        other = one.model_copy(update={name: value})
+        assert one.differences(other) == {name: (getattr(one, name), value)}
+        assert one.differences(other, frozenset({name})) == {}
 
 
 @pytest.mark.parametrize(("precision", "rounding"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])

@@ -115,6 +115,19 @@ def test_a_graph_that_keeps_its_first_learning_rate_is_caught(
     assert "times as far" in check.fault(Execution.GRAPH)
 
 
+def test_a_distance_is_in_units_of_the_step_and_over_the_tensors_that_are_named() -> None:
+    before = {"a": torch.zeros(2), "b": torch.zeros(1), "c": torch.zeros(1)}
+    eager = {"a": torch.tensor([2.0, 4.0]), "b": torch.tensor([4.0]), "c": torch.tensor([100.0])}
+    other = {"a": torch.tensor([4.0, 0.0]), "b": torch.tensor([0.0]), "c": torch.tensor([0.0])}
+    # The step is of length sqrt(4 + 16 + 16) = 6, and the two are sqrt(4 + 16 + 16) = 6, or for b alone 4, apart.
+    assert fast_path._distance(before, eager, other, ["a", "b"]) == pytest.approx(1.0)
+    assert fast_path._distance(before, eager, other, ["a"]) == pytest.approx(1.0)
+    halfway = {"a": torch.tensor([2.0, 1.0]), "b": torch.tensor([4.0])}
+    assert fast_path._distance(before, eager, halfway, ["a", "b"]) == pytest.approx(0.5)
+    assert fast_path._distance(before, before, before, ["a", "b"]) == 0.0
+    assert fast_path._distance(before, before, other, ["a"]) == float("inf")
+
+
 def test_values_that_are_no_numbers_are_caught(
     make_suite: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

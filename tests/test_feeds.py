@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sklearn.datasets import load_sample_image
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.augmentation import crop_and_flip
-from plain_vs_residual.data.batches import Batch, Feed, evenly_spaced
+from plain_vs_residual.data.batches import Batch, Feed, Part, evaluating_group, evenly_spaced
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.digest import ConsumptionDigest
 from plain_vs_residual.data.feeds import ResidentFeed
@@ -24,6 +25,7 @@ from plain_vs_residual.data.loader import CHANNEL_MEAN, CHANNEL_STD, AugmentedFi
 from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.executors.training_work import train_job
+from plain_vs_residual.group import ALONE, Group
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job, Run
@@ -92,6 +94,19 @@ def digest_after(feed: ResidentFeed, stop: int = 4) -> dict[str, str]:
     for _ in batches_of(feed, 0, stop):
         pass
     return feed.digest.state()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_a_limited_evaluation_every_process_of_a_group_takes_all_images(
+    tiny_setting: Setting, tiny_dataset: Dataset, rank: int
+) -> None:
+    alone, member = (ResidentFeed(tiny_dataset, tiny_setting, 0, CPU, group) for group in (ALONE, Group(rank, 2)))
+    alone.evaluation_batch = member.evaluation_batch = 3
+    (expected, found) = (list(feed.evaluation_batches("training", 10)) for feed in (alone, member))
+    assert [len(labels) for _, labels in found] == [3, 3, 3, 1]
+    for one, other in zip(expected, found, strict=True):
+        assert all(map(torch.equal, one, other))
+    assert evaluating_group(Group(rank, 2), None) == Group(rank, 2)
 
 
 def test_two_members_consume_the_same(tiny_setting: Setting, tiny_dataset: Dataset) -> None:
@@ -215,6 +230,24 @@ def test_an_evaluated_image_from_a_file_is_the_centre_of_one_a_seventh_larger(
     files, pixels = numbered_pixels
     found, _ = CentredFiles(files, 28)[0]  # 256 / 224 * 28 = 32, which its shorter side is already
     assert np.array_equal(found.numpy(), pixels[2:30, 10:38])
+
+
+def test_evaluated_images_from_files_are_those_of_their_part_normalised_and_not_mirrored(
+    small_imagenet: Setting, image_folder: Path
+) -> None:
+    dataset = load_dataset(small_imagenet, image_folder)
+    feed = LoaderFeed(dataset, small_imagenet, 0, CPU)
+    parts: tuple[tuple[Part, Any], ...] = (("training", dataset.training), ("validation", dataset.validation))
+    for part, files in parts:
+        found = torch.cat([images for images, _ in feed.evaluation_batches(part)])
+        labels = torch.cat([labels for _, labels in feed.evaluation_batches(part)])
+        assert len(found) == len(files)
+        assert torch.equal(labels, files.labels)
+        for number, image in enumerate(found):
+            pixels, _ = CentredFiles(files, 28)[number]
+            channels = zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
+            expected = [(pixels[:, :, place] / 255 - mean) / std for place, (mean, std) in enumerate(channels)]
+            torch.testing.assert_close(image, torch.stack(expected), atol=1e-5, rtol=0)
 
 
 def test_colours_are_shifted_along_the_principal_components_and_normalised_as_torchvision_does(

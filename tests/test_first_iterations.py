@@ -1,6 +1,7 @@
 """The scale of activations and gradients in the first iterations, computed again without hooks and means."""
 
 import copy
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,3 +69,37 @@ def test_every_column_is_what_its_name_says() -> None:
         assert found.pop("conv1_weight") == pytest.approx(weight, rel=1e-5)  # behind the step
         assert found == pytest.approx(values, rel=1e-4)
         assert len(set(found.values())) == len(FirstIterationRow.model_fields) - 2
+
+
+def probed_at(scale: float, steps: int) -> tuple[Trainer, list[FirstIterationRow]]:
+    """Probe steps in fp16 that begin with this scale of the loss, all on one batch and at a rate of 0.1."""
+    trainer = Trainer(network_of("cifar-plain8", channels=1, num_classes=3), DIGITS, "fp16")
+    trainer.scaler.load_state_dict(trainer.scaler.state_dict() | {"scale": scale})
+    feed: Any = SimpleNamespace(batch=lambda *batch: batch)
+    stepper = Stepper(trainer, feed, lambda _: 0.1, Execution.EAGER, probe_iterations=steps)
+    batch = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
+    for iteration in range(steps):
+        stepper.take(iteration, batch)
+    return trainer, stepper.probed
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**10])
+def test_in_fp16_gradients_are_noted_without_the_scale_of_the_loss(scale: float) -> None:
+    network = network_of("cifar-plain8", channels=1, num_classes=3)
+    batch = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
+    expected = by_hand(network, *batch)
+    trainer, (row,) = probed_at(scale, steps=1)
+    assert trainer.skipped_steps.item() == 0
+    for column in ("loss", "logits", "conv1_gradient", "gradient_norm"):
+        assert getattr(row, column) == pytest.approx(expected[column], rel=0.02), column
+
+
+def test_a_step_that_overflows_in_fp16_is_noted_with_its_loss_and_the_weights_that_it_left() -> None:
+    weight = root_mean_square(network_of("cifar-plain8", channels=1, num_classes=3).conv1.weight)
+    trainer, rows = probed_at(2.0**100, steps=2)
+    assert [row.iteration for row in rows] == [0, 1]
+    assert trainer.skipped_steps.item() == 2
+    for row in rows:
+        assert row.loss == rows[0].loss < 3
+        assert row.conv1_weight == pytest.approx(weight)
+        assert not math.isfinite(row.gradient_norm)

@@ -96,7 +96,8 @@ def error(value: Tensor, exact: Tensor) -> float:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
     ("channels", "size", "number"),
-    [(16, 8, 4), (16, 24, 20), (128, 5, 3), (1, 3, 2)],  # one program; several; two blocks of channels; few rows
+    # One program; several; two blocks of channels, by one program each and by several; few rows.
+    [(16, 8, 4), (16, 24, 20), (128, 5, 3), (128, 9, 2), (1, 3, 2)],
 )
 def test_kernels_are_as_near_to_double_precision_as_torch(
     monkeypatch: pytest.MonkeyPatch, adds: bool, dtype: torch.dtype, channels: int, size: int, number: int

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.blocks import ResidualBlock
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.experiment import Claim, Experiment, Study
-from plain_vs_residual.growth import grow
+from plain_vs_residual.growth import grow, make_identity_of_residual
 from plain_vs_residual.ledger import Changed
 from plain_vs_residual.networks import Network, build
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
@@ -71,6 +72,54 @@ def test_a_grown_network_of_56_layers_computes_what_20_layers_compute(kind: str,
         for key, value in source.state_dict().items()
         if "running" not in key and "num_batches" not in key
     )
+
+
+def seen_behind(source: Network, stage: int, many: torch.Tensor) -> torch.Tensor:
+    """Return what leaves a stage, all images at once: (channels, pixels)."""
+    with torch.no_grad():
+        x = source.bn1(source.conv1(many)).relu()
+        for number in range(1, stage + 1):
+            x = source.get_submodule(f"layer{number}")(x)
+    return x.transpose(0, 1).flatten(start_dim=1)
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_an_added_plain_block_undoes_the_statistics_of_all_images(stage: int) -> None:
+    source = trained("cifar-plain8")
+    many = images(24) * torch.linspace(0.5, 3, 24)[:, None, None, None]  # no two batches are alike
+    network = build(Architecture.parse("cifar-plain14"), DIGITS, channels=1, num_classes=10, seed=3)
+    grow(network, source, [(one, torch.zeros(len(one), dtype=torch.int64)) for one in many.split([5, 9, 10])])
+    found = network.get_submodule(f"layer{stage}.1").state_dict()
+    kept = seen_behind(source, stage, many)
+    assert kept.shape[1] == 24 * (16 // 2 ** (stage - 1)) ** 2
+    mean, variance = kept.mean(dim=1), kept.var(dim=1, correction=0)
+    for number in (1, 2):
+        torch.testing.assert_close(found[f"bn{number}.running_mean"], mean, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[f"bn{number}.running_var"], variance, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(found[f"bn{number}.bias"], mean, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found[f"bn{number}.weight"], (variance + 1e-5).sqrt(), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["plain{}", "residual{}-A"])
+def test_everything_that_both_have_is_copied_whatever_was_drawn(kind: str) -> None:
+    """The source here is of another seed, and none of its tensors is as it was drawn."""
+    source = trained(f"cifar-{kind.format(8)}")
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.add_(0.1)
+    network = build(Architecture.parse(f"cifar-{kind.format(14)}"), DIGITS, channels=1, num_classes=10, seed=4)
+    grow(network, source, [(images(8), torch.zeros(8, dtype=torch.int64))])
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in source.state_dict().items())
+
+
+def test_a_residual_block_with_a_shift_becomes_an_identity_too() -> None:
+    block = trained("cifar-residual8-A").get_submodule("layer1.0")
+    assert isinstance(block, ResidualBlock)
+    assert block.bn2.bias.abs().min() > 0
+    make_identity_of_residual(block)
+    x = torch.rand(2, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(block(x), x)
 
 
 def test_a_deeper_source_is_refused() -> None:

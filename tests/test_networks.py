@@ -11,6 +11,7 @@ from plain_vs_residual.blocks import make_shortcut
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.networks import Network, abstract, hashes_of, num_parameters
+from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.recipe import Stem
 from plain_vs_residual.settings import DIGITS
 from tests.conftest import network_of
@@ -158,6 +159,14 @@ def test_initial_values_do_not_hang_on_the_global_random_state() -> None:
 def test_convolutions_are_drawn_after_he_fan_out() -> None:
     weight = imagenet("plain18").get_submodule("layer4.1").conv2.weight
     assert weight.std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)
+
+
+def test_the_last_layers_weights_and_shifts_are_drawn_by_their_own_names() -> None:
+    fc = network("plain18", seed=5).fc
+    bound = fc.in_features**-0.5
+    for name, parameter in (("fc.weight", fc.weight), ("fc.bias", fc.bias)):
+        drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=keyed_generator(5, name))
+        assert torch.equal(parameter, drawn)
 
 
 def test_option_a_subsamples_and_pads_with_zeros() -> None:

@@ -14,12 +14,13 @@ from plain_vs_residual.cli.app import main
 from plain_vs_residual.cli.training import runs, train
 from plain_vs_residual.evidence.differences import differences
 from plain_vs_residual.experiment import Study, load_experiments
-from plain_vs_residual.ledger import Ledger
+from plain_vs_residual.ledger import Changed, Ledger
 from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import REPOSITORY
-from plain_vs_residual.records.models import Resumption
+from plain_vs_residual.records.models import Resumption, RunDescription
 from plain_vs_residual.records.store import read_record, read_run, write_run
+from plain_vs_residual.run import Job
 from plain_vs_residual.settings import DIGITS
 from tests.conftest import Silent
 from tests.made_up_records import read_json, reseal
@@ -115,6 +116,26 @@ def test_a_run_that_is_probed_is_not_compiled_and_all_others_are(tmp_path: Path)
         ("probed", Execution.GRAPH),
     }
     assert jobs[0].folder.path == tmp_path / "digits" / "plain18-s0"
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "checkpoint.previous.pt"])
+def test_a_checkpoint_alone_is_of_unknown_origin_and_so_is_the_one_before_it(tmp_path: Path, name: str) -> None:
+    study = Study("longer", leader="residual18-A")
+    planned = Selection((experiment_of("residual18-A", "plain18", studies={"digits": (study,)}),), DIGITS, [0])
+    jobs = Ledger(tmp_path).jobs(planned.plan(), Arithmetic(precision="fp32", threads=1))
+    leader, follower = jobs
+    assert follower.needs == [leader.folder]
+    assert Ledger(tmp_path).check(jobs, described_by_nobody, rerun=False) == []
+    for job, reason in ((follower, "residual18-A-longer-s0: trained anew"), (leader, "run.json: missing")):
+        job.folder.path.mkdir(parents=True)
+        (job.folder.path / name).touch()
+        with pytest.raises(Changed, match=reason):
+            Ledger(tmp_path).check(jobs, described_by_nobody, rerun=False)
+    assert len(Ledger(tmp_path).check(jobs, described_by_nobody, rerun=True)) == 2
+
+
+def described_by_nobody(job: Job) -> RunDescription:
+    raise AssertionError(f"{job.name} has no record to be compared with")
 
 
 # ---- what was recorded before arithmetic was one record ---------------------------------------------------

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.data import image_folder as image_folder_module
+from plain_vs_residual.data.batches import Part
 from plain_vs_residual.data.datasets import digits
+from plain_vs_residual.inspection.agreement import agreement
 from plain_vs_residual.inspection.errors_and_responses import evaluation_text, measure_responses
 from plain_vs_residual.inspection.predictions import Inspection, inspect_run
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.records.store import read_run
+from plain_vs_residual.records.fingerprint import code_hashes
+from plain_vs_residual.records.store import Record, read_record, read_run
 from plain_vs_residual.seminar import lesions
 from plain_vs_residual.settings import CIFAR10, IMAGENET
 from plain_vs_residual.subject import from_checkpoint
@@ -28,7 +32,7 @@ from plain_vs_residual.subject.normalisation import PRESETS, Normalisation
 from plain_vs_residual.subject.subject import Subject
 from plain_vs_residual.training.evaluation import Errors
 from tests.conftest import Silent, command, network_of
-from tests.made_up_records import read_json, reseal
+from tests.made_up_records import read_json, reseal, write_run
 
 CPU = torch.device("cpu")
 
@@ -462,3 +466,53 @@ def test_the_report_of_a_confusion_matrix_is_that_by_hand() -> None:
         assert table[name]["precision"] == pytest.approx(right / guessed)
         assert table[name]["recall"] == pytest.approx(right / 20)
         assert table[name]["support"] == 20
+
+
+# ---- is an error the recorded one? -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Record:
+    """Return a record of this code and torch: training error 4.6 %, validation error 6.6 %."""
+    record = read_record(write_run(tmp_path, "digits", "plain18", 0))
+    assert record.final
+    assert (record.final.training_error, record.final.validation_error) == (4.6, 6.6)
+    environment = record.run.environment.model_copy(update={"torch": str(torch.__version__)})
+    return replace(
+        record, run=record.run.model_copy(update={"sources": code_hashes(), "environment": environment})
+    )
+
+
+def agreed(record: Record, error: float, part: Part, device: str = "cpu", precision: str = "fp32") -> str:
+    subject: Any = SimpleNamespace(device=torch.device(device), precision=precision)
+    return agreement(record, Errors(0.0, error, 0.0, [[500, 300], [100, 100]]), part, subject)
+
+
+@pytest.mark.parametrize(("part", "own", "others"), [("training", 4.6, 6.6), ("validation", 6.6, 4.6)])
+def test_an_error_is_compared_with_that_of_its_own_part(
+    recorded: Record, part: Part, own: float, others: float
+) -> None:
+    assert agreed(recorded, own, part) == f"recomputed error {own:.4f} %: as recorded"
+    text = agreed(recorded, others, part)
+    assert text.startswith(
+        f"NOT as recorded: recomputed error {others:.4f} %, recorded {own:.4f} % (20 images); code, device"
+    )
+    assert "NOT" in agreed(recorded, own + 1e-5, part)
+    assert "NOT" not in agreed(recorded, own + 1e-7, part)
+
+
+def test_what_is_different_now_is_named_each_by_itself(recorded: Record) -> None:
+    def why(record: Record, **changes: str) -> str:
+        return agreed(record, 50.0, "training", **changes).partition("images); ")[2]
+
+    assert why(recorded, device="meta") == "device was cpu, is meta"
+    assert why(recorded, precision="bf16") == "precision was fp32, is bf16"
+    environment = recorded.run.environment.model_copy(update={"torch": "1.0"})
+    older = replace(recorded, run=recorded.run.model_copy(update={"environment": environment}))
+    assert why(older) == f"torch was 1.0, is {torch.__version__}"
+    sources = recorded.run.sources | {"plain_vs_residual/blocks.py": "0000"}
+    changed = replace(recorded, run=recorded.run.model_copy(update={"sources": sources}))
+    assert why(changed) == "plain_vs_residual/blocks.py has changed"
+    assert recorded.final
+    lost = replace(recorded, final=recorded.final.model_copy(update={"outcome": "diverged"}))
+    assert agreed(lost, 4.6, "training").endswith(": as recorded\nnote: this run diverged")

@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from scipy import stats
 
 from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.measurement import Measurement
@@ -25,6 +26,7 @@ from plain_vs_residual.report.tables import (
     class_tables,
     formula,
     machine_table,
+    number_and_interval,
     plain,
     time_table,
     verdict_table,
@@ -239,6 +241,17 @@ def test_the_pairing_line_names_what_differs(tmp_path: Path) -> None:
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert "pairs found what DIFFERS" in markdown
     assert "initial values of fc.weight differ" in markdown
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [(0.9875, "+1.00 to +3.00 (98.75 %)"), (1 - 0.05 / 3, "+1.00 to +3.00 (98.33 %)"), (0.95, "to +3.00 (95 %)")],
+)
+def test_an_interval_is_told_with_its_level_and_the_seeds_behind_it(level: float, said: str) -> None:
+    half = stats.t.ppf((1 + level) / 2, 2) / 3**0.5  # of three values that deviate by 1
+    measured = Measurement({seed: 2 + value / half for seed, value in enumerate((-1.0, 0.0, 1.0))}, level, 0.0)
+    assert number_and_interval(measured).endswith(f"{said}, 3 seeds")
+    assert number_and_interval(measured).startswith("+2.00, interval +1.00 ")
 
 
 def test_versions_and_machine_are_there(tmp_path: Path) -> None:

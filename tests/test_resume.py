@@ -83,6 +83,9 @@ def assert_equal_runs(first: RunFolder, second: RunFolder) -> None:
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert first.responses.read_bytes() == second.responses.read_bytes()
     assert first.weights.read_bytes() == second.weights.read_bytes()
+    assert first.first_iterations.exists() == second.first_iterations.exists()
+    if first.first_iterations.exists():
+        assert first.first_iterations.read_bytes() == second.first_iterations.read_bytes()
     finals = [read_json(folder.final) for folder in (first, second)]
     for name in ("consumed", "learning_rates", "training_error", "validation_loss", "mean_response"):
         assert finals[0][name] == finals[1][name]

@@ -42,6 +42,17 @@ def test_each_draw_of_a_pass_has_a_generator_of_its_own() -> None:
     assert drawn["flips"][0].tolist() == torch.randint(0, 2, (50,), generator=of("flips", 1)).bool().tolist()
 
 
+def test_each_draw_for_imagenet_has_a_generator_of_its_own_too() -> None:
+    drawn = DataStream(50, 50, 7, draws_of(IMAGENET)).segment(1, 2)
+    of = partial(keyed_generator, 7)
+    assert drawn.keys() == {"indices", "crops", "flips", "sides", "colours"}
+    assert torch.equal(drawn["indices"][0], torch.randperm(50, generator=of("order", 1)))
+    assert torch.equal(drawn["crops"][0], torch.rand((50, 2), generator=of("crops", 1)))
+    assert torch.equal(drawn["flips"][0], torch.randint(0, 2, (50,), generator=of("flips", 1)).bool())
+    assert torch.equal(drawn["sides"][0], torch.randint(256, 481, (50,), generator=of("sides", 1)))
+    assert torch.equal(drawn["colours"][0], 0.1 * torch.randn((50, 3), generator=of("colours", 1)))
+
+
 def test_the_global_random_state_has_no_influence() -> None:
     torch.manual_seed(1)
     first = stream().segment(0, 3)
