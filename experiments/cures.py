@@ -94,6 +94,7 @@ EXPERIMENT = Experiment(
                 f"{words} closes half of the gap between plain-56 and ResNet-56",
                 contrast={PLAIN: 0.5, RESIDUAL: 0.5, f"{PLAIN}@{name}": -1},
                 above=0,
+                reason="half of the gap",
                 primary=name == "dirac",
             )
             for name, words in CURES.items()

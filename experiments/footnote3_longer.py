@@ -47,17 +47,20 @@ EXPERIMENT = Experiment(
             "Three times the iterations do not close half of the gap between them",
             contrast={f"plain34@{LONGER}": 1, f"plain18@{LONGER}": -1, "plain34@": -0.5, "plain18@": 0.5},
             above=0.0,
+            reason="half of the gap",
         ),
         Claim(
             "After three times the iterations the training error of ResNet-34 is below that of ResNet-18",
             contrast={f"residual18-A@{LONGER}": 1, f"residual34-A@{LONGER}": -1},
             above=0.0,
+            reason="any difference in this direction",
         ),
         Claim(
             "After three times the iterations ResNet-34 validates better than ResNet-18, as in Table 2",
             contrast={f"residual18-A@{LONGER}": 1, f"residual34-A@{LONGER}": -1},
             column="validation_error",
             above=0.0,
+            reason="any difference in this direction",
         ),
     ),
 )

@@ -69,12 +69,14 @@ EXPERIMENT = Experiment(
             "The range of the pixels does not matter: 0..255 is not worse than 0..1 by five points or more",
             contrast={f"{NETWORK}@0..255-mean-lr0.01-cold": 1, f"{NETWORK}@0..1-mean-lr0.01-cold": -1},
             below=5.0,
+            reason="ten times the margin of errors: a difference that would decide how images are fed",
             primary=True,
         ),
         Claim(
             "Subtracting the mean does no harm: it is not worse than raw pixels by five points or more",
             contrast={f"{NETWORK}@0..1-mean-lr0.01-cold": 1, f"{NETWORK}@0..1-raw-lr0.01-cold": -1},
             below=5.0,
+            reason="as above",
         ),
         Claim(
             "Within this budget, learning rate 0.1 ends worse than 0.01, whatever the input",
@@ -85,11 +87,13 @@ EXPERIMENT = Experiment(
                 for rate, sign in (("0.1", 1), ("0.01", -1))
             },
             above=0.0,
+            reason="any difference in this direction",
         ),
         Claim(
             "A warm-up rescues training at learning rate 0.1",
             contrast={f"{NETWORK}@0..1-mean-lr0.1-cold": 1, f"{NETWORK}@0..1-mean-lr0.1-warm": -1},
             above=0.0,
+            reason="any difference in this direction",
         ),
     ),
 )

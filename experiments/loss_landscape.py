@@ -31,6 +31,10 @@ width, with a hundredth of the curvature, of the same network."""
 from plain_vs_residual.experiment import Claim, Experiment
 
 FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
+# How far the loss rises around a network says something of its minimum only if it is near one.
+NO_MINIMUM = dict.fromkeys(
+    ("fashion", "digits", "cifar10-short"), "after so few iterations plain-56 is at no minimum of the loss"
+)
 
 EXPERIMENT = Experiment(
     title="The loss around trained networks",
@@ -47,6 +51,8 @@ EXPERIMENT = Experiment(
             contrast={"cifar-plain56": 1, "cifar-residual56-A": -1},
             column="rise",
             above=0.2,
+            reason="about a tenth of the loss of guessing among ten classes, 2.3 nats",
+            undecidable=NO_MINIMUM,
             primary=True,
         ),
         Claim(
@@ -54,6 +60,8 @@ EXPERIMENT = Experiment(
             contrast={"cifar-plain56": 1, "cifar-residual56-A": -1},
             column="rise_estimated",
             above=0.2,
+            reason="as with running statistics",
+            undecidable=NO_MINIMUM,
         ),
     ),
 )

@@ -46,6 +46,7 @@ EXPERIMENT = Experiment(
             contrast={"cifar-residual56-A": 1},
             column="ratio_change",
             below=-0.02,
+            reason="given by trials on other data, before these runs",
             primary=True,
         ),
         Claim(
@@ -53,6 +54,7 @@ EXPERIMENT = Experiment(
             contrast={"cifar-residual56-A@lr0.1": 1},
             column="ratio_change",
             above=0.02,
+            reason="likewise",
         ),
     ),
 )

@@ -41,6 +41,7 @@ EXPERIMENT = Experiment(
             contrast={"cifar-residual56-A": 1, "cifar-plain56": -1},
             column="gradient_correlation",
             above=0.2,
+            reason="a fifth of the correlation of equal gradients, which is 1",
             primary=True,
         ),
         Claim(
@@ -48,6 +49,7 @@ EXPERIMENT = Experiment(
             contrast={"cifar-plain20": 1, "cifar-plain56": -1},
             column="gradient_correlation",
             above=0.2,
+            reason="as above",
         ),
     ),
 )

@@ -56,6 +56,7 @@ EXPERIMENT = Experiment(
             contrast={"residual34-B": 1, "residual152-B": -1},
             column="validation_error",
             above=0.0,
+            reason="any difference in this direction",
         ),
     ),
     paper_errors={

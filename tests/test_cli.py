@@ -385,7 +385,7 @@ def test_training_records_a_run_and_a_second_call_finds_it_finished(command: Com
     code, out, err = command(*arguments, "--results", tmp_path / "results")
     assert (code, err) == (0, "")
     assert "1,437 training and 360 validation images" in out
-    (run,) = (tmp_path / "results" / "digits").glob("[!.]*")
+    (run,) = (tmp_path / "results" / "digits").glob("cifar*")
     assert run.name == "cifar-plain20-2-iterations-s0"
     assert (run / "final.json").exists()
     assert f"{run.name}: training error" in out

@@ -1,5 +1,6 @@
 """Lesions, exchanges and errors: every row and summary, computed a second time from the weights."""
 
+import math
 from statistics import median
 from typing import Any
 
@@ -92,11 +93,14 @@ def test_every_lesion_is_the_mean_error_of_its_injured_networks(
         for mode in ("E", "R")
     }
     assert len(set(increases["E"])) > 2
+    chance = 100 * (1 - 1 / network.fc.out_features)
     assert median(increases["E"]) != median(increases["R"])
     assert measured.summary == pytest.approx(
         {
             "lesion_median": median(increases["E"]),
             "lesion_median_estimated": median(increases["R"]),
+            "lesion_share": median(increases["E"]) / (chance - expected["intact_E", "network", 0]),
+            "lesion_share_estimated": median(increases["R"]) / (chance - expected["intact_R", "network", 0]),
             "removable_blocks": len(REMOVABLE[option]),
         }
     )
@@ -107,8 +111,10 @@ def test_increases_are_the_error_without_a_block_less_the_intact_one() -> None:
     numbers = {"intact_E": 10.0, "intact_R": 30.0, "removed_R": 31.0, "removed_at_random_E": 90.0}
     rows = [lesions._row(subject, quantity, "network", 0, value) for quantity, value in numbers.items()]
     rows += [lesions._row(subject, "removed_E", f"layer1.{index}", index, 10 + index**2) for index in range(4)]
-    assert lesions._increases(rows, "E") == [0, 1, 4, 9]
-    assert lesions._increases(rows, "R") == [1]
+    assert lesions._rises(rows, "E", chance=90) == (2.5, 2.5 / 80)  # of 0, 1, 4 and 9 points
+    assert lesions._rises(rows, "R", chance=90) == (1, 1 / 60)
+    points, share = lesions._rises(rows, "R", chance=30)  # it errs as by guessing: there is nothing to lose
+    assert (points, math.isnan(share)) == (1, True)
 
 
 def test_the_first_bottleneck_of_a_stage_does_not_keep_the_shape() -> None:

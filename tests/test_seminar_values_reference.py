@@ -48,9 +48,15 @@ def of_lesions(rows: list[Row], run: Path) -> dict[str, float]:
         for mode in ("E", "R")
         if (removed := values(rows, ITERATIONS, f"removed_{mode}"))
     }
+    shares = {  # of ten classes, 90 % are wrong by guessing
+        mode: median(rises) / (90 - values(rows, ITERATIONS, f"intact_{mode}")[0])
+        for mode, rises in increases.items()
+    }
     return {
         "lesion_median": median(increases["E"]),
         "lesion_median_estimated": median(increases["R"]),
+        "lesion_share": shares["E"],
+        "lesion_share_estimated": shares["R"],
         "removable_blocks": len(increases["E"]),
     }
 
@@ -122,7 +128,10 @@ def test_published_summaries_are_what_their_rows_say(measurement: str) -> None:
     assert len(runs) >= 2
     for run in runs:
         recorded = json.loads((run / f"{measurement}.json").read_text(encoding="utf-8"))["summary"]
-        assert SUMMARIES[measurement](read(measurement, run), run) == pytest.approx(recorded), run.name
+        expected = SUMMARIES[measurement](read(measurement, run), run)
+        # A column that came after the table was published can be computed, but stands in no record.
+        assert recorded.keys() <= expected.keys()
+        assert {name: expected[name] for name in recorded} == pytest.approx(recorded), run.name
 
 
 def in_steps_of(percent: float, errors: list[float]) -> bool:

@@ -16,6 +16,7 @@ from typing import Literal
 from pydantic import Field
 
 from plain_vs_residual.records.atomic import naming, write_json
+from plain_vs_residual.records.locks import LOCKS
 from plain_vs_residual.records.models import Model
 from plain_vs_residual.records.store import read_sealed, sealed
 
@@ -86,8 +87,8 @@ def add_registrations(
 
     Processes that start at the same time wait for each other, so that each plan is written once.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / ".registering"
+    lock = folder / LOCKS / "registering"
+    lock.parent.mkdir(parents=True, exist_ok=True)
     with naming(lock), lock.open("a") as file:
         with suppress(OSError):  # some network file systems have no locks: go on without
             fcntl.flock(file, fcntl.LOCK_EX)

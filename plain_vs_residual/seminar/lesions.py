@@ -5,6 +5,7 @@ its blocks VGG guesses, while ResNet-110 hardly errs more.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from statistics import median
@@ -20,7 +21,13 @@ from plain_vs_residual.subject.subject import Subject
 NUM_IMAGES = 500
 NUMBERS = (1, 2, 3, 5, 8, 13, 21)  # of blocks removed at random, and of pairs of blocks exchanged
 DRAWS = 4
-COLUMNS = ("lesion_median", "lesion_median_estimated", "removable_blocks")
+COLUMNS = (
+    "lesion_median",
+    "lesion_median_estimated",
+    "lesion_share",
+    "lesion_share_estimated",
+    "removable_blocks",
+)
 
 
 def measure(subject: Subject) -> Measured:
@@ -55,12 +62,15 @@ def measure(subject: Subject) -> Measured:
         note("exchanged", "network", number, [network for network, _ in orders])
         tau = sum(tau for _, tau in orders) / DRAWS
         rows.append(_row(subject, "kendall_tau", "network", number, tau))
-    increases = {mode: _increases(rows, mode) for mode in modes}
+    chance = 100 * (1 - 1 / trained.fc.out_features)
+    rises = {mode: _rises(rows, mode, chance) for mode in modes}
     return Measured(
         rows,
         {
-            "lesion_median": median(increases["E"]),
-            "lesion_median_estimated": median(increases["R"]),
+            "lesion_median": rises["E"][0],
+            "lesion_median_estimated": rises["R"][0],
+            "lesion_share": rises["E"][1],
+            "lesion_share_estimated": rises["R"][1],
             "removable_blocks": len(removable),
         },
     )
@@ -72,10 +82,14 @@ def _row(subject: Subject, quantity: str, place: str, position: float, value: fl
     )
 
 
-def _increases(rows: Sequence[MeasuredRow], mode: str) -> list[float]:
-    """Return by how many points the error rises without each of the removable blocks."""
+def _rises(rows: Sequence[MeasuredRow], mode: str, chance: float) -> tuple[float, float]:
+    """Return how much the error rises without a block, median over blocks: in points, and of what it can.
+
+    A network that errs as by guessing (``chance``, in percent) or more has nothing to lose: its share is NaN.
+    """
     (intact,) = (row.value for row in rows if row.quantity == f"intact_{mode}")
-    return [row.value - intact for row in rows if row.quantity == f"removed_{mode}"]
+    points = median(row.value - intact for row in rows if row.quantity == f"removed_{mode}")
+    return points, points / (chance - intact) if intact < chance else math.nan
 
 
 def blocks_of(network: nn.Module) -> Iterator[tuple[str, PlainBlock]]:

@@ -15,7 +15,7 @@ from plain_vs_residual.report.figures.curves import TRAINING, VALIDATION, Line, 
 from plain_vs_residual.report.figures.style import BOLD, COLOURS, CURVE, GREY, THIN, Drawn, depth_colour, joined
 
 PLAIN, RESIDUAL = Line(TRAINING, "--", THIN + 0.5), Line(TRAINING, "-", BOLD - 0.5)
-BUILT = "cifar-plain56"
+BUILT, TWICE = "cifar-plain56", "twice"
 MODES = {"E": "running statistics (E)", "R": "estimated anew (R)", "T": "by the batch (T)"}
 
 
@@ -23,7 +23,7 @@ def construction(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the training that starts from the construction, at two rates, and the errors of mixtures."""
     figure, panels = plt.subplots(1, 3, figsize=(24, 8))
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
-    drawn = _from_drawn_weights(panels[0], recorded, experiment)
+    drawn = [*_from_drawn_weights(panels[0], recorded, experiment), *_control(panels[0], recorded, experiment)]
     titles = ("the recipe", "a tenth of the rate")
     for axes, study, title in zip(panels, experiment.studies_in(recorded.setting)[1:], titles, strict=False):
         axes.set(title=f"trained on: {title}", xlabel="iteration", ylabel="training error (%)", ylim=(0, 100))
@@ -39,6 +39,18 @@ def _from_drawn_weights(axes: Axes, recorded: RecordedRuns, experiment: Experime
     for line in axes.get_lines():
         line.set(color=GREY, linestyle=":", label="plain-56, drawn weights" if curves else line.get_label())
     return [one.assign(study="") for one in curves]
+
+
+def _control(axes: Axes, recorded: RecordedRuns, experiment: Experiment) -> list[pd.DataFrame]:
+    """Draw where drawn weights end after as many iterations as both trainings of a grown network."""
+    finals = recorded.select(counted(recorded), experiment)
+    ends = finals if finals.empty else finals[(finals["network"] == BUILT) & (finals["study"] == TWICE)]
+    if ends.empty:
+        axes.plot([], [], color=GREY, linestyle="-.", label="drawn weights, twice as long: not run")
+        return []
+    label = "drawn weights, after twice as many iterations"
+    axes.axhline(ends[TRAINING].mean(), color=GREY, linestyle="-.", linewidth=THIN, label=label)
+    return [ends[["network", "study", "seed", TRAINING]]]
 
 
 def _trained_on(
