@@ -9,10 +9,11 @@ layers? And after ten iterations?
 
 What to look for: at initialisation (left) the line of plain-56 is straight on a logarithmic axis, which means
 exponential growth: three powers of ten or more, where ResNet-56 has one at most. The first steps throw its early
-layers far away, and from then on these have the smallest gradients of all (middle, right). BN explains a part:
-it makes the output independent of the size of the weights, so that weights ten times as long have gradients a
-tenth as large. In these runs that is the smaller part: the first 3x3 layer's weights became some ten times as
-long, its gradient thousands of times as small. The lengths are among the measured numbers (``weights`` in
+layers far away, and soon their gradients are among the smallest (middle, right): the smallest of all in some
+seeds, in others those of a layer further on. BN explains a part: it makes the output independent of the size of
+the weights, so that weights ten times as long have gradients a tenth as large. In these runs that is the smaller
+part: the first 3x3 layer's weights became some ten times as long, its gradient 400 to 5,400 times as small, by
+seed. The lengths are among the measured numbers (``weights`` in
 gradient_norms.csv of each run): take them out, and ask what is left.
 
     bash run_all.sh gradient_norms

@@ -1,4 +1,4 @@
-"""Does plain-56 merely need another learning rate? The fair objection, answered.
+"""Does plain-56 merely need another learning rate? The fair objection, put to the test.
 
 Li et al. (2018) had to train 56 layers without shortcuts at 0.01 instead of 0.1, and found no rate at which 156
 trained; De and Smith (2020): BN in residual networks allows larger rates. A comparison at one rate could

@@ -1,7 +1,7 @@
 """Which learning rate? The trials behind the setting `fashion`, on seeds from 100 on.
 
 A rate that suits residual networks best could make plain ones look worse than they are. The rule is therefore the
-one that is hardest on the claims: the rate at which the *deep plain* networks train best.
+one that is kindest to deep plain networks: the rate at which *they* train best.
 
 Predict: is the rate at which plain-56 trains best smaller than that of ResNet-56, or the same?
 

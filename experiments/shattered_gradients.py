@@ -2,8 +2,8 @@
 
 Balduzzi et al. (2017) walk along a straight line from one image to another and compare the gradients on the way.
 In a plain network the correlation of gradients at nearby points halves with every layer, until they resemble
-white noise; in a residual network it falls far more slowly, like 1 over the square root of the depth. A step
-along such a gradient is right for one image and arbitrary for the next.
+white noise; in a residual network it falls far more slowly, like 1 over the square root of the depth. These are
+gradients by the image, not by the weights.
 
 Predict: two points of the line are 1/64 of it apart. How alike are the gradients there, before training, in 20
 and in 56 layers, with and without shortcuts?
@@ -19,7 +19,8 @@ Exercise: take two arbitrary images instead of two points of one line. How alike
 the four networks?
 
 Solution: not at all, 0.02 at the most in trials, with or without shortcuts. The difference between the networks
-is how far a gradient holds around the point where it was taken, which is what a step relies on.
+is how far the gradient by the image holds around the image where it was taken. SGD follows another one, by the
+weights and of a whole batch; whether that one shatters too is not measured here.
 """
 
 from plain_vs_residual.experiment import Claim, Experiment

@@ -8,7 +8,7 @@ import typer
 
 from plain_vs_residual.launcher import INSTALLED
 
-BENCHMARKS = ("throughput", "jobs", "equivalence", "decoding", "projection", "faults")
+BENCHMARKS = ("throughput", "jobs", "equivalence", "decoding", "projection", "faults", "coverage")
 
 
 def benchmark(

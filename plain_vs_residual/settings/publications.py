@@ -40,6 +40,22 @@ WARM_UP = Departure(
     ("warm_up_iterations", "warm_up_depth"),
 )
 
+EVERYWHERE = (
+    Departure(
+        "Weights are drawn by He's rule over outgoing connections (fan-out), as torchvision's, those of the fully "
+        "connected layer uniformly, as torch's; the paper names the rule alone."
+    ),
+    Departure(
+        "Weight decay on every parameter, BN's scales and shifts included, on which the size of layer responses "
+        "hangs; the paper does not say.",
+        ("weight_decay",),
+    ),
+    Departure(
+        "Evaluated with BN's running statistics, an average over the last batches, not with those of the whole "
+        "training set."
+    ),
+)
+
 FASHION = Publication(
     expected="about 14 minutes on 2 cores for 5 seeds, the first seed's page after 3",
     margin_reason="in the first trials, most networks differ by less than that between two seeds",
@@ -59,6 +75,7 @@ FASHION = Publication(
             "18/34 have a 3x3 stem without pooling and widths 16 to 128.",
             ("stem", "stem_width"),
         ),
+        *EVERYWHERE,
     ),
 )
 
@@ -85,6 +102,7 @@ DIGITS = Publication(
             "18/34 have a 3x3 stem without pooling and widths 16 to 128.",
             ("stem", "stem_width"),
         ),
+        *EVERYWHERE,
     ),
 )
 
@@ -104,6 +122,7 @@ CIFAR_RECIPE = (
         "18/34 are the ImageNet networks with a 3x3 stem without pooling; the paper trains them on ImageNet only.",
         ("stem",),
     ),
+    *EVERYWHERE,
 )
 CIFAR10 = Publication(
     expected="2 to 11 minutes per network on one H100 by measured steps, evaluations not counted; "
@@ -143,6 +162,7 @@ IMAGENET = Publication(
             " al. (2017) with 256 images over eight GPUs; the paper does not say.",
             ("norm_batch", "batch_size"),
         ),
+        *EVERYWHERE,
     ),
 )
 
