@@ -32,10 +32,10 @@ DISTRIBUTIONS: dict[str, Draw] = {
 def _standardised(values: np.ndarray) -> np.ndarray:
     """Bring values of the lognormal distribution to a mean of 0 and a spread of 1."""
     mean = np.exp(SIGMA**2 / 2)
-    return (values - mean) / (mean * np.sqrt(np.exp(SIGMA**2) - 1))
+    return np.asarray((values - mean) / (mean * np.sqrt(np.exp(SIGMA**2) - 1)))
 
 
-def coverage(draw: Draw, num: int, drawn: np.random.Generator) -> tuple[float, float, float]:
+def coverage(draw: Draw, num: int, drawn: np.random.Generator) -> tuple[float, ...]:
     """Return how often the t interval, the prediction interval and the bootstrap hold what they should."""
     held = np.zeros(3)
     for _ in range(REPEATS):
@@ -45,7 +45,7 @@ def coverage(draw: Draw, num: int, drawn: np.random.Generator) -> tuple[float, f
         means = drawn.choice(values, (RESAMPLES, num)).mean(axis=1)
         boot_low, boot_high = np.quantile(means, (0.025, 0.975))
         held += (low <= 0 <= high, next_low <= draw(drawn, 1)[0] <= next_high, boot_low <= 0 <= boot_high)
-    return tuple(held / REPEATS)  # type: ignore[return-value]
+    return tuple(held / REPEATS)
 
 
 def wrong_decisions(draw: Draw, num: int, drawn: np.random.Generator) -> float:
