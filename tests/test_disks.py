@@ -112,9 +112,7 @@ def test_an_error_of_no_file_does_not_name_one() -> None:
 
 
 @pytest.mark.usefixtures("one_core")
-def test_a_suite_on_a_disk_that_cannot_sync_folders_trains_and_says_so(
-    tmp_path: Path, image_folder: Path
-) -> None:
+def test_a_suite_on_a_disk_that_cannot_sync_folders_trains_and_says_so(tmp_path: Path, image_folder: Path) -> None:
     program = (
         "import errno, os, stat, sys\n"
         "whole = os.fsync\n"
