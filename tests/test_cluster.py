@@ -67,9 +67,12 @@ def suite_in(folder: Path, **changes: Any) -> Suite:
     return Suite(**(values | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_nodes() -> Iterator[Any]:
-    """Return a cluster of two pretended machines of a core each, to which this process is connected."""
+    """Return a cluster of two pretended machines of a core each, to which this process is connected.
+
+    One test takes the second machine away; the other needs but one.
+    """
     from ray.cluster_utils import Cluster as Nodes
 
     repository = Path(__file__).parent.parent
@@ -140,8 +143,14 @@ def test_a_process_waits_for_the_one_that_still_writes(tmp_path: Path, two_nodes
     ended: list[Job] = []
     thread = threading.Thread(target=lambda: ended.extend(trained))
     with writer:
+        locks = lock_path(writer_of(run.folder)).parent
+        seen = {locks.stat().st_mtime_ns}
         thread.start()
-        time.sleep(8)
+        deadline = time.monotonic() + 60
+        while len(seen) < 6:  # until it has tried three times, for which it makes and removes a file there
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+            seen.add(locks.stat().st_mtime_ns)
         assert not run.folder.run.exists()
     thread.join(60)
     assert ended == [run]

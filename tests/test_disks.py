@@ -111,7 +111,8 @@ def test_an_error_of_no_file_does_not_name_one() -> None:
     assert in_words(FileNotFoundError(2, "No such file", "x")) == "[Errno 2] No such file: 'x'"
 
 
-def test_a_suite_on_a_disk_that_cannot_sync_folders_trains_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("one_core")
+def test_a_suite_on_a_disk_that_cannot_sync_folders_trains_and_says_so(tmp_path: Path, image_folder: Path) -> None:
     program = (
         "import errno, os, stat, sys\n"
         "whole = os.fsync\n"
@@ -123,9 +124,10 @@ def test_a_suite_on_a_disk_that_cannot_sync_folders_trains_and_says_so(tmp_path:
         "from plain_vs_residual.cli.app import main\n"
         "main()\n"
     )
-    options = "fig4_depth --setting digits --seeds 1 --iterations 2 --evaluations 1 --network plain18 --jobs 2"
+    options = "fig4_depth --setting digits --seeds 1 --iterations 2 --evaluations 1 --network plain18 --jobs 1"
+    where = ("--data", str(image_folder), "--results", str(tmp_path / "results"))
     done = subprocess.run(
-        [sys.executable, "-c", program, *options.split(), "--no-report", "--results", str(tmp_path / "results")],
+        [sys.executable, "-c", program, *options.split(), "--no-report", *where],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -42,13 +42,16 @@ def of_sizes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[st
     images = fixtures.image_folder.__wrapped__(tmp_path_factory.mktemp("images"))  # type: ignore[attr-defined]
     small = IMAGENET.with_changes({"image_size": 16})
     files = load_dataset(small, images)
+    # Forked by a process that has imported what they need, which takes each of them longer than its work.
+    multiprocessing.set_forkserver_preload(["tests.in_group", "torch._dynamo"])
     found = {}
     for size in (1, 2, 4):
         folder = tmp_path_factory.mktemp(f"group{size}")
         if size == 1:
             work_in_group(0, size, folder, dataset, setting, files)
         else:
-            start_processes(work_in_group, (size, folder, dataset, setting, files), size)
+            arguments = (size, folder, dataset, setting, files)
+            start_processes(work_in_group, arguments, size, start_method="forkserver")
         found[size] = [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
     return found
 

@@ -31,18 +31,39 @@ def test_its_outputs_are_kept_without_an_error() -> None:
     assert "of other value: []" in said(notebook)
 
 
+FEW = """
+from dataclasses import replace
+from functools import partial
+
+from plain_vs_residual import interactive
+from plain_vs_residual.data.images import Images
+
+whole = interactive.load_dataset
+
+
+def few_images(recipe):
+    dataset = whole(recipe)
+    training, validation = dataset.training, dataset.validation
+    return replace(
+        dataset,
+        training=Images(training.pixels[::3], training.labels[::3]),
+        validation=Images(validation.pixels[::10], validation.labels[::10]),
+    )
+
+
+interactive.load_dataset = few_images
+train = partial(interactive.train, results=Path({results!r}), iterations=4, evaluations=2)
+"""
+
+
 def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # two kernels of threads on two cores wait for each other
     notebook = nbformat.read(NOTEBOOK, 4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
-        # The same cells with a few iterations and evaluations, and records of their own.
+        # The same cells with a few images, iterations and evaluations, and records of their own.
         cell.source = cell.source.replace("import images, network, train", "import images, network")
         if "FAMILY = (" in cell.source:
-            cell.source += (
-                "\nfrom functools import partial\n\nfrom plain_vs_residual import interactive\n"
-                f"train = partial(interactive.train, results=Path({str(tmp_path / 'results')!r}), iterations=10, "
-                "evaluations=2)\n"
-            )
+            cell.source += FEW.format(results=str(tmp_path / "results"))
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}})
     client.execute()
     text = said(notebook)
