@@ -26,6 +26,7 @@ from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import ALONE, Group
+from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job, Run
@@ -140,6 +141,25 @@ def test_a_pixel_digest_of_any_sign_is_restored(state: str) -> None:
     digest = ConsumptionDigest(CPU)
     digest.restore({"pixels": state})
     assert digest.state() == {"pixels": state}
+
+
+def test_a_chain_of_evaluations_holds_every_evaluation_and_every_batch() -> None:
+    pixels = torch.arange(24, dtype=torch.uint8).reshape(4, 2, 3, 1)
+    labels = torch.tensor([0, 1, 2, 3])
+    digest, expected = ConsumptionDigest(CPU), ""
+    for order in ([0, 1, 2, 3], [2, 3, 0, 1]):
+        batches = [(pixels[one], labels[one]) for one in torch.tensor(order).split(2)]
+        weights = torch.randint(
+            1, 2**23, (12,), dtype=torch.int32, generator=keyed_generator(0, "checksum weights")
+        )
+        few = torch.randint(1, 2**23, (2,), dtype=torch.int32, generator=keyed_generator(0, "checksum weights"))
+        chain = 0
+        for images, of_batch in batches:
+            own = sum(int(a) * int(b) for a, b in zip(images.flatten(), weights, strict=True))
+            chain = chain * 1_000_003 + own + 31 * sum(int(a) * int(b) for a, b in zip(of_batch, few, strict=True))
+        assert len(list(digest.evaluated("evaluated_training", batches, 2, ALONE))) == 2
+        expected = sha256(f"{expected}{chain % 2**64:016x}".encode()).hexdigest()[:16]
+        assert digest.state()["evaluated_training"] == expected
 
 
 @pytest.mark.parametrize("change", ["swap", "shift", "label", "flip bit"])
