@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
@@ -12,6 +13,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES
+from plain_vs_residual.report.figures.curves import limit_error_axis
 from plain_vs_residual.report.figures.landscape import LEAST, MOST
 from plain_vs_residual.report.figures.style import BOLD
 from tests.made_up_records import write_results
@@ -127,3 +129,17 @@ def test_the_colours_of_a_landscape_begin_at_the_least_loss_of_its_planes(writte
     planes = measured[measured["quantity"] == "plane_E"]["value"]
     assert planes.min() > LEAST
     assert {(norm.vmin, norm.vmax) for norm in norms} == {(planes.min(), MOST)}
+
+
+@pytest.mark.parametrize(
+    ("means", "limit"),
+    [
+        ([[90.0, 70.0, 30.0, 20.0], [95.0, 80.0, 40.0, 10.0]], 44.0),  # a tenth above the greatest from 40 % on
+        ([[99.0, 98.0, 97.0, 96.0]], 100.0),
+        ([[50.0, 0.0, 0.0, 0.0]], 100.0),
+    ],
+)
+def test_the_axis_of_errors_leaves_out_the_first_two_fifths(means: list[list[float]], limit: float) -> None:
+    _, axes = plt.subplots()
+    limit_error_axis(axes, [pd.DataFrame({"iteration": [10, 39, 40, 100], "mean": one}) for one in means])
+    assert axes.get_ylim() == pytest.approx((0.0, limit))
