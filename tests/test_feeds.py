@@ -270,6 +270,19 @@ def test_evaluated_images_from_files_are_those_of_their_part_normalised_and_not_
             torch.testing.assert_close(image, torch.stack(expected), atol=1e-5, rtol=0)
 
 
+def test_ten_views_are_those_of_the_images_of_their_part(small_imagenet: Setting, image_folder: Path) -> None:
+    dataset = load_dataset(small_imagenet, image_folder)
+    feed = LoaderFeed(dataset, small_imagenet, 0, CPU)
+    parts: tuple[tuple[Part, Any], ...] = (("training", dataset.training), ("validation", dataset.validation))
+    for part, files in parts:
+        batches = list(feed.ten_crop_batches(part))
+        views = torch.cat([pixels for pixels, _ in batches]).unflatten(0, (-1, 10))
+        assert torch.equal(torch.cat([labels for _, labels in batches]), files.labels)
+        centres = torch.cat([images for images, _ in feed.evaluation_batches(part)])
+        for number, centre in enumerate(centres):
+            assert sum(torch.equal(view, centre) for view in views[number]) == 1
+
+
 def test_colours_are_shifted_along_the_principal_components_and_normalised_as_torchvision_does(
     small_imagenet: Setting, image_folder: Path
 ) -> None:
