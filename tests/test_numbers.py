@@ -194,6 +194,19 @@ def test_a_plateau_watches_the_validation_loss(make_suite: Any, monkeypatch: pyt
     assert watched != rows["training_loss"].tolist()
 
 
+def test_a_row_of_the_curve_ends_where_its_epoch_and_its_errors_do() -> None:
+    curve = TrainingCurve([[2, 6], [6, 7]])
+    totals = Totals(CPU)
+    for iteration in range(1, 8):
+        totals.sums += torch.tensor([0.5 * iteration, iteration % 3, 0, 4], dtype=torch.float64)
+        curve.read(iteration, totals)
+    rows = [row.model_dump() for row in curve.rows(lambda iteration: iteration * 4 / 10)]
+    assert rows == [
+        pytest.approx(dict(zip(CurveRow.model_fields, values, strict=True)))
+        for values in ((2, 0.8, 1.5 / 8, 300 / 8), (6, 2.4, 9 / 16, 300 / 16), (7, 2.8, 3.5 / 4, 100 / 4))
+    ]
+
+
 # ---- layer responses -------------------------------------------------------------------------------------
 
 
