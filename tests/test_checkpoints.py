@@ -177,6 +177,15 @@ def test_of_several_sets_one_is_taken_the_others_are_named_and_can_be_taken(tmp_
     assert loads_as(path, ONE, first)
 
 
+@pytest.mark.parametrize(
+    "name", ["model_ema", "averaged", "swa_model", "avg_model", "shadow", "teacher", "momentum_encoder", "Target"]
+)
+def test_what_is_called_an_average_is_not_taken_unless_it_is_asked_for(tmp_path: Path, name: str) -> None:
+    torch.save({name: state(2), "network": state()}, tmp_path / "x.pth")
+    assert loads_as(tmp_path / "x.pth", ONE)
+    assert loads_as(tmp_path / "x.pth", TWO, name)
+
+
 def test_weights_that_a_file_does_not_hold_are_one_line_that_names_those_it_has(tmp_path: Path) -> None:
     torch.save({"state_dict": state(), "state_dict_ema": state(2)}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"x.pth: no weights 'ema' in it.*; it has state_dict, state_dict_ema"):

@@ -13,7 +13,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.app import main
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.inspection.description import IMAGE_KINDS, Description, describe, smallest_input
-from plain_vs_residual.inspection.layer_table import TABLE_1, align
+from plain_vs_residual.inspection.layer_table import TABLE_1, _as_printed, _cell, align
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.networks import build, num_parameters
 from plain_vs_residual.settings import SETTINGS
@@ -59,6 +59,30 @@ def test_the_table_ends_in_the_papers_sizes_and_the_known_totals(
     assert f"parameters: {parameters:,} (" in text
     assert f"multiply-adds: {billions} G (" in text
     assert f"He et al., Table 1: {TABLE_1[Architecture.parse(name).depth]} G" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "size", "printed"),
+    [
+        *(("residual18-B", None, None, True), ("residual50-B", None, None, True)),
+        *(("residual18-B", None, 192, False), ("residual18-B", "cifar10", 224, False)),
+        *(("residual50-A", None, None, False), ("cifar-residual20-A", "imagenet", 224, False)),
+    ],
+)
+def test_table_1_is_quoted_for_its_own_networks_at_its_own_size_alone(
+    name: str, setting: str | None, size: int | None, printed: bool
+) -> None:
+    assert ("Table 1" in _as_printed(described(name, setting, size))) == printed
+
+
+def test_the_parameters_beside_a_layer_are_those_of_its_convolution_and_of_its_bn() -> None:
+    described_rows = described("residual18-B").rows
+    printed = {row.layer: int(_cell(row, " ").split()[-1].replace(",", "")) for row in described_rows}
+    assert printed["conv1"] == 3 * 64 * 49 + 2 * 64
+    assert printed["layer1.0.conv1"] == 64 * 64 * 9 + 2 * 64
+    assert printed["layer2.0.shortcut"] == 64 * 128 + 2 * 128
+    assert printed["fc"] == 512 * 1000 + 1000
+    assert sum(printed.values()) == 11_689_512
 
 
 @pytest.mark.parametrize(("size", "amount"), [(92, "98.72 M (98,724,736)"), (96, "0.11 G (107,496,064)")])

@@ -26,6 +26,7 @@ from plain_vs_residual.data.stream import DataStream, draws_of
 from plain_vs_residual.data.torchvision_import import torchvision
 from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.group import ALONE, Group
+from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job, Run
@@ -142,6 +143,25 @@ def test_a_pixel_digest_of_any_sign_is_restored(state: str) -> None:
     assert digest.state() == {"pixels": state}
 
 
+def test_a_chain_of_evaluations_holds_every_evaluation_and_every_batch() -> None:
+    pixels = torch.arange(24, dtype=torch.uint8).reshape(4, 2, 3, 1)
+    labels = torch.tensor([0, 1, 2, 3])
+    digest, expected = ConsumptionDigest(CPU), ""
+    for order in ([0, 1, 2, 3], [2, 3, 0, 1]):
+        batches = [(pixels[one], labels[one]) for one in torch.tensor(order).split(2)]
+        weights = torch.randint(
+            1, 2**23, (12,), dtype=torch.int32, generator=keyed_generator(0, "checksum weights")
+        )
+        few = torch.randint(1, 2**23, (2,), dtype=torch.int32, generator=keyed_generator(0, "checksum weights"))
+        chain = 0
+        for images, of_batch in batches:
+            own = sum(int(a) * int(b) for a, b in zip(images.flatten(), weights, strict=True))
+            chain = chain * 1_000_003 + own + 31 * sum(int(a) * int(b) for a, b in zip(of_batch, few, strict=True))
+        assert len(list(digest.evaluated("evaluated_training", batches, 2, ALONE))) == 2
+        expected = sha256(f"{expected}{chain % 2**64:016x}".encode()).hexdigest()[:16]
+        assert digest.state()["evaluated_training"] == expected
+
+
 @pytest.mark.parametrize("change", ["swap", "shift", "label", "flip bit"])
 def test_the_pixel_digest_notices(change: str) -> None:
     pixels = torch.randint(0, 256, (4, 6, 6, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
@@ -248,6 +268,19 @@ def test_evaluated_images_from_files_are_those_of_their_part_normalised_and_not_
             channels = zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
             expected = [(pixels[:, :, place] / 255 - mean) / std for place, (mean, std) in enumerate(channels)]
             torch.testing.assert_close(image, torch.stack(expected), atol=1e-5, rtol=0)
+
+
+def test_ten_views_are_those_of_the_images_of_their_part(small_imagenet: Setting, image_folder: Path) -> None:
+    dataset = load_dataset(small_imagenet, image_folder)
+    feed = LoaderFeed(dataset, small_imagenet, 0, CPU)
+    parts: tuple[tuple[Part, Any], ...] = (("training", dataset.training), ("validation", dataset.validation))
+    for part, files in parts:
+        batches = list(feed.ten_crop_batches(part))
+        views = torch.cat([pixels for pixels, _ in batches]).unflatten(0, (-1, 10))
+        assert torch.equal(torch.cat([labels for _, labels in batches]), files.labels)
+        centres = torch.cat([images for images, _ in feed.evaluation_batches(part)])
+        for number, centre in enumerate(centres):
+            assert sum(torch.equal(view, centre) for view in views[number]) == 1
 
 
 def test_colours_are_shifted_along_the_principal_components_and_normalised_as_torchvision_does(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,7 +21,7 @@ from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Claim, Experiment, load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures import FIGURES, draw, draw_all, draw_claims
+from plain_vs_residual.report.figures import FIGURES, _heading, draw, draw_all, draw_claims
 from plain_vs_residual.report.figures.curves import BETWEEN_LABELS, _spread_out
 from plain_vs_residual.report.figures.forest import AHEAD, BEHIND, forest
 from plain_vs_residual.report.figures.responses import draw_responses, response_panels
@@ -138,6 +139,17 @@ def test_the_caption_tells_a_short_setting_and_a_study_from_the_real_thing(
         text = picture.with_suffix(".svg").read_text()
         assert words in text
         assert "blurred" in text
+
+
+def test_the_caption_counts_the_seeds_that_were_measured_where_a_measurement_is_drawn(tmp_path: Path) -> None:
+    lesions = EXPERIMENTS["lesions"]
+    recorded = write_results(tmp_path, [lesions], "digits", seeds=range(3))
+    heading = partial(_heading, experiment=lesions, name=lesions.figures[0])
+    assert "; 3 seeds" in heading(recorded)
+    first = recorded.records[0].folder
+    for path in (first.measurement(lesions.measurement), first.measured(lesions.measurement)):
+        path.unlink()
+    assert "; 2 to 3 seeds" in heading(read_runs(tmp_path, "digits"))
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$x_{$", "50% & more_or_less", "a\\frac$b$c$\\no$"])

@@ -10,6 +10,7 @@ import torch
 
 from plain_vs_residual.executors import cores, gpus, machine, placement, sharing
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions
+from plain_vs_residual.executors.here import Here
 from plain_vs_residual.executors.on_ray import OnRay
 from plain_vs_residual.executors.placement import choose_placement, on_this_machine
 from plain_vs_residual.executors.processes import Processes
@@ -181,3 +182,15 @@ def test_a_gpu_that_completes_no_group_is_left_alone(make_suite: Any) -> None:
     executor = on_this_machine(CUDA, Sharing(at_once=2, devices=2, threads=1), suite.dataset_of)
     assert isinstance(executor, Processes)
     assert list(executor.devices) == [torch.device("cuda", 0)]
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_runs_at_the_same_time_take_all_gpus_and_one_at_a_time_the_first(make_suite: Any) -> None:
+    gpus = [torch.device("cuda", number) for number in range(3)]
+    suite = make_suite("plain18")
+    executor = on_this_machine(CUDA, Sharing(at_once=3, devices=1, threads=1), suite.dataset_of)
+    assert isinstance(executor, Processes)
+    assert (list(executor.devices), executor.at_once) == (gpus, 3)
+    alone = on_this_machine(CUDA, Sharing(at_once=1, devices=1, threads=1), suite.dataset_of)
+    assert isinstance(alone, Here)
+    assert alone.place.device == gpus[0]

@@ -112,6 +112,7 @@ IN_RUN: dict[str, tuple[Change, str]] = {
         "initial values of fc.weight differ",
     ),
     "parameter count": (set_in("parameters", value=999), "999 parameters are stated"),
+    "parameter count, too many": (set_in("parameters", value=99_999_999), "99,999,999 parameters are stated"),
     "multiply-adds": (
         set_in("multiply_adds", value=999),
         "multiply-adds: 34,000,000 against 999, though option A",

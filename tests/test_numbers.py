@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.blocks import ResidualBlock
 from plain_vs_residual.data.datasets import load_dataset, split
 from plain_vs_residual.data.feeds import ResidentFeed
@@ -26,6 +27,7 @@ from plain_vs_residual.records.rows import CurveRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import read_final, read_record, read_records, read_run
 from plain_vs_residual.settings import CIFAR10, DIGITS, FASHION, IMAGENET, Setting
 from plain_vs_residual.training import session
+from plain_vs_residual.training.beginning import initial_responses
 from plain_vs_residual.training.evaluation import Errors, Totals, evaluate
 from plain_vs_residual.training.step import Trainer
 from plain_vs_residual.training.training_curve import TrainingCurve
@@ -192,6 +194,19 @@ def test_a_plateau_watches_the_validation_loss(make_suite: Any, monkeypatch: pyt
     assert watched != rows["training_loss"].tolist()
 
 
+def test_a_row_of_the_curve_ends_where_its_epoch_and_its_errors_do() -> None:
+    curve = TrainingCurve([[2, 6], [6, 7]])
+    totals = Totals(CPU)
+    for iteration in range(1, 8):
+        totals.sums += torch.tensor([0.5 * iteration, iteration % 3, 0, 4], dtype=torch.float64)
+        curve.read(iteration, totals)
+    rows = [row.model_dump() for row in curve.rows(lambda iteration: iteration * 4 / 10)]
+    assert rows == [
+        pytest.approx(dict(zip(CurveRow.model_fields, values, strict=True)))
+        for values in ((2, 0.8, 1.5 / 8, 300 / 8), (6, 2.4, 9 / 16, 300 / 16), (7, 2.8, 3.5 / 4, 100 / 4))
+    ]
+
+
 # ---- layer responses -------------------------------------------------------------------------------------
 
 
@@ -215,6 +230,22 @@ def test_responses_are_taken_on_training_images_before_and_after(
     assert final.mean_response == pytest.approx(last[last["kind"] == "response_std"]["value"].mean())
     assert final.mean_ratio == pytest.approx(last[last["kind"] == "ratio"]["value"].mean())
     assert final.responses_on.startswith("30 training images")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_initial_responses_are_taken_in_the_precision_of_the_run(
+    tiny_setting: Setting, tiny_dataset: Dataset, precision: Precision
+) -> None:
+    feed = ResidentFeed(tiny_dataset, tiny_setting, 0, CPU)
+    fresh = network_of("plain18", channels=1, num_classes=3, stem_width=4, seed=0)
+    found = [row.value for row in initial_responses(fresh, feed, CPU, precision)]
+    assert isinstance(tiny_dataset.training, Images)
+    batch = [(centred(tiny_dataset.training, tiny_dataset.training), tiny_dataset.training.labels)]
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        expected = layer_responses(with_estimated_statistics(fresh, batch), batch)
+    assert found == pytest.approx([row.value for row in expected], rel=1e-5)
+    fp32 = layer_responses(with_estimated_statistics(fresh, batch), batch)
+    assert (found == pytest.approx([row.value for row in fp32], rel=1e-5)) == (precision == "fp32")
 
 
 @pytest.mark.parametrize(("name", "last"), [("residual18-B", "bn2"), ("residual50-B", "bn3")])

@@ -145,6 +145,20 @@ def test_16_bits_that_were_meant_as_8_are_said_to_be_black(image_folder: Path) -
     assert "of 65,535, so that nothing but black is left" in said
 
 
+def test_grey_that_is_stored_times_its_transparency_is_divided_by_it_again(tmp_path: Path) -> None:
+    """A TIFF says so by 1 where it says 2 of ordinary transparency, in the field with the number 338."""
+    alpha = np.full((20, 24), 128, dtype=np.uint8)
+    stored = (GREY * 128.0 / 255).round().astype(np.uint8)
+    Image.merge("LA", (Image.fromarray(stored), Image.fromarray(alpha))).save(tmp_path / "a.tif")
+    content, ordinary = (tmp_path / "a.tif").read_bytes(), struct.pack("<HHIH", 338, 3, 1, 2)
+    assert content.count(ordinary) == 1
+    (tmp_path / "a.tif").write_bytes(content.replace(ordinary, struct.pack("<HHIH", 338, 3, 1, 1)))
+    with Image.open(tmp_path / "a.tif") as image:
+        assert image.mode == "La"
+    expected = np.repeat((stored * 255.0 / 128).round()[..., None], 3, axis=2)
+    assert np.abs(pixels_of(tmp_path / "a.tif") - expected).max() <= 1
+
+
 # ---- transparency ----------------------------------------------------------------------------------------
 
 

@@ -105,6 +105,19 @@ def test_a_trial_wins_over_what_a_study_changes() -> None:
     assert (run.setting.iterations, run.setting.learning_rate) == (8, 0.5)
 
 
+def test_a_leader_lowers_its_own_rate_and_the_others_of_its_seed_replay_it() -> None:
+    study = Study("led", {"schedule": "plateau"}, leader="residual18-A")
+    experiment = experiment_of("plain18", "residual18-A", "plain34", studies={"digits": (Study(), study)})
+    planned = {run.name: run for run in Selection((experiment,), DIGITS, (3, 4)).plan()}
+    for seed in (3, 4):
+        leader = planned[f"residual18-A-led-s{seed}"]
+        assert (leader.setting.schedule, leader.leader, leader.needs) == ("plateau", "", ())
+        for name in ("plain18", "plain34"):
+            follower = planned[f"{name}-led-s{seed}"]
+            assert (follower.setting.schedule, follower.leader) == ("replay", leader.name)
+            assert planned[f"{name}-s{seed}"].setting.schedule == DIGITS.schedule
+
+
 def test_a_run_that_is_probed_is_not_compiled_and_all_others_are(tmp_path: Path) -> None:
     study = Study("probed", {"probe_iterations": 2})
     experiment = experiment_of("plain18", "residual18-A", studies={"digits": (Study(), study)})
