@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
 from plain_vs_residual.records.fingerprint import differing_code
-from plain_vs_residual.records.models import FinalRecord, Resumption, RunRecord
+from plain_vs_residual.records.models import FinalRecord, MeasurementRecord, Resumption, RunRecord
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import MetricsRow
+from plain_vs_residual.records.rows import MetricsRow, ResponseRow
 from plain_vs_residual.records.store import Record
 
 # What may differ between two members of a pair: which networks they are, and which seed in the check across seeds.
@@ -41,6 +41,24 @@ def across_seeds(a: Record, b: Record) -> Iterator[str]:
         same_images = part.startswith(("evaluated_", "measured_")) and a.final.iteration == b.final.iteration
         if same_images and a.final.consumed.get(part) != b.final.consumed.get(part):
             yield f"{words} differ ({part})"
+    yield from _same_for_all_seeds(a, b)
+
+
+def _same_for_all_seeds(a: Record, b: Record) -> Iterator[str]:
+    """Name what belongs to network, study and images, whatever the seed: the data set, classes, layers, remarks."""
+    assert a.final
+    assert b.final
+    yield from _datasets(a, b)
+    for field in ("caveat", "departures", "parameters"):
+        old, new = getattr(a.run, field), getattr(b.run, field)
+        if old != new:
+            yield f"{field}: {old} against {new}"
+    if a.final.responses_on != b.final.responses_on:
+        yield f"responses measured on {a.final.responses_on} against {b.final.responses_on}"
+    tables = (read_table(record.folder.responses, ResponseRow) for record in (a, b))
+    first, second = (table[["moment", "kind", "order", "layer"]].to_numpy().tolist() for table in tables)
+    if first != second:
+        yield "layer responses: not of the same layers"
 
 
 # ---- two members of a pair -------------------------------------------------------------------------------
@@ -61,9 +79,7 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
     yield from _recipe(a, b, studied)
     yield from _machines(a, b)
     if "split" not in studied:
-        for field, old in a.run.dataset.model_dump().items():
-            if old != (new := getattr(b.run.dataset, field)):
-                yield f"data set, {field}: {old} against {new}"
+        yield from _datasets(a, b)
     if a.final.responses_on != b.final.responses_on:
         yield f"responses measured on {a.final.responses_on} against {b.final.responses_on}"
     for record in (a, b):
@@ -87,6 +103,17 @@ def shared_parameters(a: Record, b: Record) -> list[str]:
     return [name for name in first if first[name] == second.get(name)]
 
 
+def _datasets(a: Record, b: Record) -> Iterator[str]:
+    """Name what differs in what is known of the images, and in how many of each class were looked at."""
+    for field, old in a.run.dataset.model_dump().items():
+        if old != (new := getattr(b.run.dataset, field)):
+            yield f"data set, {field}: {old} against {new}"
+    looked_at = [record.final.confusion_on if record.final else "" for record in (a, b)]
+    classes = [list(map(sum, record.final.confusion)) if record.final else [] for record in (a, b)]
+    if looked_at[0] != looked_at[1] or classes[0] != classes[1]:
+        yield f"images by class: {classes[0]} {looked_at[0]} against {classes[1]} {looked_at[1]} images"
+
+
 def _recipe(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
     """Name what differs in configuration and code."""
     first, second = (record.run.configuration.model_dump() for record in (a, b))
@@ -100,7 +127,7 @@ def _recipe(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
 
 
 def _machines(a: Record, b: Record) -> Iterator[str]:
-    for field, old, new in _computed_otherwise(a.run, b.run):
+    for field, old, new in computed_otherwise(a.run, b.run):
         yield f"{field}: {old} against {new}"
     changes = [record.run.environment.git_changes for record in (a, b)]
     if set(changes) == {True, False}:  # what git could not say of one (None) differs from neither
@@ -108,8 +135,11 @@ def _machines(a: Record, b: Record) -> Iterator[str]:
         yield f"only {changed} was trained with uncommitted changes of the code"
 
 
-def _computed_otherwise(first: RunRecord, second: RunRecord | Resumption) -> Iterator[tuple[str, object, object]]:
-    """Yield what differs in machine, versions and arithmetic: name and both values."""
+Computed = RunRecord | Resumption | MeasurementRecord
+
+
+def computed_otherwise(first: Computed, second: Computed) -> Iterator[tuple[str, object, object]]:
+    """Yield what differs in machine, versions and, where both know it, arithmetic: name and both values."""
     for field in SAME_MACHINE:
         old, new = getattr(first.environment, field), getattr(second.environment, field)
         if old != new:
@@ -117,6 +147,8 @@ def _computed_otherwise(first: RunRecord, second: RunRecord | Resumption) -> Ite
     # A GPU computes the same numbers however many cores the process beside it has.
     on_gpus = first.environment.device == second.environment.device == "cuda"
     but_for = frozenset({"threads"}) if on_gpus else frozenset()
+    if first.arithmetic is None or second.arithmetic is None:
+        return  # a measurement by a version that did not note it
     for field, (old, new) in first.arithmetic.differences(second.arithmetic, but_for).items():
         yield field, old, new
 
@@ -124,7 +156,7 @@ def _computed_otherwise(first: RunRecord, second: RunRecord | Resumption) -> Ite
 def _moved(record: Record) -> Iterator[str]:
     """Name where a run was resumed on another machine, or with other versions or arithmetic, than it began."""
     for session in record.run.resumed:
-        for field, old, new in _computed_otherwise(record.run, session):
+        for field, old, new in computed_otherwise(record.run, session):
             yield f"{record.name} went on from iteration {session.iteration} with {field} {new}, not {old}"
 
 

@@ -66,7 +66,8 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
     # Alone on this machine, however many devices and machines trained it.
     alone = {"devices": 1, "threads": min(job.arithmetic.threads, num_cores())}
     job = replace(job, arithmetic=job.arithmetic.model_copy(update=alone))
-    prepare_arithmetic(device, job.arithmetic.model_copy(update={"precision": "fp32"}))
+    arithmetic = job.arithmetic.model_copy(update={"precision": "fp32"})
+    prepare_arithmetic(device, arithmetic)
     measured = import_module(f"plain_vs_residual.seminar.{name}").measure(FinishedRun.of(job, device, dataset))
     record = MeasurementRecord(
         measurement=name,
@@ -74,6 +75,7 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
         run=read_final(job.folder).checksum,
         sources=code_of(name),
         environment=environment(device),
+        arithmetic=arithmetic,
         seconds=round(time.perf_counter() - began_at, 3),
     )
     write_measurement(job.folder, record, measured.rows)

@@ -167,6 +167,7 @@ class MeasurementRecord(Model):
     run: str = Field(description="Checksum of the run's final.json.")
     sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
     environment: Environment
+    arithmetic: Arithmetic | None = Field(None, description="None where an earlier version did not note it.")
     seconds: float
     files: dict[str, str] = Field({}, description="SHA-256 of the table of numbers.")
     checksum: str = ""
