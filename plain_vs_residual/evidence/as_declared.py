@@ -1,9 +1,9 @@
 """Whether a run was trained as its setting and study say today, and by the code that is here today.
 
-Members of a pair agree with each other also where all of them were changed alike. What they are compared with here is
-what a reader of the page looks up: the setting, the study in the experiment's file, the code in this folder. A recipe
-that differs is a fault, unless the run says itself that it was changed (as ``--learning-rate`` does); code that differs
-is a remark, because results of an earlier commit stay what they are.
+Members of a pair agree with each other also where all of them were changed alike. What they are compared with here
+is what a reader of the page looks up: the setting, the study in the experiment's file, the code in this folder. A
+recipe that differs is a fault, unless the run says itself that it was changed (as ``--learning-rate`` does); code
+that differs is a remark, because results of an earlier commit stay what they are.
 """
 
 from collections import Counter, defaultdict
@@ -34,7 +34,7 @@ BUDGET = ("epochs", "iterations")
 
 
 def unlike_recipe(record: Record, study: Study) -> Iterator[str]:
-    """Name the fields of a run's recipe that are not those of its setting and study, and were not declared as changed."""
+    """Name the fields of a run's recipe that are not those of setting and study, and not declared by it."""
     run = record.run
     if run.setting not in SETTINGS:
         return
@@ -80,15 +80,14 @@ def _declared(run: RunDescription, field: str) -> bool:
 
 
 def _budget_is_declared(run: RunDescription, setting: Setting, study: Study) -> bool:
-    """Say whether the number of iterations is that of setting and study, or one that the run's name or list tells."""
+    """Say whether a budget is that of setting and study, or one that the run's name or departures tell of."""
     recipe = run.configuration
     if recipe.iterations == num_iterations(setting, recipe.num_training):
         return True
     told = (f"budget {recipe.iterations:,} iterations", f"budget {recipe.epochs} epochs")
-    if BUDGET[0] in study.changes or BUDGET[1] in study.changes:
-        told = ()
-    by_name = f"{recipe.iterations}-iterations" in run.dataset.variant
-    return by_name or any(words in departure for departure in run.departures for words in told)
+    by_list = any(words in departure for departure in run.departures for words in told)
+    of_study = any(field in study.changes for field in BUDGET)
+    return f"{recipe.iterations}-iterations" in run.dataset.variant or (by_list and not of_study)
 
 
 # ---- remarks ---------------------------------------------------------------------------------------------

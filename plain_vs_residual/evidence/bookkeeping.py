@@ -1,8 +1,8 @@
-"""What stands in two places of a run's record must be the same in both: summaries are computed again from their tables.
+"""What stands in two places of a run's record must be the same in both: summaries are computed from their tables.
 
-Nobody has to mean harm for a number to change: a script, a merge, a copy between folders does it, and seals are easily
-made again. What is computed here from a table was written by training from the same numbers, so it agrees to the last
-digits.
+Nobody has to mean harm for a number to change: a script, a merge, a copy between folders does it, and seals are
+easily made again. What is computed here from a table was written by training from the same numbers, so it agrees to
+the last digits.
 """
 
 import math
@@ -17,14 +17,9 @@ from plain_vs_residual.records.store import Record
 from plain_vs_residual.training.schedule import evaluation_points
 
 CURVE_POINTS = 50  # POINTS of training/training_curve.py, which needs torch
-IN_THE_OUTCOME = (
-    "training_error",
-    "validation_error",
-    "validation_top5_error",
-    "training_loss",
-    "validation_loss",
-)
-PERCENT = (*IN_THE_OUTCOME[:3], "running_training_error")
+ERRORS = ("training_error", "validation_error", "validation_top5_error")
+IN_THE_OUTCOME = (*ERRORS, "training_loss", "validation_loss")
+PERCENT = (*ERRORS, "running_training_error")
 # An evaluation after the last row adds to these chains.
 TAKEN_AGAIN = {"validation": ("measured_training", "evaluated_validation"), "test": ("measured_training",)}
 
@@ -152,7 +147,7 @@ def _rates(final: FinalRecord, metrics: pd.DataFrame) -> Iterator[str]:
     for iteration, rate in zip(metrics["iteration"], metrics["learning_rate"], strict=True):
         applied = [rate for first, rate in final.learning_rates if first < iteration]
         if applied and not math.isclose(rate, applied[-1], rel_tol=1e-9):
-            yield f"learning rate at the evaluation of iteration {iteration}: {rate:g}, but {applied[-1]:g} applied"
+            yield f"learning rate at the evaluation after iteration {iteration}: {rate:g}, applied {applied[-1]:g}"
             return
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterator
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.consumption import consumption, consumption_so_far, rates
 from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
 from plain_vs_residual.records.fingerprint import differing_code
-from plain_vs_residual.records.models import FinalRecord, MeasurementRecord, Resumption, RunRecord
+from plain_vs_residual.records.models import MeasurementRecord, Resumption, RunRecord
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import MetricsRow, ResponseRow
+from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.records.store import Record
 
 # What may differ between two members of a pair: which networks they are, and which seed in the check across seeds.
@@ -45,7 +46,7 @@ def across_seeds(a: Record, b: Record) -> Iterator[str]:
 
 
 def _same_for_all_seeds(a: Record, b: Record) -> Iterator[str]:
-    """Name what belongs to network, study and images, whatever the seed: the data set, classes, layers, remarks."""
+    """Name what differs of what the seed has no part in: data set, classes, layers, what is said of the recipe."""
     assert a.final
     assert b.final
     yield from _datasets(a, b)
@@ -88,13 +89,13 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
     if a.final.skipped_steps != b.final.skipped_steps:
         yield f"steps skipped: {a.final.skipped_steps} against {b.final.skipped_steps}"
     if a.final.iteration == b.final.iteration:
-        yield from _consumption(a, b, a.final, b.final)
+        yield from consumption(a, b, a.final, b.final)
     elif budgets or "diverged" in (a.final.outcome, b.final.outcome):
-        yield from _consumption_so_far(a, b)
+        yield from consumption_so_far(a, b)
     else:
         yield f"iterations: {a.final.iteration} against {b.final.iteration}"
     if not budgets and not RATES & set(studied):
-        yield from _rates(a, b, a.final, b.final)
+        yield from rates(a, b, a.final, b.final)
 
 
 def shared_parameters(a: Record, b: Record) -> list[str]:
@@ -199,64 +200,3 @@ def _values(what: str, first: dict[str, str], second: dict[str, str], *, shapes:
 
 def _shapes(record: Record) -> dict[str, tuple[int, ...]]:
     return {name: shape_of(text) for name, text in record.run.initial_parameters.items()}
-
-
-def _consumption(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Iterator[str]:
-    for name in sorted({*first.consumed, *second.consumed}):
-        if first.consumed.get(name) != second.consumed.get(name):
-            yield f"{CONSUMED.get(name, name)} differ ({name}{_since(a, b, name)})"
-
-
-def _consumption_so_far(a: Record, b: Record) -> Iterator[str]:
-    """Compare what two runs of unequal length had consumed as far as both came.
-
-    What training consumes depends on the iteration, what evaluations consume on how many there were.
-    """
-    first, second = (read_table(record.folder.metrics, MetricsRow) for record in (a, b))
-    common = sorted(set(first["iteration"]) & set(second["iteration"]))
-    if common:
-        parts = [_parts(table[table["iteration"] == common[-1]]["consumed"].iloc[0]) for table in (first, second)]
-        drawn = [{name: one[name] for name in one if not name.startswith("evaluated_")} for one in parts]
-        if drawn[0] != drawn[1]:
-            yield f"what was consumed until iteration {common[-1]} differs"
-    number = min(len(first), len(second))
-    evaluated = [_parts(table["consumed"].iloc[number - 1]) for table in (first, second)]
-    for name in sorted({*evaluated[0], *evaluated[1]}):
-        if name.startswith("evaluated_") and evaluated[0].get(name) != evaluated[1].get(name):
-            yield f"{CONSUMED[name]} differ ({name})"
-
-
-def _since(a: Record, b: Record, name: str) -> str:
-    """Say between which evaluations two runs began to differ."""
-    tables = [read_table(record.folder.metrics, MetricsRow) for record in (a, b)]
-    before = 0
-    for (_, first), (_, second) in zip(tables[0].iterrows(), tables[1].iterrows(), strict=False):
-        if _parts(first["consumed"]).get(name) != _parts(second["consumed"]).get(name):
-            return f", first between iterations {before} and {first['iteration']}"
-        before = first["iteration"]
-    return ""
-
-
-def _parts(consumed: str) -> dict[str, str]:
-    """Read the column ``consumed`` of a row of metrics.
-
-    >>> _parts("crops:ab/flips:cd")
-    {'crops': 'ab', 'flips': 'cd'}
-    """
-    return dict(part.split(":") for part in consumed.split("/"))
-
-
-def _rates(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Iterator[str]:
-    """Compare the applied learning rates; a warm-up that depth alone decides is left out of both."""
-    least = a.run.configuration.warm_up_depth
-    deep = [Architecture.parse(record.run.network).depth >= least for record in (a, b)]
-    start = a.run.configuration.warm_up_iterations if deep[0] != deep[1] else 0
-    stop = min(first.iteration, second.iteration)
-    traces = dict(first.learning_rates), dict(second.learning_rates)
-    rates: list[float | None] = [None, None]
-    for iteration in sorted({*traces[0], *traces[1], start}):
-        rates = [trace.get(iteration, rate) for trace, rate in zip(traces, rates, strict=True)]
-        if start <= iteration < stop and rates[0] != rates[1]:
-            old, new = ("none" if rate is None else f"{rate:g}" for rate in rates)
-            yield f"learning rate differs first at iteration {iteration}: {old} against {new}"
-            return

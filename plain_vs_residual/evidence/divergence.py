@@ -42,18 +42,18 @@ def counted(recorded: RecordedRuns) -> pd.DataFrame:
 
 
 def wrongly_diverged(record: Record) -> Iterator[str]:
-    """Compare what a run says of its end with its losses: a run diverged if, at an evaluation, one was not finite.
+    """Compare what a run says of its end with its losses: it diverged if one of them was not finite.
 
-    The definition is that of ``training/session.py``: the running or the clean training loss, and the run ends there.
+    As in ``training/session.py``, the running or the clean training loss of an evaluation, where the run then ends.
     """
     metrics = read_table(record.folder.metrics, MetricsRow)
-    finite = np.isfinite(metrics[["running_training_loss", "training_loss"]]).all(axis=1)
-    before, last = finite.iloc[:-1], bool(finite.iloc[-1])
+    losses = metrics[["running_training_loss", "training_loss"]].to_numpy(float)
+    *before, last = np.isfinite(losses).all(axis=1).tolist()
     assert record.final
     if record.final.outcome == "diverged" and last:
         yield "diverged, but the training loss of its last evaluation is finite"
     if record.final.outcome == "finished" and not last:
         yield "finished, but the training loss of its last evaluation is not finite"
-    if not before.all():
-        first = metrics["iteration"].iloc[int(np.argmin(before))]
+    if not all(before):
+        first = metrics["iteration"].iloc[before.index(False)]
         yield f"went on after iteration {first}, though its training loss was not finite there"

@@ -1,4 +1,4 @@
-"""What differs in how two runs were measured and should not: the same that must not differ in how they were trained."""
+"""What differs in how two runs were measured and should not: what must not differ in their training either."""
 
 from collections.abc import Iterator
 

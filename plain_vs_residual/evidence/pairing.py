@@ -83,7 +83,7 @@ def _pair(a: Record, b: Record, studies: Mapping[str, Study], measurement: str) 
 
 
 def _own(record: Record, study: Study, recorded: RecordedRuns, measurement: str) -> PairCheck:
-    """Check a single run by itself, by setting and study, by the run that it was grown from; and its measurement."""
+    """Check a run by itself, by setting and study, by the run that it was grown from, and by its measurement."""
     faults = (
         *own_faults(record),
         *unlike_recipe(record, study),

@@ -1,7 +1,7 @@
 """What a measurement of the seminar sums up, computed once more from its table, by its own definition.
 
-The modules of ``seminar/`` compute these columns while they measure, on tensors; here they are read off the rows. A
-column that has no function here is named (:func:`not_recomputed`).
+The modules of ``seminar/`` compute these columns while they measure, on tensors; here they are read off the rows.
+A column that has no function here is named (:func:`not_recomputed`).
 """
 
 import math
@@ -103,7 +103,7 @@ def _mean_path(table: pd.DataFrame, iteration: int) -> float:
     norms = rows[rows["iteration"] == iteration].sort_values("position")["value"].to_list()
     blocks = len(norms) - 1
     weights = [math.comb(blocks, length) * norm for length, norm in enumerate(norms)]
-    mean = sum(length * weight for length, weight in enumerate(weights)) / sum(weights)
+    mean: float = sum(length * weight for length, weight in enumerate(weights)) / sum(weights)
     return mean / (blocks / 2)
 
 
