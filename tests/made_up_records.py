@@ -7,8 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
+from plain_vs_residual.evidence.summaries import SUMMARIES
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.atomic import write_json
@@ -25,7 +28,14 @@ from plain_vs_residual.records.models import (
 )
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.rows import CurveRow, FirstIterationRow, MeasuredRow, MetricsRow, ResponseRow
-from plain_vs_residual.records.store import read_final, sealed, write_final, write_measurement, write_rows
+from plain_vs_residual.records.store import (
+    read_final,
+    read_record,
+    sealed,
+    write_final,
+    write_measurement,
+    write_rows,
+)
 from plain_vs_residual.records.store import write_run as write_run_record
 from plain_vs_residual.settings import find_setting
 from plain_vs_residual.training.schedule import evaluation_points
@@ -169,9 +179,9 @@ def write_run(
         write_rows(folder.responses, responses)
         held_out = changed.split != "test"
         wrong = round(num_validation * rows[-1].validation_error / 100)
-        confusion = _confusion(len(classes), num_validation, num_validation // 2 if held_out else wrong)
+        confusion = _confusion(len(classes), *((180, 90) if held_out else (num_validation, wrong)))
         final = _final(known, rates, rows[-1], responses, outcome)
-        final["images_per_second"] = round(rows[-1].iteration * changed.batch_size / rows[-1].training_seconds, 1)
+        final["images_per_second"] = _speed(known)
         final["running_training_error"] = _last_tenth(curve)
         looked_at = {
             "confusion": confusion,
@@ -225,28 +235,41 @@ def write_made_up_measurement(folder: RunFolder, experiment: Experiment) -> None
     """Write what an experiment measures on a finished run, and leave an unfinished one alone."""
     if not folder.finished:
         return
-    quantities, iterations = MEASURED[experiment.measurement]
+    rows = _measured_rows(folder, experiment.measurement)
+    table, of = pd.DataFrame([row.model_dump() for row in rows]), read_record(folder)
+    columns = SUMMARIES[experiment.measurement]
     record = MeasurementRecord(
         measurement=experiment.measurement,
-        summary=dict.fromkeys((claim.column for claim in experiment.claims), 1.0),
+        summary={column: summary(table, of) for column, summary in columns.items()},
         run=read_final(folder).checksum,
         sources={f"plain_vs_residual/seminar/{experiment.measurement}.py": _hash(experiment.measurement)},
         environment=ENVIRONMENT,
         seconds=1,
     )
-    rows = [
+    write_measurement(folder, record, rows)
+
+
+def _measured_rows(folder: RunFolder, measurement: str) -> list[MeasuredRow]:
+    quantities, iterations = MEASURED[measurement]
+    steps = (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def place_of(quantity: str, place: int) -> str:
+        if quantity.startswith("loss"):
+            return "direction0"
+        return f"{place}" if quantity.startswith("plane") else f"layer1.{place}.conv1"
+
+    return [
         MeasuredRow(
             iteration=iteration,
             quantity=quantity,
-            place=f"{place}" if quantity.startswith("plane") else f"layer{place}",
-            position=2**place,
+            place=place_of(quantity, place),
+            position=steps[place] if quantity.startswith("loss") else 2**place,
             value=0.1 + place / (10 + iteration) + _trifle(folder.name, quantity, iteration),
         )
         for iteration in iterations
         for quantity in quantities
-        for place in range(6)
+        for place in range(1 if quantity.startswith("intact") else 6)
     ]
-    write_measurement(folder, record, rows)
 
 
 def read_runs(results: Path, setting: str) -> RecordedRuns:
@@ -325,7 +348,6 @@ def _metrics(
             break
         still = (1 - number / len(points)) ** 3
         training, validation = (final + (90 - final) * still for final in (final_training, final_validation))
-        validation = 100 * round(validation * recipe.num_validation / 100) / recipe.num_validation
         loss, error = _mean_of(curve, before, iteration)
         finite = 1.0 if math.isfinite(loss) else math.nan
         seconds = iteration * recipe.batch_size / _speed(architecture)

@@ -1,4 +1,4 @@
-"""Tables that hold the same numbers under two names: a folder copied, or filled by a loop reading one file twice."""
+"""Tables that hold the same numbers under two names: a folder copied, or filled from one file twice."""
 
 import hashlib
 from collections.abc import Iterator

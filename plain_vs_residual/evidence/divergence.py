@@ -44,7 +44,7 @@ def counted(recorded: RecordedRuns) -> pd.DataFrame:
 def wrongly_diverged(record: Record) -> Iterator[str]:
     """Compare what a run says of its end with its losses: it diverged if one of them was not finite.
 
-    As in ``training/session.py``, the running or the clean training loss of an evaluation, where the run then ends.
+    As in ``training/session.py``, the running or the clean training loss of an evaluation, where the run ends.
     """
     metrics = read_table(record.folder.metrics, MetricsRow)
     losses = metrics[["running_training_loss", "training_loss"]].to_numpy(float)

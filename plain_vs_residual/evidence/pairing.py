@@ -14,6 +14,12 @@ from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.store import Record
 
+CANNOT_SEE = (
+    "what verify cannot see: a number that was changed in every place where it stands, clean errors between the "
+    "first and the last evaluation, single layer responses whose mean is kept, ten-crop errors, machine and time of a "
+    "run as it states them, and whether all that was ever trained is here"
+)
+
 
 @dataclass(frozen=True)
 class PairCheck:
@@ -55,8 +61,9 @@ def verify(recorded: RecordedRuns, experiment: Experiment) -> list[PairCheck]:
         if a.run.seed == b.run.seed and frozenset((a.identity[:2], b.identity[:2])) in compared
     ]
     own = (_own(record, studies[record.run.study], recorded, experiment.measurement) for record in finished)
-    several = (*_across_seeds(finished, experiment.measurement), *_copies(finished, experiment.measurement))
-    return [check for check in (*own, *several) if check.differences] + pairs
+    across = _across_seeds(finished, experiment.measurement)
+    copies = _copies(finished, experiment.measurement)
+    return [check for check in (*across, *own, *copies) if check.differences] + pairs
 
 
 def _compared(recorded: RecordedRuns, experiment: Experiment) -> set[frozenset[tuple[str, str]]]:

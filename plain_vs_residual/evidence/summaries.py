@@ -87,6 +87,8 @@ def _gradient_growth(table: pd.DataFrame, record: Record) -> float:
     """Factor per layer by which the gradient grows towards the input, in stage 1, before training."""
     rows = _values(table, "output")
     rows = rows[(rows["iteration"] == 0) & rows["place"].str.startswith("layer1.")].sort_values("position")
+    if len(rows) < 2:
+        raise ValueError("no line through fewer than two layers")
     if not ((rows["value"] > 0) & np.isfinite(rows["value"])).all():
         return math.nan
     return float(np.exp(-np.polyfit(range(len(rows)), np.log(rows["value"]), 1)[0]))
