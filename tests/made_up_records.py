@@ -8,10 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
+
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.registering import register, registrations_of
+from plain_vs_residual.evidence.summaries import SUMMARIES
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.plan import Selection
@@ -31,9 +34,17 @@ from plain_vs_residual.records.models import (
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.records.registered import digests
 from plain_vs_residual.records.rows import CurveRow, FirstIterationRow, MeasuredRow, MetricsRow, ResponseRow
-from plain_vs_residual.records.store import read_final, sealed, write_final, write_measurement, write_rows
+from plain_vs_residual.records.store import (
+    read_final,
+    read_record,
+    sealed,
+    write_final,
+    write_measurement,
+    write_rows,
+)
 from plain_vs_residual.records.store import write_run as write_run_record
 from plain_vs_residual.settings import find_setting
+from plain_vs_residual.training.schedule import evaluation_points
 
 NUM_IMAGES = {
     "fashion": (3_000, 1_000),
@@ -159,9 +170,9 @@ def write_run(
     )
     write_run_record(folder, run)
     rates = _rates(changed, known.depth, iterations)
-    rows = _metrics(known, seed, iterations, rates, changed.evaluations, errors, outcome)
+    curve = _curve(run, errors, outcome)
+    rows = _metrics(run, rates, curve, errors)
     write_rows(folder.metrics, rows if finished else rows[: len(rows) // 2])
-    curve = _curve(known, seed, rows[-1].iteration, iterations, errors)
     write_rows(folder.training_curve, curve)
     if changed.probe_iterations:
         names = set(FirstIterationRow.model_fields) - {"iteration"}
@@ -174,8 +185,10 @@ def write_run(
         responses = _responses(known, seed, diverged=outcome == "diverged")
         write_rows(folder.responses, responses)
         held_out = changed.split != "test"
-        confusion = [[9 if row == column else 1 for column in classes] for row in classes]
-        final = _final(known, seed, rates, rows[-1], responses, outcome)
+        wrong = round(num_validation * rows[-1].validation_error / 100)
+        confusion = _confusion(len(classes), *((180, 90) if held_out else (num_validation, wrong)))
+        final = _final(known, rates, rows[-1], responses, outcome)
+        final["images_per_second"] = _speed(known)
         final["running_training_error"] = _last_tenth(curve)
         looked_at = {
             "confusion": confusion,
@@ -232,29 +245,42 @@ def write_made_up_measurement(folder: RunFolder, experiment: Experiment) -> None
     """Write what an experiment measures on a finished run, and leave an unfinished one alone."""
     if not folder.finished:
         return
-    quantities, iterations = MEASURED[experiment.measurement]
+    rows = _measured_rows(folder, experiment.measurement)
+    table, of = pd.DataFrame([row.model_dump() for row in rows]), read_record(folder)
+    columns = SUMMARIES[experiment.measurement]
     record = MeasurementRecord(
         measurement=experiment.measurement,
-        summary=dict.fromkeys((claim.column for claim in experiment.claims), 1.0),
+        summary={column: summary(table, of) for column, summary in columns.items()},
         run=read_final(folder).checksum,
         sources={f"plain_vs_residual/seminar/{experiment.measurement}.py": _hash(experiment.measurement)},
         environment=ENVIRONMENT,
         registered=digests(folder.path.parent, ""),
         seconds=1,
     )
-    rows = [
+    write_measurement(folder, record, rows)
+
+
+def _measured_rows(folder: RunFolder, measurement: str) -> list[MeasuredRow]:
+    quantities, iterations = MEASURED[measurement]
+    steps = (-0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
+
+    def place_of(quantity: str, place: int) -> str:
+        if quantity.startswith("loss"):
+            return "direction0"
+        return f"{place}" if quantity.startswith("plane") else f"layer1.{place}.conv1"
+
+    return [
         MeasuredRow(
             iteration=iteration,
             quantity=quantity,
-            place=f"{place}" if quantity.startswith("plane") else f"layer{place}",
-            position=2**place,
-            value=0.1 + place / (10 + iteration),
+            place=place_of(quantity, place),
+            position=steps[place] if quantity.startswith("loss") else 2**place,
+            value=0.1 + place / (10 + iteration) + _trifle(folder.name, quantity, iteration),
         )
         for iteration in iterations
         for quantity in quantities
-        for place in range(6)
+        for place in range(1 if quantity.startswith("intact") else 6)
     ]
-    write_measurement(folder, record, rows)
 
 
 def read_runs(results: Path, setting: str) -> RecordedRuns:
@@ -313,64 +339,104 @@ def _rates(recipe: Recipe, depth: int, iterations: int) -> list[tuple[int, float
     return trace
 
 
-def _metrics(
-    architecture: Architecture,
-    seed: int,
-    iterations: int,
-    rates: Sequence[tuple[int, float]],
-    evaluations: int,
-    errors: Errors,
-    outcome: Outcome,
-) -> list[MetricsRow]:
-    final_training, final_validation = errors(architecture, seed)
-    rows: list[MetricsRow] = []
-    for number in range(1, evaluations + 1):
-        iteration = round(number * iterations / evaluations)
-        still = (1 - number / evaluations) ** 3
-        training, validation = (final + (90 - final) * still for final in (final_training, final_validation))
-        diverged = outcome == "diverged" and number == max(2, evaluations // 2)
-        rows.append(
-            MetricsRow(
-                iteration=iteration,
-                epoch=float(number),
-                learning_rate=[rate for start, rate in rates if start < iteration][-1],
-                running_training_loss=math.nan if diverged else training / 40,
-                running_training_error=training,
-                training_loss=math.nan if diverged else training / 50,
-                training_error=training,
-                validation_loss=math.nan if diverged else validation / 50,
-                validation_error=validation,
-                validation_top5_error=validation / 4,
-                training_seconds=float(number),
-                evaluation_seconds=number / 10,
-                consumed="/".join(f"{name}:{value}" for name, value in _consumed(seed, iteration, number).items()),
-            )
-        )
-        if diverged:
-            break
-    return rows
-
-
-def _curve(architecture: Architecture, seed: int, last: int, iterations: int, errors: Errors) -> list[CurveRow]:
-    final, _ = errors(architecture, seed)
+def _curve(run: RunRecord, errors: Errors, outcome: Outcome) -> list[CurveRow]:
+    """Return fifty points, and those of the evaluations; the last loss of a run that diverged is not finite."""
+    architecture, recipe = Architecture.parse(run.network), run.configuration
+    assert recipe.iterations is not None
+    final, _ = errors(architecture, run.seed)
+    evaluated = evaluation_points(recipe.iterations, recipe.evaluations)
+    last = evaluated[max(2, len(evaluated) // 2) - 1] if outcome == "diverged" else recipe.iterations
     rows = []
-    for number in range(1, 51):
+    for iteration in sorted({*evaluated, *evaluation_points(recipe.iterations, 50)}):
         # The last tenth is flat, so that its mean is the final error.
-        iteration, still = round(number * iterations / 50), (1 - number / 50) ** 3 * (number <= 45)
+        still = (1 - iteration / recipe.iterations) ** 3 * (iteration <= 0.9 * recipe.iterations + 1)
         error = final + (90 - final) * still
-        row = CurveRow(
-            iteration=iteration, epoch=number / 5, running_training_loss=error / 40, running_training_error=error
-        )
+        # No two runs have the same losses.
+        loss = error / 40 + int(_hash(run.network, run.study, run.seed, iteration)[:4], 16) / 1e9
+        if outcome == "diverged" and iteration == last:
+            loss = math.nan
+        epoch = _epoch(run, iteration)
+        row = CurveRow(iteration=iteration, epoch=epoch, running_training_loss=loss, running_training_error=error)
         rows += [row] * (iteration <= last)
     return rows
 
 
+def _epoch(run: RunRecord, iteration: int) -> float:
+    return round(iteration * run.configuration.batch_size / run.configuration.num_training, 4)
+
+
+def _metrics(
+    run: RunRecord, rates: Sequence[tuple[int, float]], curve: Sequence[CurveRow], errors: Errors
+) -> list[MetricsRow]:
+    architecture, recipe = Architecture.parse(run.network), run.configuration
+    assert recipe.iterations is not None
+    final_training, final_validation = errors(architecture, run.seed)
+    points = evaluation_points(recipe.iterations, recipe.evaluations)
+    rows: list[MetricsRow] = []
+    before = 0
+    for number, iteration in enumerate(points, start=1):
+        if iteration > curve[-1].iteration:
+            break
+        still = (1 - number / len(points)) ** 3
+        training, validation = (final + (90 - final) * still for final in (final_training, final_validation))
+        loss, error = _mean_of(curve, before, iteration)
+        finite = 1.0 if math.isfinite(loss) else math.nan
+        seconds = iteration * recipe.batch_size / _speed(architecture)
+        consumed = _consumed(run.seed, iteration, number)
+        rows.append(
+            MetricsRow(
+                iteration=iteration,
+                epoch=_epoch(run, iteration),
+                learning_rate=[rate for start, rate in rates if start < iteration][-1],
+                running_training_loss=loss,
+                running_training_error=error,
+                training_loss=finite * (training / 50 + loss / 1e6),
+                training_error=training,
+                validation_loss=finite * validation / 50,
+                validation_error=validation,
+                validation_top5_error=validation / 4,
+                training_seconds=seconds,
+                evaluation_seconds=number / 10,
+                consumed="/".join(f"{name}:{value}" for name, value in consumed.items()),
+            )
+        )
+        before = iteration
+    return rows
+
+
+def _speed(architecture: Architecture) -> float:
+    """Return images per second."""
+    return 50_000 / architecture.depth * (0.8 if architecture.option == "C" else 1.0)
+
+
+def _mean_of(curve: Sequence[CurveRow], first: int, last: int) -> tuple[float, float]:
+    """Return mean loss and error of the iterations from one point of a curve to another."""
+    starts = [0, *(row.iteration for row in curve[:-1])]
+    chosen = [
+        (row.iteration - start, row)
+        for start, row in zip(starts, curve, strict=True)
+        if start >= first and row.iteration <= last
+    ]
+    num = sum(steps for steps, _ in chosen)
+    losses = sum(steps * row.running_training_loss for steps, row in chosen)
+    return losses / num, sum(steps * row.running_training_error for steps, row in chosen) / num
+
+
+def _confusion(num_classes: int, images: int, wrong: int) -> list[list[int]]:
+    """Return images by class and prediction: as many as can be of each class, so many of them in the next one."""
+    confusion = [[0] * num_classes for _ in range(num_classes)]
+    for label in range(num_classes):
+        own = images // num_classes + (label < images % num_classes)
+        missed = wrong // num_classes + (label < wrong % num_classes)
+        confusion[label][label] += own - missed
+        confusion[label][(label + 1) % num_classes] += missed
+    return confusion
+
+
 def _last_tenth(curve: Sequence[CurveRow]) -> float:
     last = curve[-1].iteration
-    starts = [0, *(row.iteration for row in curve[:-1])]
-    begin = max(start for start in starts if start <= 0.9 * last)
-    late = [(row.iteration - start, row) for start, row in zip(starts, curve, strict=True) if start >= begin]
-    return sum(num * row.running_training_error for num, row in late) / sum(num for num, _ in late)
+    begin = max(start for start in (0, *(row.iteration for row in curve[:-1])) if start <= 0.9 * last)
+    return _mean_of(curve, begin, last)[1]
 
 
 def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list[ResponseRow]:
@@ -384,7 +450,7 @@ def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list
             # The values are not monotonic, so that sorting changes the line.
             value = size * (1 + 0.3 * math.sin(order)) + 0.01 * seed if trained else 1.0
             name = f"conv{order}"
-            value = math.nan if lost else value
+            value = math.nan if lost else value + _trifle(architecture, seed, order)
             rows.append(ResponseRow(moment=moment, kind="response_std", order=order, layer=name, value=value))
         residual = architecture.kind == "residual"
         for order in range(1, sum(architecture.blocks_per_stage) + 1):
@@ -398,9 +464,13 @@ def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list
     return rows
 
 
+def _trifle(*of: object) -> float:
+    """Return next to nothing, by which no two runs are the same."""
+    return int(_hash(*of)[:4], 16) / 1e13
+
+
 def _final(
     architecture: Architecture,
-    seed: int,
     rates: list[tuple[int, float]],
     last: MetricsRow,
     responses: Sequence[ResponseRow],
@@ -422,7 +492,6 @@ def _final(
         "evaluation_seconds": last.evaluation_seconds,
         "last_session_seconds": last.training_seconds,
         "waited_for_data_seconds": 0.0,
-        "images_per_second": 50_000 / architecture.depth * (0.8 if architecture.option == "C" else 1.0),
         "peak_memory_mib": None,
         "consumed": dict(part.split(":") for part in last.consumed.split("/")),
         "learning_rates": rates,

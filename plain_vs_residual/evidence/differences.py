@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterator
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.consumption import consumption, consumption_so_far, rates
 from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
 from plain_vs_residual.records.fingerprint import differing_code
-from plain_vs_residual.records.models import FinalRecord, Resumption, RunRecord
+from plain_vs_residual.records.models import MeasurementRecord, Resumption, RunRecord
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import MetricsRow
+from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.records.store import Record
 
 # What may differ between two members of a pair: which networks they are, and which seed in the check across seeds.
@@ -41,6 +42,24 @@ def across_seeds(a: Record, b: Record) -> Iterator[str]:
         same_images = part.startswith(("evaluated_", "measured_")) and a.final.iteration == b.final.iteration
         if same_images and a.final.consumed.get(part) != b.final.consumed.get(part):
             yield f"{words} differ ({part})"
+    yield from _same_for_all_seeds(a, b)
+
+
+def _same_for_all_seeds(a: Record, b: Record) -> Iterator[str]:
+    """Name what differs of what the seed has no part in: data set, classes, layers, what is said of the recipe."""
+    assert a.final
+    assert b.final
+    yield from _datasets(a, b)
+    for field in ("caveat", "departures", "parameters"):
+        old, new = getattr(a.run, field), getattr(b.run, field)
+        if old != new:
+            yield f"{field}: {old} against {new}"
+    if a.final.responses_on != b.final.responses_on:
+        yield f"responses measured on {a.final.responses_on} against {b.final.responses_on}"
+    tables = (read_table(record.folder.responses, ResponseRow) for record in (a, b))
+    first, second = (table[["moment", "kind", "order", "layer"]].to_numpy().tolist() for table in tables)
+    if first != second:
+        yield "layer responses: not of the same layers"
 
 
 # ---- two members of a pair -------------------------------------------------------------------------------
@@ -61,9 +80,7 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
     yield from _recipe(a, b, studied)
     yield from _machines(a, b)
     if "split" not in studied:
-        for field, old in a.run.dataset.model_dump().items():
-            if old != (new := getattr(b.run.dataset, field)):
-                yield f"data set, {field}: {old} against {new}"
+        yield from _datasets(a, b)
     if a.final.responses_on != b.final.responses_on:
         yield f"responses measured on {a.final.responses_on} against {b.final.responses_on}"
     for record in (a, b):
@@ -72,19 +89,30 @@ def differences(a: Record, b: Record, studied: Collection[str] = ()) -> Iterator
     if a.final.skipped_steps != b.final.skipped_steps:
         yield f"steps skipped: {a.final.skipped_steps} against {b.final.skipped_steps}"
     if a.final.iteration == b.final.iteration:
-        yield from _consumption(a, b, a.final, b.final)
+        yield from consumption(a, b, a.final, b.final)
     elif budgets or "diverged" in (a.final.outcome, b.final.outcome):
-        yield from _consumption_so_far(a, b)
+        yield from consumption_so_far(a, b)
     else:
         yield f"iterations: {a.final.iteration} against {b.final.iteration}"
     if not budgets and not RATES & set(studied):
-        yield from _rates(a, b, a.final, b.final)
+        yield from rates(a, b, a.final, b.final)
 
 
 def shared_parameters(a: Record, b: Record) -> list[str]:
     """List the parameters of one name and shape in both networks."""
     first, second = _shapes(a), _shapes(b)
     return [name for name in first if first[name] == second.get(name)]
+
+
+def _datasets(a: Record, b: Record) -> Iterator[str]:
+    """Name what differs in what is known of the images, and in how many of each class were looked at."""
+    for field, old in a.run.dataset.model_dump().items():
+        if old != (new := getattr(b.run.dataset, field)):
+            yield f"data set, {field}: {old} against {new}"
+    looked_at = [record.final.confusion_on if record.final else "" for record in (a, b)]
+    classes = [list(map(sum, record.final.confusion)) if record.final else [] for record in (a, b)]
+    if looked_at[0] != looked_at[1] or classes[0] != classes[1]:
+        yield f"images by class: {classes[0]} {looked_at[0]} against {classes[1]} {looked_at[1]} images"
 
 
 def _recipe(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
@@ -100,7 +128,7 @@ def _recipe(a: Record, b: Record, studied: Collection[str]) -> Iterator[str]:
 
 
 def _machines(a: Record, b: Record) -> Iterator[str]:
-    for field, old, new in _computed_otherwise(a.run, b.run):
+    for field, old, new in computed_otherwise(a.run, b.run):
         yield f"{field}: {old} against {new}"
     changes = [record.run.environment.git_changes for record in (a, b)]
     if set(changes) == {True, False}:  # what git could not say of one (None) differs from neither
@@ -108,8 +136,11 @@ def _machines(a: Record, b: Record) -> Iterator[str]:
         yield f"only {changed} was trained with uncommitted changes of the code"
 
 
-def _computed_otherwise(first: RunRecord, second: RunRecord | Resumption) -> Iterator[tuple[str, object, object]]:
-    """Yield what differs in machine, versions and arithmetic: name and both values."""
+Computed = RunRecord | Resumption | MeasurementRecord
+
+
+def computed_otherwise(first: Computed, second: Computed) -> Iterator[tuple[str, object, object]]:
+    """Yield what differs in machine, versions and, where both know it, arithmetic: name and both values."""
     for field in SAME_MACHINE:
         old, new = getattr(first.environment, field), getattr(second.environment, field)
         if old != new:
@@ -117,6 +148,8 @@ def _computed_otherwise(first: RunRecord, second: RunRecord | Resumption) -> Ite
     # A GPU computes the same numbers however many cores the process beside it has.
     on_gpus = first.environment.device == second.environment.device == "cuda"
     but_for = frozenset({"threads"}) if on_gpus else frozenset()
+    if first.arithmetic is None or second.arithmetic is None:
+        return  # a measurement by a version that did not note it
     for field, (old, new) in first.arithmetic.differences(second.arithmetic, but_for).items():
         yield field, old, new
 
@@ -124,7 +157,7 @@ def _computed_otherwise(first: RunRecord, second: RunRecord | Resumption) -> Ite
 def _moved(record: Record) -> Iterator[str]:
     """Name where a run was resumed on another machine, or with other versions or arithmetic, than it began."""
     for session in record.run.resumed:
-        for field, old, new in _computed_otherwise(record.run, session):
+        for field, old, new in computed_otherwise(record.run, session):
             yield f"{record.name} went on from iteration {session.iteration} with {field} {new}, not {old}"
 
 
@@ -167,64 +200,3 @@ def _values(what: str, first: dict[str, str], second: dict[str, str], *, shapes:
 
 def _shapes(record: Record) -> dict[str, tuple[int, ...]]:
     return {name: shape_of(text) for name, text in record.run.initial_parameters.items()}
-
-
-def _consumption(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Iterator[str]:
-    for name in sorted({*first.consumed, *second.consumed}):
-        if first.consumed.get(name) != second.consumed.get(name):
-            yield f"{CONSUMED.get(name, name)} differ ({name}{_since(a, b, name)})"
-
-
-def _consumption_so_far(a: Record, b: Record) -> Iterator[str]:
-    """Compare what two runs of unequal length had consumed as far as both came.
-
-    What training consumes depends on the iteration, what evaluations consume on how many there were.
-    """
-    first, second = (read_table(record.folder.metrics, MetricsRow) for record in (a, b))
-    common = sorted(set(first["iteration"]) & set(second["iteration"]))
-    if common:
-        parts = [_parts(table[table["iteration"] == common[-1]]["consumed"].iloc[0]) for table in (first, second)]
-        drawn = [{name: one[name] for name in one if not name.startswith("evaluated_")} for one in parts]
-        if drawn[0] != drawn[1]:
-            yield f"what was consumed until iteration {common[-1]} differs"
-    number = min(len(first), len(second))
-    evaluated = [_parts(table["consumed"].iloc[number - 1]) for table in (first, second)]
-    for name in sorted({*evaluated[0], *evaluated[1]}):
-        if name.startswith("evaluated_") and evaluated[0].get(name) != evaluated[1].get(name):
-            yield f"{CONSUMED[name]} differ ({name})"
-
-
-def _since(a: Record, b: Record, name: str) -> str:
-    """Say between which evaluations two runs began to differ."""
-    tables = [read_table(record.folder.metrics, MetricsRow) for record in (a, b)]
-    before = 0
-    for (_, first), (_, second) in zip(tables[0].iterrows(), tables[1].iterrows(), strict=False):
-        if _parts(first["consumed"]).get(name) != _parts(second["consumed"]).get(name):
-            return f", first between iterations {before} and {first['iteration']}"
-        before = first["iteration"]
-    return ""
-
-
-def _parts(consumed: str) -> dict[str, str]:
-    """Read the column ``consumed`` of a row of metrics.
-
-    >>> _parts("crops:ab/flips:cd")
-    {'crops': 'ab', 'flips': 'cd'}
-    """
-    return dict(part.split(":") for part in consumed.split("/"))
-
-
-def _rates(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Iterator[str]:
-    """Compare the applied learning rates; a warm-up that depth alone decides is left out of both."""
-    least = a.run.configuration.warm_up_depth
-    deep = [Architecture.parse(record.run.network).depth >= least for record in (a, b)]
-    start = a.run.configuration.warm_up_iterations if deep[0] != deep[1] else 0
-    stop = min(first.iteration, second.iteration)
-    traces = dict(first.learning_rates), dict(second.learning_rates)
-    rates: list[float | None] = [None, None]
-    for iteration in sorted({*traces[0], *traces[1], start}):
-        rates = [trace.get(iteration, rate) for trace, rate in zip(traces, rates, strict=True)]
-        if start <= iteration < stop and rates[0] != rates[1]:
-            old, new = ("none" if rate is None else f"{rate:g}" for rate in rates)
-            yield f"learning rate differs first at iteration {iteration}: {old} against {new}"
-            return

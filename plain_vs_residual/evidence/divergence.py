@@ -1,4 +1,4 @@
-"""What a run that diverged counts as: here, and nowhere else.
+"""What a run that diverged is, and what it counts as: here, and nowhere else.
 
 It is never dropped, which would flatter the network that diverges. Its errors count as those of guessing. Nothing
 stands for failure in other columns, such as layer responses: there it has no value. ``exceptions.py`` says what
@@ -6,12 +6,15 @@ follows for a claim.
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from plain_vs_residual.records.models import RESPONSE_MEANS
-from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.records.recorded_runs import RecordedRuns, read_table
+from plain_vs_residual.records.rows import MetricsRow
+from plain_vs_residual.records.store import Record
 
 ERRORS = ("running_training_error", "training_error", "validation_error", "test_error", "ten_crop_error")
 TOP5_ERRORS = ("validation_top5_error", "ten_crop_top5_error")
@@ -36,3 +39,21 @@ def counted(recorded: RecordedRuns) -> pd.DataFrame:
         name: finals[name].mask(finals["diverged"], value) for name, value in values.items() if name in finals
     }
     return finals.assign(**changed)
+
+
+def wrongly_diverged(record: Record) -> Iterator[str]:
+    """Compare what a run says of its end with its losses: it diverged if one of them was not finite.
+
+    As in ``training/session.py``, the running or the clean training loss of an evaluation, where the run ends.
+    """
+    metrics = read_table(record.folder.metrics, MetricsRow)
+    losses = metrics[["running_training_loss", "training_loss"]].to_numpy(float)
+    *before, last = np.isfinite(losses).all(axis=1).tolist()
+    assert record.final
+    if record.final.outcome == "diverged" and last:
+        yield "diverged, but the training loss of its last evaluation is finite"
+    if record.final.outcome == "finished" and not last:
+        yield "finished, but the training loss of its last evaluation is not finite"
+    if not all(before):
+        first = metrics["iteration"].iloc[before.index(False)]
+        yield f"went on after iteration {first}, though its training loss was not finite there"

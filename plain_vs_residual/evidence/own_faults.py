@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.bookkeeping import contradictions
+from plain_vs_residual.evidence.divergence import wrongly_diverged
 from plain_vs_residual.records.files import run_name
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import CurveRow, MetricsRow, ResponseRow
+from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.records.store import Record
 from plain_vs_residual.schedules import FIXED
 from plain_vs_residual.training.schedule import schedule_of
@@ -21,17 +24,29 @@ CONSUMED = {
     "evaluated_validation": "validation images of the evaluations",
     "measured_training": "images on which responses were measured",
 }
-ERRORS = ("training_error", "validation_error", "validation_top5_error", "training_loss", "validation_loss")
 
 
-def own_faults(record: Record) -> Iterator[str]:
+# What was found before, by a run's folder and the seal of its outcome, which vouches for all its files: several
+# experiments share a run.
+_found: dict[tuple[Path, str], tuple[str, ...]] = {}
+
+
+def own_faults(record: Record) -> tuple[str, ...]:
     """Name what contradicts itself in a finished run, or was not recorded."""
-    final = record.final
-    assert final
+    assert record.final
+    key = record.folder.path.resolve(), record.final.checksum
+    if key not in _found:
+        _found[key] = tuple(_faults(record, record.final))
+    return _found[key]
+
+
+def _faults(record: Record, final: FinalRecord) -> Iterator[str]:
     yield from _identity(record)
     yield from _beginning(record)
     yield from _rates(record, final)
     yield from _outcome(record, final)
+    yield from contradictions(record)
+    yield from wrongly_diverged(record)
     for part, words in CONSUMED.items():
         if part not in final.consumed:
             yield f"{words}: not recorded"
@@ -73,28 +88,10 @@ def _rates(record: Record, final: FinalRecord) -> Iterator[str]:
 
 
 def _outcome(record: Record, final: FinalRecord) -> Iterator[str]:
-    """Compare the outcome with the budget and with the curves that lead to it."""
+    """Compare the outcome with the budget."""
     budget = record.run.configuration.iterations
     if final.outcome == "finished" and final.iteration != budget:
         yield f"finished after {final.iteration} of {budget} iterations"
-    if not record.folder.training_curve.exists():
-        yield "training curve: not recorded"
-        return
-    last = read_table(record.folder.metrics, MetricsRow).iloc[-1]
-    for name in ERRORS:
-        if not _equal(getattr(final, name), last[name]):
-            yield f"{name}: {getattr(final, name):g} in the outcome, {last[name]:g} at the last evaluation"
-    curve = read_table(record.folder.training_curve, CurveRow)
-    images = curve["iteration"].diff().fillna(curve["iteration"].iloc[0])
-    starts = curve["iteration"] - images
-    tenth = starts >= starts[starts <= 0.9 * final.iteration].max()
-    error = (curve["running_training_error"] * images)[tenth].sum() / images[tenth].sum()
-    if not _equal(final.running_training_error, error):
-        yield f"running training error: {final.running_training_error:g} in the outcome, {error:g} in the curve"
-
-
-def _equal(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=1e-6, abs_tol=1e-9) or (math.isnan(first) and math.isnan(second))
 
 
 def _shortcuts(record: Record, final: FinalRecord) -> Iterator[str]:

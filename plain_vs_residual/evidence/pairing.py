@@ -4,11 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from plain_vs_residual.evidence.as_declared import unlike_recipe
+from plain_vs_residual.evidence.copies import contents_of_tables
 from plain_vs_residual.evidence.differences import across_seeds, differences, shared_parameters
+from plain_vs_residual.evidence.measured_otherwise import measured_otherwise
 from plain_vs_residual.evidence.own_faults import own_faults
+from plain_vs_residual.evidence.summaries import wrong_summaries
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.store import Record
+
+CANNOT_SEE = (
+    "what verify cannot see: a number that was changed in every place where it stands, clean errors between the "
+    "first and the last evaluation, single layer responses whose mean is kept, ten-crop errors, machine and time of "
+    "a run as it states them, and whether all that was ever trained is here"
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,14 @@ def verify(recorded: RecordedRuns, experiment: Experiment) -> list[PairCheck]:
     studies = {study.name: study for study in experiment.studies_in(recorded.setting)}
     compared = _compared(recorded, experiment)
     pairs = [
-        _pair(a, b, studies)
+        _pair(a, b, studies, experiment.measurement)
         for a, b in combinations(finished, 2)
         if a.run.seed == b.run.seed and frozenset((a.identity[:2], b.identity[:2])) in compared
     ]
-    own = (_own(record, studies[record.run.study], recorded) for record in finished)
-    return [check for check in (*own, *_across_seeds(finished)) if check.differences] + pairs
+    own = (_own(record, studies[record.run.study], recorded, experiment.measurement) for record in finished)
+    across = _across_seeds(finished, experiment.measurement)
+    copies = _copies(finished, experiment.measurement)
+    return [check for check in (*across, *own, *copies) if check.differences] + pairs
 
 
 def _compared(recorded: RecordedRuns, experiment: Experiment) -> set[frozenset[tuple[str, str]]]:
@@ -63,12 +75,13 @@ def _compared(recorded: RecordedRuns, experiment: Experiment) -> set[frozenset[t
     }
 
 
-def _pair(a: Record, b: Record, studies: Mapping[str, Study]) -> PairCheck:
-    """Check two members of a pair."""
+def _pair(a: Record, b: Record, studies: Mapping[str, Study], measurement: str) -> PairCheck:
+    """Check two members of a pair, and how both were measured."""
     changes = [record.run.environment.git_changes for record in (a, b)]
+    studied = _studied(studies[a.run.study].changes, studies[b.run.study].changes)
     return PairCheck(
         (a.name, b.name),
-        tuple(differences(a, b, _studied(studies[a.run.study].changes, studies[b.run.study].changes))),
+        (*differences(a, b, studied), *measured_otherwise(a, b, measurement)),
         len(shared_parameters(a, b)),
         min(len(a.run.initial_parameters), len(b.run.initial_parameters)),
         all(changes),
@@ -76,9 +89,14 @@ def _pair(a: Record, b: Record, studies: Mapping[str, Study]) -> PairCheck:
     )
 
 
-def _own(record: Record, study: Study, recorded: RecordedRuns) -> PairCheck:
-    """Check a single run by itself, by its study, and by the run that it was grown from."""
-    faults = (*own_faults(record), *_unlike_study(record, study.changes), *_unlike_source(record, study, recorded))
+def _own(record: Record, study: Study, recorded: RecordedRuns, measurement: str) -> PairCheck:
+    """Check a run by itself, by setting and study, by the run that it was grown from, and by its measurement."""
+    faults = (
+        *own_faults(record),
+        *unlike_recipe(record, study),
+        *_unlike_source(record, study, recorded),
+        *wrong_summaries(record, measurement),
+    )
     return PairCheck((record.name,), faults)
 
 
@@ -86,15 +104,6 @@ def _studied(first: Mapping[str, object], second: Mapping[str, object]) -> set[s
     """Name the fields that two studies set to different values on purpose; none within one study."""
     absent = object()
     return {name for name in {*first, *second} if first.get(name, absent) != second.get(name, absent)}
-
-
-def _unlike_study(record: Record, changes: Mapping[str, object]) -> Iterator[str]:
-    """Name the fields that a run's study sets and that the run did not have; a trial may set its own budget."""
-    configuration = record.run.configuration.model_dump()
-    for field, value in changes.items():
-        led = field == "schedule" and configuration[field] == "replay"
-        if configuration[field] != value and field not in ("epochs", "iterations", "evaluations") and not led:
-            yield f"{field}: {configuration[field]}, but {value} in its study"
 
 
 def _unlike_source(record: Record, study: Study, recorded: RecordedRuns) -> Iterator[str]:
@@ -115,11 +124,23 @@ def _unlike_source(record: Record, study: Study, recorded: RecordedRuns) -> Iter
             yield f"grown from other weights than those of {other.name}"
 
 
-def _across_seeds(finished: Sequence[Record]) -> Iterator[PairCheck]:
+def _across_seeds(finished: Sequence[Record], measurement: str) -> Iterator[PairCheck]:
     """Compare each seed of a network with all seeds before it."""
     for a, b in combinations(finished, 2):
         if a.identity[:2] == b.identity[:2]:
-            yield PairCheck((a.name, b.name), tuple(across_seeds(a, b)))
+            found = (*across_seeds(a, b), *measured_otherwise(a, b, measurement))
+            yield PairCheck((a.name, b.name), found)
+
+
+def _copies(finished: Sequence[Record], measurement: str) -> Iterator[PairCheck]:
+    """Name runs of other seeds or networks that have a table in common: no two of them come out alike."""
+    seen: dict[tuple[str, str], Record] = {}
+    for record in finished:
+        for name, content in contents_of_tables(record, measurement):
+            other = seen.setdefault((name, content), record)
+            if (other.run.network, other.run.seed) != (record.run.network, record.run.seed):
+                fault = f"{name} holds the same numbers in both: one is a copy"
+                yield PairCheck((other.name, record.name), (fault,))
 
 
 def compares(experiment: Experiment, setting: str) -> bool:

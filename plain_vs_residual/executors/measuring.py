@@ -67,7 +67,8 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
     # Alone on this machine, however many devices and machines trained it.
     alone = {"devices": 1, "threads": min(job.arithmetic.threads, num_cores())}
     job = replace(job, arithmetic=job.arithmetic.model_copy(update=alone))
-    prepare_arithmetic(device, job.arithmetic.model_copy(update={"precision": "fp32"}))
+    arithmetic = job.arithmetic.model_copy(update={"precision": "fp32"})
+    prepare_arithmetic(device, arithmetic)
     measured = import_module(f"plain_vs_residual.seminar.{name}").measure(FinishedRun.of(job, device, dataset))
     record = MeasurementRecord(
         measurement=name,
@@ -76,6 +77,7 @@ def measure(job: Job, device: torch.device, dataset: Dataset, name: str) -> None
         sources=code_of(name),
         environment=environment(device),
         registered=digests(job.folder.path.parent, job.run.variant),
+        arithmetic=arithmetic,
         seconds=round(time.perf_counter() - began_at, 3),
     )
     write_measurement(job.folder, record, measured.rows)

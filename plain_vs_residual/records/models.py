@@ -169,6 +169,7 @@ class MeasurementRecord(Model):
     sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
     environment: Environment
     registered: list[str] = Field([], description="Digests of what ``registered.json`` held when it was measured.")
+    arithmetic: Arithmetic | None = Field(None, description="None where an earlier version did not note it.")
     seconds: float
     files: dict[str, str] = Field({}, description="SHA-256 of the table of numbers.")
     checksum: str = ""

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.as_declared import remarks
 from plain_vs_residual.evidence.decision import Verdict
-from plain_vs_residual.evidence.pairing import compares, summary_line, verify
+from plain_vs_residual.evidence.pairing import CANNOT_SEE, compares, summary_line, verify
 from plain_vs_residual.evidence.registration import departures_from_plan, runs_of_a_lost_registration
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Experiment
@@ -77,6 +78,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         departures=[*recorded.usual.departures, *dict.fromkeys(studies)],
         machines=machine_table(recorded),
         times=time_table(recorded),
+        remarks=[*remarks(recorded, shown), CANNOT_SEE],
         minutes=seconds / 60,
         margin=f"{find_setting(recorded.setting).margin:g}",
         margin_reason=_setting_of(recorded).margin_reason,

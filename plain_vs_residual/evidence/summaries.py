@@ -1,0 +1,150 @@
+"""What a measurement of the seminar sums up, computed once more from its table, by its own definition.
+
+The modules of ``seminar/`` compute these columns while they measure, on tensors; here they are read off the rows.
+A column that has no function here is named (:func:`not_recomputed`).
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from statistics import median
+
+import numpy as np
+import pandas as pd
+
+from plain_vs_residual.evidence.bookkeeping import equal
+from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import CurveRow, MeasuredRow
+from plain_vs_residual.records.store import Record, read_measurement
+
+Summary = Callable[[pd.DataFrame, Record], float]
+
+
+def wrong_summaries(record: Record, measurement: str) -> Iterator[str]:
+    """Name every column of a measurement of a run that its table does not come to; nothing if it was not taken."""
+    if not record.folder.measurement(measurement).exists():
+        return
+    stated = read_measurement(record.folder, measurement).summary
+    table = read_table(record.folder.measured(measurement), MeasuredRow)
+    for column, summary in SUMMARIES.get(measurement, {}).items():
+        if column not in stated:
+            continue  # measured by an earlier version
+        try:
+            value = summary(table, record)
+        except (IndexError, KeyError, ValueError, ZeroDivisionError):
+            yield f"{measurement}, {column}: its table lacks rows for it"
+            continue
+        if not equal(stated[column], value if math.isfinite(value) else None):
+            yield f"{measurement}, {column}: {stated[column]} in its summary, {value:g} in its table"
+
+
+def not_recomputed(measurement: str, columns: Iterable[str]) -> Iterator[str]:
+    """Name the columns of a measurement that cannot be computed again here."""
+    for column in columns:
+        if column not in SUMMARIES.get(measurement, {}):
+            yield f"{column} ({measurement})"
+
+
+def _values(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    return table[table["quantity"] == quantity]
+
+
+def _lesions(mode: str) -> Summary:
+    """Median rise of the error without a block."""
+
+    def summary(table: pd.DataFrame, record: Record) -> float:
+        (intact,) = _values(table, f"intact_{mode}")["value"]
+        return float(median(_values(table, f"removed_{mode}")["value"] - intact))
+
+    return summary
+
+
+def _removable_blocks(table: pd.DataFrame, record: Record) -> float:
+    return float(len(_values(table, "removed_E")))
+
+
+def _rise(mode: str) -> Summary:
+    """Median rise of the loss a quarter of the way out, over directions and both senses."""
+
+    def summary(table: pd.DataFrame, record: Record) -> float:
+        losses = _values(table, f"loss_{mode}").pivot(index="place", columns="position", values="value")
+        return float(median([*(losses[-0.25] - losses[0.0]), *(losses[0.25] - losses[0.0])]))
+
+    return summary
+
+
+def _gradient_ratio(iteration: int) -> Summary:
+    """Logarithm of the second convolution's weight gradient over that of the last."""
+
+    def summary(table: pd.DataFrame, record: Record) -> float:
+        rows = _values(table, "weight")
+        norms = rows[rows["iteration"] == iteration].sort_values("position")["value"].to_list()
+        return math.log10(norms[1] / norms[-1]) if len(norms) > 1 and norms[1] > 0 < norms[-1] else math.nan
+
+    return summary
+
+
+def _gradient_growth(table: pd.DataFrame, record: Record) -> float:
+    """Factor per layer by which the gradient grows towards the input, in stage 1, before training."""
+    rows = _values(table, "output")
+    rows = rows[(rows["iteration"] == 0) & rows["place"].str.startswith("layer1.")].sort_values("position")
+    if len(rows) < 2:
+        raise ValueError("no line through fewer than two layers")
+    if not ((rows["value"] > 0) & np.isfinite(rows["value"])).all():
+        return math.nan
+    return float(np.exp(-np.polyfit(range(len(rows)), np.log(rows["value"]), 1)[0]))
+
+
+def _gradient_correlation(table: pd.DataFrame, record: Record) -> float:
+    rows = _values(table, "correlation")
+    return float(rows[(rows["iteration"] == 0) & (rows["position"] == 4)]["value"].iloc[0])
+
+
+def _mean_path(table: pd.DataFrame, iteration: int) -> float:
+    """Mean length of the paths by their share of the gradient, over that of all paths, n / 2."""
+    rows = _values(table, "gradient")
+    norms = rows[rows["iteration"] == iteration].sort_values("position")["value"].to_list()
+    blocks = len(norms) - 1
+    weights = [math.comb(blocks, length) * norm for length, norm in enumerate(norms)]
+    mean: float = sum(length * weight for length, weight in enumerate(weights)) / sum(weights)
+    return mean / (blocks / 2)
+
+
+def _path_share(table: pd.DataFrame, record: Record) -> float:
+    return _mean_path(table, table["iteration"].max())
+
+
+def _path_share_change(table: pd.DataFrame, record: Record) -> float:
+    return _mean_path(table, table["iteration"].max()) - _mean_path(table, 0)
+
+
+def _stage1_variance(table: pd.DataFrame, record: Record) -> float:
+    rows = _values(table, "variance_of_images")
+    return float(rows[rows["place"].str.startswith("layer1.")].sort_values("position")["value"].iloc[-1])
+
+
+def _error_as_built(table: pd.DataFrame, record: Record) -> float:
+    return float(_values(table, "error_E")["value"].iloc[0])
+
+
+def _worst_training_error(table: pd.DataFrame, record: Record) -> float:
+    return float(read_table(record.folder.training_curve, CurveRow)["running_training_error"].max())
+
+
+SUMMARIES: Mapping[str, Mapping[str, Summary]] = {
+    "construction": {"error_as_built": _error_as_built, "worst_training_error": _worst_training_error},
+    "gradient_norms": {
+        "log10_gradient_ratio": _gradient_ratio(0),
+        "log10_gradient_ratio_at_iteration_10": _gradient_ratio(10),
+        "gradient_growth_in_stage_1": _gradient_growth,
+    },
+    "lesions": {
+        "lesion_median": _lesions("E"),
+        "lesion_median_estimated": _lesions("R"),
+        "removable_blocks": _removable_blocks,
+    },
+    "loss_landscape": {"rise": _rise("E"), "rise_estimated": _rise("R")},
+    "path_lengths": {"mean_path_share": _path_share, "mean_path_share_change": _path_share_change},
+    "residual_functions": {},
+    "shattered_gradients": {"gradient_correlation": _gradient_correlation},
+    "signal_propagation": {"stage1_variance": _stage1_variance},
+}
