@@ -167,7 +167,7 @@ def with_estimated_statistics(network: nn.Module, batches: Iterable[tuple[Tensor
     """Return a copy whose running BN statistics are those of the given images.
 
     An untrained network has empty running statistics, and in evaluation mode would not normalise at all. Those of
-    a trained one lag behind its weights: they are an average over the last steps, in which the weights moved.
+    a trained one are averages over the last steps: of augmented images, and of earlier weights.
     """
     estimated = copy.deepcopy(network).train()
     for module in estimated.modules():

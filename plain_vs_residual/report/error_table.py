@@ -106,7 +106,7 @@ def _notes(recorded: RecordedRuns, experiment: Experiment) -> str:
         where = finals["responses_on"].iloc[0] if not finals.empty else ""
         notes += (
             f"Responses and ratios on {where}: E with BN's running statistics, R and untrained with statistics "
-            "estimated on these images. In a short training the running statistics lag behind the weights: what "
-            "differs between E and R is that lag.\n\n"
+            "estimated on these images. Running statistics are those of augmented images, and lag behind weights "
+            "that still move: the difference between E and R. Untrained, BN gives each layer a response of 1.\n\n"
         )
     return notes

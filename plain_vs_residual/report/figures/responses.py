@@ -27,7 +27,7 @@ from plain_vs_residual.report.figures.style import (
 
 # What the trained network's BN normalised by, of the panels left and right.
 STATISTICS: dict[Moment, str] = {
-    "final": "E: running statistics, as in evaluation",
+    "final": "E: running statistics",
     "estimated": "R: statistics estimated anew",
 }
 DOTTED = "at initialisation"
@@ -150,8 +150,8 @@ def _mark_stages(axes: Axes, rows: pd.DataFrame, colour: Any) -> None:
 def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
     """Add titles, axes and legends of the panels of :func:`draw_responses`; ``wide`` for a logarithmic axis."""
     for in_order, in_rank, words in zip(panels[:2], panels[2:4], STATISTICS.values(), strict=True):
-        in_order.set(title=words, xlabel="layer, in order (3x3 convolutions, from the input)")
-        in_rank.set(title=f"{words.partition(',')[0]}, sorted", xlabel="layer, sorted by size of response")
+        in_order.set(title=f"layer responses, {words}", xlabel="layer (3x3 convolutions, from the input)")
+        in_rank.set(title=f"sorted by size, {words}", xlabel="layer, sorted")
     for axes in panels[:4]:
         axes.set_ylabel("standard deviation after BN")
         axes.set_yscale("log" if wide else "linear")
