@@ -14,7 +14,7 @@ from plain_vs_residual.near_misses import did_you_mean
 
 PACKAGE = Path(__file__).parent
 # What records/recorded_runs.py puts beside the numbers of a final record.
-BESIDE_FINAL = ("parameters", "multiply_adds", "ratio_change")
+BESIDE_FINAL = ("parameters", "multiply_adds", "ratio_change", "ratio_change_estimated")
 
 
 def check_names(kind: str, names: Iterable[str], accepted: Iterable[str]) -> None:
@@ -68,7 +68,7 @@ def final_columns() -> list[str]:
     """List the numbers of a finished run, that of most claims first: fields of ``FinalRecord``, and a few more."""
     _, _, fields = _source(PACKAGE / "records" / "models.py").partition("\nclass FinalRecord(Model):\n")
     fields, _, _ = fields.partition("\n\n\n")
-    numbers = re.findall(r"^    (\w+): (?:Annotated\[)?(?:int|float)\b", fields, re.MULTILINE)
+    numbers = re.findall(r"^    (\w+): (?:Annotated\[\s*)?(?:int|float)\b", fields, re.MULTILINE)
     return sorted([*numbers, *BESIDE_FINAL], key=lambda name: name != "running_training_error")
 
 

@@ -20,7 +20,10 @@ ERRORS = ("running_training_error", "training_error", "validation_error", "test_
 TOP5_ERRORS = ("validation_top5_error", "ten_crop_top5_error")
 COUNT_AS_CHANCE = (*ERRORS, *TOP5_ERRORS)
 # What was measured on a ruined network means nothing.
-WITHOUT_VALUE = (*(name for name, mean in RESPONSE_MEANS.items() if mean.moment == "final"), "ratio_change")
+WITHOUT_VALUE = (
+    *(name for name, mean in RESPONSE_MEANS.items() if mean.moment != "initial"),
+    *("ratio_change", "ratio_change_estimated"),
+)
 
 
 def counted(recorded: RecordedRuns) -> pd.DataFrame:

@@ -82,16 +82,20 @@ def _doubts(errors: Errors, subject: Subject) -> Iterator[str]:
 
 
 def responses_table(subject: Subject, part: Part) -> pd.DataFrame:
-    """Make a row per layer and moment: ``final`` for the trained network, ``initial`` for its untrained twin.
+    """Make a row per layer and moment: ``final`` and ``estimated`` for the trained network, ``initial`` untrained.
 
-    The twin is the same network with initial weights and BN statistics of the same images: without it the
-    ratio of F(x) to x means little, because x accumulates from block to block even untrained.
+    ``final`` is by BN's running statistics (E), ``estimated`` by statistics of these images (R): where the two
+    differ, the running statistics fit neither these images nor, after a short training, the weights. The untrained
+    twin is the same network with initial weights and BN statistics of the same images: without it the ratio of
+    F(x) to x means little, because x accumulates from block to block even untrained.
     """
     with autocast(subject.device, subject.precision):
         final = layer_responses(subject.network, subject.batches(part, NUM_IMAGES))
+        calibrated = subject.with_estimated_statistics(subject.network, part)
+        estimated = layer_responses(calibrated, subject.batches(part, NUM_IMAGES), "estimated")
         twin = subject.with_estimated_statistics(subject.untrained(), part)
         initial = layer_responses(twin, subject.batches(part, NUM_IMAGES), "initial")
-    table = pd.DataFrame([row.model_dump() for row in (*initial, *final)])
+    table = pd.DataFrame([row.model_dump() for row in (*initial, *final, *estimated)])
     table.insert(0, "network", subject.architecture.name)
     table.insert(1, "seed", subject.seed)
     return table
@@ -111,21 +115,36 @@ def measure_responses(subject: Subject, part: Part, folder: Path | None = None) 
     num_images = min(NUM_IMAGES, subject.num_images(part))
     out = folder or own_folder(subject, part)
     replaced = folder is not None and (folder / "layer_responses.csv").exists()
-    with shown(subject, 3 * num_images) as watched:  # the network, the statistics of its twin, the twin
+    # The network; its statistics and itself once more; those of its twin, and the twin.
+    with shown(subject, 5 * num_images) as watched:
         table = responses_table(watched, part)
     caption = (
         f"{subject.source.name} as {subject.architecture.label}\n"
-        f"{num_images:,} {part} images of {subject.dataset.name}, evaluation mode"
+        f"{num_images:,} {part} images of {subject.dataset.name}"
     )
     picture = write_figure(partial(_panels, subject.architecture, table), caption, out, "layer_responses")
     lines = [heading(subject, part, num_images)]
-    for kind, words in (("response_std", "mean standard deviation after BN"), ("ratio", "mean of F(x) over x")):
-        means = table[table["kind"] == kind].groupby("moment")["value"].mean()
-        if not means.empty:
-            lines.append(f"{words}: {means['final']:.3f} ({means['initial']:.3f} at initialisation)")
+    lines += _summaries(table)
     if replaced:
         lines.append(f"note: in place of the table and figure that were in {out}")
     return "\n".join([*lines, str(picture.with_suffix(".csv")), str(picture)])
+
+
+def _summaries(table: pd.DataFrame) -> Iterator[str]:
+    """Say what the values of all layers or blocks come to, trained by E and by R, and untrained."""
+    wanted = {
+        "mean standard deviation after BN": ("response_std", "mean"),
+        "median standard deviation after BN": ("response_std", "median"),
+        "mean of F(x) over x": ("ratio", "mean"),
+    }
+    for words, (kind, statistic) in wanted.items():
+        values = table[table["kind"] == kind].groupby("moment")["value"].agg(statistic)
+        if not values.empty:
+            running, estimated, untrained = values[["final", "estimated", "initial"]]
+            yield (
+                f"{words}: {running:.3f} by running statistics (E), {estimated:.3f} by statistics estimated "
+                f"anew (R); {untrained:.3f} at initialisation"
+            )
 
 
 def own_folder(subject: Subject, part: Part) -> Path:

@@ -156,18 +156,18 @@ def _rows(places: Sequence[_Layer | _Block], moment: Moment) -> Iterator[Respons
 
 
 def response_means(rows: Sequence[ResponseRow]) -> dict[str, Any]:
-    """Return the columns of the final record that are means over the rows; None where there are none of a kind."""
-    means: dict[str, Any] = {}
-    for column, mean in RESPONSE_MEANS.items():
-        values = [row.value for row in rows if (row.kind, row.moment) == (mean.kind, mean.moment)]
-        means[column] = sum(values) / len(values) if values else None
-    return means
+    """Return the columns of the final record that are taken over the rows; None where there are none of a kind."""
+    return {
+        column: mean.of([row.value for row in rows if (row.kind, row.moment) == (mean.kind, mean.moment)])
+        for column, mean in RESPONSE_MEANS.items()
+    }
 
 
 def with_estimated_statistics(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
     """Return a copy whose running BN statistics are those of the given images.
 
-    An untrained network has empty running statistics, and in evaluation mode would not normalise at all.
+    An untrained network has empty running statistics, and in evaluation mode would not normalise at all. Those of
+    a trained one are averages over the last steps: of augmented images, and of earlier weights.
     """
     estimated = copy.deepcopy(network).train()
     for module in estimated.modules():

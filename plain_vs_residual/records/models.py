@@ -1,5 +1,8 @@
 """What the JSON files of the records hold, field by field with its type; the CSV files: ``rows.py``."""
 
+import math
+import statistics
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +12,10 @@ from plain_vs_residual.recipe import Recipe
 
 Confusion = list[list[int]]
 ResponseKind = Literal["response_std", "ratio", "cosine", "shortcut_share"]
-Moment = Literal["initial", "final"]
+# Untrained, by BN statistics of the images measured on; trained, by running statistics (E); the same weights by
+# statistics estimated anew on these images (R).
+Moment = Literal["initial", "final", "estimated"]
+Statistic = Literal["mean", "median", "share below 1"]
 
 
 class Model(BaseModel):
@@ -106,11 +112,35 @@ class RunRecord(RunDescription):
 
 
 class MeanOf(NamedTuple):
-    """Over which rows of ``responses.csv`` a column of ``final.json`` is the mean, and its heading in tables."""
+    """Over which rows of ``responses.csv`` a column of ``final.json`` is the mean, or another statistic.
+
+    Attributes:
+        kind: of the rows.
+        moment: of the rows.
+        heading: of the column in tables; it stands in none if empty.
+        statistic: what the column is of the values in these rows.
+    """
 
     kind: ResponseKind
     moment: Moment
     heading: str
+    statistic: Statistic = "mean"
+
+    def of(self, values: Sequence[float]) -> float | None:
+        """Return the statistic of the values of the rows; None without any, NaN if one of them is.
+
+        >>> MeanOf("response_std", "final", "", "share below 1").of([0.5, 0.75, 1.0, 2.0])
+        0.5
+        """
+        if not values:
+            return None
+        if any(map(math.isnan, values)):
+            return math.nan
+        if self.statistic == "median":
+            return statistics.median(values)
+        if self.statistic == "share below 1":
+            return sum(value < 1 for value in values) / len(values)
+        return sum(values) / len(values)
 
 
 class FinalRecord(Model):
@@ -133,11 +163,25 @@ class FinalRecord(Model):
     ten_crop_top5_error: float | None = None
     confusion: Confusion = Field(description="Images by class (row) and prediction (column).")
     confusion_on: Literal["validation", "test"]
-    # Of these four, a plain network has the first only.
-    mean_response: Annotated[float | None, MeanOf("response_std", "final", "mean response")]
-    mean_ratio: Annotated[float | None, MeanOf("ratio", "final", "mean F(x) / x")]
+    # Over the 3x3 layers. Untrained, BN gives each of them a response of 1.
+    mean_response: Annotated[float | None, MeanOf("response_std", "final", "mean response (E)")]
+    mean_response_estimated: Annotated[float | None, MeanOf("response_std", "estimated", "mean response (R)")] = (
+        None
+    )
+    median_response: Annotated[float | None, MeanOf("response_std", "final", "", "median")] = None
+    median_response_estimated: Annotated[
+        float | None, MeanOf("response_std", "estimated", "median response (R)", "median")
+    ] = None
+    small_responses: Annotated[float | None, MeanOf("response_std", "final", "", "share below 1")] = None
+    small_responses_estimated: Annotated[
+        float | None, MeanOf("response_std", "estimated", "layers below 1 (R)", "share below 1")
+    ] = None
+    # Over the residual blocks; a plain network has none.
     initial_mean_ratio: Annotated[float | None, MeanOf("ratio", "initial", "untrained F(x) / x")]
-    mean_cosine: Annotated[float | None, MeanOf("cosine", "final", "mean cosine of F(x) and x")]
+    mean_ratio: Annotated[float | None, MeanOf("ratio", "final", "F(x) / x (E)")]
+    mean_ratio_estimated: Annotated[float | None, MeanOf("ratio", "estimated", "F(x) / x (R)")] = None
+    mean_cosine: Annotated[float | None, MeanOf("cosine", "final", "")]
+    mean_cosine_estimated: Annotated[float | None, MeanOf("cosine", "estimated", "cosine (R)")] = None
     responses_on: str
     skipped_steps: int = Field(description="Steps left out because fp16 overflowed.")
     training_seconds: float

@@ -131,8 +131,10 @@ class RecordedRuns:
                     del row[name]
             for name in ("network", "label", "study", "seed", "parameters", "multiply_adds"):
                 row[name] = getattr(run, name)
-            trained, untrained = final.mean_ratio, final.initial_mean_ratio
-            row["ratio_change"] = math.nan if trained is None or untrained is None else trained - untrained
+            for suffix in ("", "_estimated"):
+                trained, untrained = row[f"mean_ratio{suffix}"], final.initial_mean_ratio
+                change = math.nan if trained is None or untrained is None else trained - untrained
+                row[f"ratio_change{suffix}"] = change
             row["diverged"] = final.outcome == "diverged"
             for measurement in record.folder.measurements():
                 row |= read_measurement(record.folder, measurement).summary

@@ -54,7 +54,11 @@ def _errors(recorded: RecordedRuns, experiment: Experiment) -> Columns:
 
 def _responses() -> Columns:
     """Return the columns of the size of layer responses and of F(x) against x."""
-    return {mean.heading: partial(_spread, column=column, digits=3) for column, mean in RESPONSE_MEANS.items()}
+    return {
+        mean.heading: partial(_spread, column=column, digits=3)
+        for column, mean in RESPONSE_MEANS.items()
+        if mean.heading
+    }
 
 
 def _costs(rows: list[Row]) -> Columns:
@@ -101,6 +105,8 @@ def _notes(recorded: RecordedRuns, experiment: Experiment) -> str:
         finals = recorded.select(recorded.finals, experiment)
         where = finals["responses_on"].iloc[0] if not finals.empty else ""
         notes += (
-            f"Responses and ratios on {where}; at initialisation with BN statistics estimated on these images.\n\n"
+            f"Responses and ratios on {where}: E with BN's running statistics, R and untrained with statistics "
+            "estimated on these images. Running statistics are those of augmented images, and lag behind weights "
+            "that still move: the difference between E and R. Untrained, BN gives each layer a response of 1.\n\n"
         )
     return notes

@@ -6,7 +6,12 @@ from typing import Literal, NamedTuple
 import torch
 
 from plain_vs_residual.data.loader import LoaderFeed
-from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, response_means
+from plain_vs_residual.measures.responses import (
+    NUM_IMAGES,
+    layer_responses,
+    response_means,
+    with_estimated_statistics,
+)
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.records.store import write_final, write_rows
@@ -34,7 +39,7 @@ class _Measured(NamedTuple):
     """What is measured on the trained network, by all processes of a group together.
 
     Attributes:
-        responses: at initialisation and now.
+        responses: at initialisation, and now by running (E) and by estimated statistics of BN (R).
         errors: on the images that are looked at in the end, by class.
         ten_crops: on ten views of each validation image, where images are files.
         consumed: the digest of everything that the run was shown.
@@ -48,14 +53,23 @@ class _Measured(NamedTuple):
 
 def _measure(session: Session) -> _Measured:
     feed, precision = session.feed, session.arithmetic.precision
-    with autocast(session.device, precision):
-        trained = layer_responses(session.network, feed.evaluation_batches("training", NUM_IMAGES))
+    responses = [*session.initial_responses, *_trained_responses(session)]
     errors = session.errors_on(_looked_at(session), len(session.dataset.classes))
     ten_crops = None
     if isinstance(feed, LoaderFeed):
         batches = feed.ten_crop_batches("validation")
         ten_crops = evaluate(session.network, batches, precision, group=session.group, views=10)
-    return _Measured([*session.initial_responses, *trained], errors, ten_crops, feed.digest.state())
+    return _Measured(responses, errors, ten_crops, feed.digest.state())
+
+
+def _trained_responses(session: Session) -> list[ResponseRow]:
+    """Measure the layer responses by BN's running statistics, and by those of the images measured on."""
+    network, feed = session.network, session.feed
+    with autocast(session.device, session.arithmetic.precision):
+        running = layer_responses(network, feed.evaluation_batches("training", NUM_IMAGES))
+        calibrated = with_estimated_statistics(network, feed.evaluation_batches("training", NUM_IMAGES))
+        estimated = layer_responses(calibrated, feed.evaluation_batches("training", NUM_IMAGES), "estimated")
+    return [*running, *estimated]
 
 
 def _looked_at(session: Session) -> Literal["test", "validation"]:

@@ -83,7 +83,9 @@ DECLARED = (
     ),
     Figure(
         layer_responses,
-        "Fig. 7: standard deviation of the responses, in order and sorted; below, F(x) against x block by block.",
+        "Fig. 7: standard deviation of each layer's response; left with BN's running statistics (E), right with "
+        "statistics estimated anew on the same images (R); in the middle sorted; below, F(x) against x block by "
+        "block.",
         OF_ALL,
     ),
     Figure(

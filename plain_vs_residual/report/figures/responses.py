@@ -12,6 +12,7 @@ from matplotlib.ticker import FormatStrFormatter
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.models import Moment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.style import (
     BOLD,
@@ -24,33 +25,46 @@ from plain_vs_residual.report.figures.style import (
     joined,
 )
 
+# What the trained network's BN normalised by, of the panels left and right.
+STATISTICS: dict[Moment, str] = {
+    "final": "E: running statistics",
+    "estimated": "R: statistics estimated anew",
+}
+DOTTED = "at initialisation"
+
 
 def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
-    """Draw the standard deviation of every layer's response, and F(x) against x (Fig. 7)."""
+    """Draw the standard deviation of every layer's response by E and by R, and F(x) against x (Fig. 7)."""
     figure, panels = response_panels(residual=True)
     responses = recorded.select(recorded.responses, experiment)
     diverged = diverged_marks(recorded, experiment)
     drawn = []
     for name in experiment.networks[recorded.setting]:
         architecture = Architecture.parse(name)
-        runs = responses[responses["network"] == name].dropna() if not responses.empty else responses
+        runs = responses[responses["network"] == name] if not responses.empty else responses
         if runs.empty:
-            for axes in panels[: 2 if architecture.kind == "plain" else 4]:
+            for axes in panels[: 4 if architecture.kind == "plain" else 6]:
                 axes.plot([], [], label=f"{architecture.label}: not run", **_style(architecture))
             continue
         study = experiment.studies_in(recorded.setting)[0].name
         draw_responses(panels, architecture, runs, architecture.label + diverged.get((name, study), ""))
-        kept = runs[runs["kind"].isin(("response_std", "ratio", "cosine"))]
+        kept = runs[runs["kind"].isin(("response_std", "ratio", "cosine"))].dropna()
         drawn.append(kept[["network", "seed", "moment", "kind", "order", "layer", "value"]])
     label_responses(panels, wide=is_wide(drawn))
     return figure, joined(drawn)
 
 
 def response_panels(*, residual: bool) -> tuple[Figure, Sequence[Axes]]:
-    """Make the panels: responses in order and sorted, and for residual networks ratio and cosine of F(x) and x."""
-    rows = 2 if residual else 1
-    figure, panels = plt.subplots(rows, 2, figsize=(18, 7 * rows))
-    return figure, list(np.ravel(panels))
+    """Make the panels: responses in order, by E and by R, the same sorted; for residual networks F(x) against x.
+
+    The first four share their vertical axis; the last two, if any, are for ratio and cosine of F(x) and x.
+    """
+    rows = 3 if residual else 2
+    figure, grid = plt.subplots(rows, 2, figsize=(18, 6 * rows), sharex="row")
+    panels = list(np.ravel(grid))
+    for axes in panels[1:4]:
+        axes.sharey(panels[0])
+    return figure, panels
 
 
 def is_wide(drawn: Sequence[pd.DataFrame]) -> bool:
@@ -60,31 +74,40 @@ def is_wide(drawn: Sequence[pd.DataFrame]) -> bool:
 
 
 def draw_responses(panels: Sequence[Axes], architecture: Architecture, runs: pd.DataFrame, label: str) -> None:
-    """Draw one network: its responses into the first two panels, F(x) against x, if it has any, into the others.
+    """Draw one network: its responses into the first four panels, F(x) against x, if it has any, into the others.
+
+    F(x) against x is drawn by R, or by E where R was not recorded.
 
     Args:
         panels: see :func:`response_panels`.
         architecture: decides colour and line.
         runs: columns ``seed``, ``moment``, ``kind``, ``order``, ``layer`` and ``value``; the mean over seeds is
-            drawn, and a band for their range.
+            drawn, and a band for their range. Diverged runs have no value.
         label: of the network's line.
     """
-    style = _style(architecture)
-    responses = runs[runs["kind"] == "response_std"]
-    final = responses[responses["moment"] == "final"]
-    rank = final.groupby("seed")["value"].rank(ascending=False, method="first").astype(int)
-    _line(panels[0], final, style, label)
-    _line(panels[1], final.assign(order=rank), style, label)
-    initial = responses[responses["moment"] == "initial"]
-    _line(panels[0], initial, style | {"linestyle": ":", "linewidth": 1.0}, None)
-    _mark_layers(panels[0], final, architecture, style["color"])
-    for axes, kind in zip(panels[2:], ("ratio", "cosine"), strict=False):
-        for moment, line in (("initial", ":"), ("final", "-")):
+    style, recorded = _style(architecture), set(runs["moment"])
+    by_moment = dict(iter(runs[runs["kind"] == "response_std"].dropna().groupby("moment")))
+    nothing = runs[:0]
+    for in_order, in_rank, moment in zip(panels[:2], panels[2:4], STATISTICS, strict=True):
+        trained = by_moment.get(moment, nothing)
+        rank = trained.groupby("seed")["value"].rank(ascending=False, method="first").astype(int)
+        words = label if moment in recorded else f"{label}: not recorded"
+        _line(in_order, trained, style, words)
+        _line(in_rank, trained.assign(order=rank), style, words)
+        _line(in_order, by_moment.get("initial", nothing), style | {"linestyle": ":", "linewidth": 1.0}, None)
+        _mark_layers(in_order, trained, architecture, style["color"])
+    _draw_against_x(panels[4:], architecture, runs.dropna(), by_r="estimated" in recorded)
+
+
+def _draw_against_x(panels: Sequence[Axes], architecture: Architecture, runs: pd.DataFrame, *, by_r: bool) -> None:
+    trained: dict[Moment, str] = {"estimated": "trained (R)"} if by_r else {"final": "trained (E; no R)"}
+    style = _style(architecture) | {"marker": "o", "markersize": 5}
+    for axes, kind in zip(panels, ("ratio", "cosine"), strict=False):
+        for moment, words in {"initial": DOTTED, **trained}.items():
             values = runs[(runs["kind"] == kind) & (runs["moment"] == moment)]
             if not values.empty:
-                words = "trained" if moment == "final" else "at initialisation"
-                marked = style | {"linestyle": line, "marker": "o", "markersize": 5}
-                _line(axes, values, marked, f"{architecture.label}, {words}")
+                line = {"linestyle": ":" if moment == "initial" else "-"}
+                _line(axes, values, style | line, f"{architecture.label}, {words}")
                 _mark_stages(axes, values, style["color"])
 
 
@@ -126,9 +149,10 @@ def _mark_stages(axes: Axes, rows: pd.DataFrame, colour: Any) -> None:
 
 def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
     """Add titles, axes and legends of the panels of :func:`draw_responses`; ``wide`` for a logarithmic axis."""
-    panels[0].set(title="layer responses, in order", xlabel="layer (3x3 convolutions, from the input)")
-    panels[1].set(title="layer responses, sorted by size", xlabel="layer, sorted")
-    for axes in panels[:2]:
+    for in_order, in_rank, words in zip(panels[:2], panels[2:4], STATISTICS.values(), strict=True):
+        in_order.set(title=f"layer responses, {words}", xlabel="layer (3x3 convolutions, from the input)")
+        in_rank.set(title=f"sorted by size, {words}", xlabel="layer, sorted")
+    for axes in panels[:4]:
         axes.set_ylabel("standard deviation after BN")
         axes.set_yscale("log" if wide else "linear")
         if wide:
@@ -137,11 +161,11 @@ def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
         "size of F(x) against x": "RMS of F(x) over RMS of x",
         "direction of F(x) against x": "cosine of F(x) and x",
     }
-    for axes, (title, words) in zip(panels[2:], titles.items(), strict=False):
+    for axes, (title, words) in zip(panels[4:], titles.items(), strict=False):
         axes.set(title=title, xlabel="residual block, from the input", ylabel=words)
         axes.axhline(0, color=GREY, linewidth=1)
     handles: dict[str, dict[str, Any]] = {
-        "dotted: at initialisation": {"linestyle": ":", "color": GREY},
+        f"dotted: {DOTTED}": {"linestyle": ":", "color": GREY},
         "filled: last layer of a block, F(x)": {"linestyle": "", "marker": "o", "color": GREY},
         "hollow: inner layer": {"linestyle": "", "marker": "o", "color": GREY, "markerfacecolor": "white"},
         "stroke: a stage begins": {"linestyle": "", "marker": "|", "color": GREY, "markersize": 16},
