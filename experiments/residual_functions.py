@@ -42,17 +42,25 @@ EXPERIMENT = Experiment(
     measurement="residual_functions",
     claims=(
         Claim(
-            "Training makes F(x) smaller against x in ResNet-56 (mean ratio over blocks, trained minus untrained)",
+            "Training makes F(x) smaller against x in ResNet-56 (mean ratio over blocks, trained minus untrained, "
+            "statistics estimated anew)",
             contrast={"cifar-residual56-A": 1},
-            column="ratio_change",
+            column="ratio_change_estimated",
             below=-0.02,
             reason="given by trials on other data, before these runs",
             primary=True,
         ),
         Claim(
-            "At the rate 0.1 it becomes larger",
-            contrast={"cifar-residual56-A@lr0.1": 1},
+            "So it does by running statistics",
+            contrast={"cifar-residual56-A": 1},
             column="ratio_change",
+            below=-0.02,
+            reason="likewise",
+        ),
+        Claim(
+            "At the rate 0.1 it becomes larger (statistics estimated anew)",
+            contrast={"cifar-residual56-A@lr0.1": 1},
+            column="ratio_change_estimated",
             above=0.02,
             reason="likewise",
         ),

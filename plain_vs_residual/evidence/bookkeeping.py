@@ -69,20 +69,21 @@ def _confusion(record: Record, final: FinalRecord) -> Iterator[str]:
 
 
 def _responses(record: Record, final: FinalRecord) -> Iterator[str]:
-    """Compare the means of the layer responses with their table, whose layers are the same at both moments."""
+    """Compare what sums up the layer responses with their table, whose layers are the same at every moment."""
     table = read_table(record.folder.responses, ResponseRow)
     for column, of in RESPONSE_MEANS.items():
         rows = table[(table["kind"] == of.kind) & (table["moment"] == of.moment)]["value"]
-        mean = rows.mean(skipna=False) if len(rows) else None
-        if final.outcome == "diverged" and mean is not None and math.isnan(mean):
+        value = of.of(rows.tolist())
+        if final.outcome == "diverged" and value is not None and math.isnan(value):
             continue  # whatever stands there, it does not count (divergence.py)
-        if not equal(mean, getattr(final, column)):
-            yield f"{column}: {getattr(final, column)} in the outcome, {mean} in its table"
+        if not equal(value, getattr(final, column)) and column in final.model_fields_set:
+            yield f"{column}: {getattr(final, column)} in the outcome, {value} in its table"
     places = {
         moment: sorted(zip(rows["kind"], rows["order"], rows["layer"], strict=True))
         for moment, rows in table.groupby("moment")
     }
-    if places.get("initial") != places.get("final") or len(set(places.get("final", []))) * 2 != len(table):
+    same = {"initial", "final"} <= places.keys() and all(one == places["initial"] for one in places.values())
+    if not same or len(set(places["initial"])) * len(places) != len(table):
         yield "layer responses: not of the same layers before and after training, each once"
     cosines = table["kind"] == "cosine"
     if (table["value"][~cosines] < 0).any() or (table["value"][cosines].abs() > 1 + 1e-6).any():
