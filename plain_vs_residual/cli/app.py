@@ -106,7 +106,7 @@ def verify(
         bool,
         typer.Option(
             "--recompute",
-            help="Draw initial values, order, crops and flips again from each run's seed; needs torch, and seconds.",
+            help="Draw initial values, order, crops and flips again from each run's seed (needs torch).",
         ),
     ] = False,
 ) -> None:

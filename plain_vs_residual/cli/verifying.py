@@ -47,7 +47,8 @@ def _draw_again(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> bo
             print(f"  {name}: {'; '.join(found[name])}")
     number = sum(map(bool, found.values()))
     print(
-        f"{recorded.name}: initial values, order, crops and flips of {len(shown)} runs were drawn again from their "
-        f"seeds; {f'{number} have OTHERS' if number else 'all agree'} (augmented pixels need the images and were not)"
+        f"{recorded.name}: initial values, order, crops and flips of {len(shown)} runs were drawn again from "
+        f"their seeds; {f'{number} have OTHERS' if number else 'all agree'} (augmented pixels were not: they need "
+        "the images)"
     )
     return bool(number)
