@@ -500,10 +500,11 @@ def test_a_response_of_a_diverged_run_is_no_value_even_if_it_is_a_number(tmp_pat
     claim = Claim("smaller", {"plain18": 1, "residual18-A": -1}, "mean_response", above=0.0, primary=True)
     for seed in range(4):
         for network in claim.contrast:
-            folder = write_run(tmp_path, "digits", network, seed)
-            if (network, seed) == ("residual18-A", 3):
+            ruined = (network, seed) == ("residual18-A", 3)
+            folder = write_run(tmp_path, "digits", network, seed, outcome="diverged" if ruined else "finished")
+            if ruined:
                 final = read_json(folder.final)
-                write_json(folder.final, final | {"outcome": "diverged", "mean_response": 0.01})
+                write_json(folder.final, final | {"mean_response": 0.01})
                 reseal(folder)
     verdict, *_ = judged(read_runs(tmp_path, "digits"), [experiment(claim)])
     assert (verdict.outcome, verdict.reason) == (UNDECIDED, "diverged runs without mean response: 1")

@@ -107,7 +107,7 @@ def verify(
         bool,
         typer.Option(
             "--recompute",
-            help="Draw initial values, order, crops and flips again from each run's seed; needs torch.",
+            help="Draw initial values, order, crops and flips again from each run's seed (needs torch).",
         ),
     ] = False,
 ) -> None:

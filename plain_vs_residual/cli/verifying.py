@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 from plain_vs_residual.evidence.as_declared import remarks
 from plain_vs_residual.evidence.pairing import CANNOT_SEE, compares, summary_line, verify
-from plain_vs_residual.evidence.registration import departures_from_plan, runs_of_a_lost_registration
+from plain_vs_residual.evidence.registration import (
+    NOTHING_REGISTERED,
+    departures_from_plan,
+    runs_of_a_lost_registration,
+)
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 
@@ -20,14 +24,17 @@ def verify_all(recorded: RecordedRuns, experiments: Sequence[Experiment], *, rec
     lost = runs_of_a_lost_registration(recorded)
     for line in lost:
         print(f"{recorded.name}: {line}")
-    wrong = bool(lost)
+    wrong, registered = bool(lost), bool(recorded.registrations)
+    if not registered:
+        print(f"{recorded.name}: {NOTHING_REGISTERED}")
     for experiment in experiments:
         if recorded.setting not in experiment.networks:
             continue
         checks = verify(recorded, experiment)
         line = summary_line(checks, compares=compares(experiment, recorded.setting))
         print(f"{recorded.name} {experiment.name}: {line}")
-        for departure in departures_from_plan(recorded, experiment) if recorded.of(experiment) else ():
+        told = registered and recorded.of(experiment)
+        for departure in departures_from_plan(recorded, experiment) if told else ():
             print(f"  plan: {departure}")
         for check in checks:
             if check.differences:
@@ -54,7 +61,7 @@ def _draw_again(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> bo
     number = sum(map(bool, found.values()))
     print(
         f"{recorded.name}: initial values, order, crops and flips of {len(shown)} runs were drawn again from "
-        f"their seeds; {f'{number} have OTHERS' if number else 'all agree'} (augmented pixels, which need the "
-        "images, were not)"
+        f"their seeds; {f'{number} have OTHERS' if number else 'all agree'} (augmented pixels were not: they need "
+        "the images)"
     )
     return bool(number)

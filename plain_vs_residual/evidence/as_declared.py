@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.evidence.own_faults import misnamed
 from plain_vs_residual.evidence.summaries import not_recomputed
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records.fingerprint import (
@@ -36,6 +37,8 @@ BUDGET = ("epochs", "iterations")
 def unlike_recipe(record: Record, study: Study) -> Iterator[str]:
     """Name the fields of a run's recipe that are not those of setting and study, and not declared by it."""
     run = record.run
+    if run.setting != record.folder.path.parent.name:
+        yield f"a run of setting {run.setting} in the folder of {record.folder.path.parent.name}"
     if run.setting not in SETTINGS:
         return
     setting = SETTINGS[run.setting].with_changes(study.changes)
@@ -50,8 +53,6 @@ def unlike_recipe(record: Record, study: Study) -> Iterator[str]:
     label = Architecture.parse(run.network).label
     if run.label != label:
         yield f"it is called {run.label} in figures, and is {label}"
-    if run.setting != record.folder.path.parent.name:
-        yield f"a run of setting {run.setting} in the folder of {record.folder.path.parent.name}"
 
 
 def _changes(
@@ -105,6 +106,7 @@ def remarks(recorded: RecordedRuns, experiments: Sequence[Experiment]) -> list[s
     measured = [(one.sources, one.environment, _measured_by(name)) for name, one in done]
     unsummed = sorted({column for name, one in done for column in not_recomputed(name, one.summary)})
     return [
+        *(fault for record in recorded.records for fault in misnamed(record)),
         *_other_code("runs were trained", trained),
         *_other_code("measurements were taken", measured),
         *([f"not computed again from their tables: {', '.join(unsummed)}"] if unsummed else []),

@@ -70,6 +70,9 @@ def _confusion(record: Record, final: FinalRecord) -> Iterator[str]:
 
 def _responses(record: Record, final: FinalRecord) -> Iterator[str]:
     """Compare what sums up the layer responses with their table, whose layers are the same at every moment."""
+    images = min(1000, record.run.configuration.num_training)  # NUM_IMAGES of measures/responses.py
+    if not final.responses_on.startswith(f"{images:,} training images"):
+        yield f"responses measured on {final.responses_on}, not on {images:,} training images"
     table = read_table(record.folder.responses, ResponseRow)
     for column, of in RESPONSE_MEANS.items():
         rows = table[(table["kind"] == of.kind) & (table["moment"] == of.moment)]["value"]
@@ -114,17 +117,18 @@ def _last_row(final: FinalRecord, metrics: pd.DataFrame) -> Iterator[str]:
     for name, value in consumed.items():
         if name not in TAKEN_AGAIN[final.confusion_on] and final.consumed.get(name, value) != value:
             yield f"{name}: other hashes in the outcome and at the last evaluation"
-    errors = pd.concat([metrics[list(PERCENT)], pd.DataFrame([_ten_crops(final)], columns=list(PERCENT))])
-    if ((errors < 0) | (errors > 100)).any(axis=None):
-        yield "errors: one is no percentage"
-    if (errors["validation_top5_error"] > errors["validation_error"] + 1e-9).any():
-        yield "errors: a top-5 error is larger than the error"
-    if (metrics[["training_loss", "validation_loss", "running_training_loss"]] < 0).any(axis=None):
+    crops = {"validation_error": final.ten_crop_error, "validation_top5_error": final.ten_crop_top5_error}
+    for row in (*metrics[list(PERCENT)].to_dict("records"), crops):
+        known = {name: value for name, value in row.items() if value is not None and not math.isnan(value)}
+        if any(not 0 <= value <= 100 for value in known.values()):
+            yield "errors: one is no percentage"
+        if known.get("validation_top5_error", 0) > known.get("validation_error", 100) + 1e-9:
+            yield "errors: a top-5 error is larger than the error"
+    losses = (
+        metrics[["training_loss", "validation_loss", "running_training_loss"]].to_numpy(float).ravel().tolist()
+    )
+    if any(loss < 0 for loss in losses):
         yield "losses: one is negative"
-
-
-def _ten_crops(final: FinalRecord) -> dict[str, float | None]:
-    return {"validation_error": final.ten_crop_error, "validation_top5_error": final.ten_crop_top5_error}
 
 
 def _running(final: FinalRecord, metrics: pd.DataFrame, curve: pd.DataFrame) -> Iterator[str]:

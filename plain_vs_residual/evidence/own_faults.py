@@ -41,7 +41,7 @@ def own_faults(record: Record) -> tuple[str, ...]:
 
 
 def _faults(record: Record, final: FinalRecord) -> Iterator[str]:
-    yield from _identity(record)
+    yield from misnamed(record)
     yield from _beginning(record)
     yield from _rates(record, final)
     yield from _outcome(record, final)
@@ -53,7 +53,8 @@ def _faults(record: Record, final: FinalRecord) -> Iterator[str]:
     yield from _shortcuts(record, final)
 
 
-def _identity(record: Record) -> Iterator[str]:
+def misnamed(record: Record) -> Iterator[str]:
+    """Say if a folder holds the record of another run than its name says: no experiment may then ask for it."""
     run = record.run
     name = run_name(run.network, (run.study, run.dataset.variant), run.seed)
     configured = (run.configuration.network, run.configuration.seed)

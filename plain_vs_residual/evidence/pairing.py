@@ -16,8 +16,8 @@ from plain_vs_residual.records.store import Record
 
 CANNOT_SEE = (
     "what verify cannot see: a number that was changed in every place where it stands, clean errors between the "
-    "first and the last evaluation, single layer responses whose mean is kept, ten-crop errors, machine and time "
-    "of a run as it states them, and whether all that was ever trained is here"
+    "first and the last evaluation, single layer responses whose mean is kept, ten-crop errors, what a run says "
+    "of its machine, its waiting and its memory, and whether all that was ever trained is here"
 )
 
 

@@ -13,6 +13,8 @@ from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.registered import RegisteredClaim, Registration
 
+NOTHING_REGISTERED = "nothing was registered before these runs: what came out describes, and decides nothing"
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -63,7 +65,7 @@ def plans(recorded: RecordedRuns, experiment: Experiment) -> Iterator[Plan]:
 def departures_from_plan(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
     """Say what of an experiment is not as it was registered before the runs, a sentence each; empty if all is."""
     if not recorded.registrations:
-        return ["nothing was registered before these runs: what came out describes, and decides nothing"]
+        return [NOTHING_REGISTERED]
     said = []
     declared = {_key(claim): claim for claim in experiment.claims_in(recorded.setting)}
     for plan in plans(recorded, experiment):

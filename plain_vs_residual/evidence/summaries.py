@@ -23,7 +23,10 @@ def wrong_summaries(record: Record, measurement: str) -> Iterator[str]:
     """Name every column of a measurement of a run that its table does not come to; nothing if it was not taken."""
     if not record.folder.measurement(measurement).exists():
         return
-    stated = read_measurement(record.folder, measurement).summary
+    taken = read_measurement(record.folder, measurement)
+    stated = taken.summary
+    if taken.measurement != measurement:
+        yield f"{measurement}: its record is of {taken.measurement}"
     table = read_table(record.folder.measured(measurement), MeasuredRow)
     for column, summary in SUMMARIES.get(measurement, {}).items():
         if column not in stated:

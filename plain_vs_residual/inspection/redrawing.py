@@ -63,7 +63,7 @@ def _channels(run: RunRecord) -> int:
 
 
 def _other_draws(record: Record, recipe: Recipe) -> Iterator[str]:
-    """Compare the chained hashes of all that was drawn: of the whole run, or from where they differ."""
+    """Compare the chained hashes of everything drawn, at each evaluation and of the whole run."""
     run, final = record.run, record.final
     assert final
     metrics = read_table(record.folder.metrics, MetricsRow)
