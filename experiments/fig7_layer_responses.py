@@ -14,10 +14,9 @@ Predict: with three times as many blocks, does each of them change its input mor
 
 What to look for: the top row shows the layers in order, by E on the left and by R on the right. The weights are
 the same: what only the left panel shows is a matter of the running statistics. The thin dotted line is the same
-network before training, where BN puts every layer near 1. Filled marks are the last layer of a block, the one
-that gives F(x); hollow ones are the layers inside. The second row shows the same values sorted. "Generally
-smaller" is a matter of most layers: a few large responses move the mean, but neither the median nor the share of
-layers below 1.
+network before training, where BN puts every layer near 1. Filled marks are the last layer of a block, the one that
+gives F(x); hollow ones are the layers inside. The second row shows the same values sorted. "Generally smaller" is
+a matter of most layers: a few large responses move the mean, but not the median or the share of layers below 1.
 
 The last row shows, for every residual block, the ratio of the RMS of F(x) to that of x, and the cosine between the
 two, before training and after it (by R). Even before training the ratio falls from block to block, because x

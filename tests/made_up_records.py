@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -28,6 +28,7 @@ from plain_vs_residual.records.models import (
     Environment,
     FinalRecord,
     MeasurementRecord,
+    Moment,
     ResponseKind,
     RunRecord,
 )
@@ -442,13 +443,14 @@ def _last_tenth(curve: Sequence[CurveRow]) -> float:
 def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list[ResponseRow]:
     rows: list[ResponseRow] = []
     size = 1.0 if architecture.kind == "plain" else 0.8 - architecture.depth / 1000
-    moments: tuple[Literal["initial", "final"], ...] = ("initial", "final")
-    for moment in moments:
-        trained = moment == "final"
+    for moment in get_args(Moment):
+        trained = moment != "initial"
+        nearer = 0.5 if moment == "estimated" else 1.0  # to what it was before training
         lost = diverged and trained
         for order in range(1, architecture.depth):
             # The values are not monotonic, so that sorting changes the line.
             value = size * (1 + 0.3 * math.sin(order)) + 0.01 * seed if trained else 1.0
+            value = 1 + nearer * (value - 1)
             name = f"conv{order}"
             value = math.nan if lost else value + _trifle(architecture, seed, order)
             rows.append(ResponseRow(moment=moment, kind="response_std", order=order, layer=name, value=value))
@@ -456,8 +458,8 @@ def _responses(architecture: Architecture, seed: int, *, diverged: bool) -> list
         for order in range(1, sum(architecture.blocks_per_stage) + 1):
             values: dict[ResponseKind, float] = {"shortcut_share": 0.5 if residual else 0.0}
             if residual:
-                values["ratio"] = (0.5 if trained else 1.0) / order**0.5 + 0.01 * seed
-                values["cosine"] = -0.3 if trained else 0.0
+                values["ratio"] = (1 - 0.5 * nearer if trained else 1.0) / order**0.5 + 0.01 * seed
+                values["cosine"] = -0.3 * nearer if trained else 0.0
             for kind, value in values.items():
                 value = math.nan if lost else value
                 rows.append(ResponseRow(moment=moment, kind=kind, order=order, layer=f"block{order}", value=value))
@@ -476,16 +478,15 @@ def _final(
     responses: Sequence[ResponseRow],
     outcome: Outcome,
 ) -> dict[str, Any]:
-    def mean(kind: str, moment: str) -> float | None:
-        values = [row.value for row in responses if row.kind == kind and row.moment == moment]
-        return sum(values) / len(values) if values else None
-
     columns = ("training_error", "validation_error", "running_training_error", "validation_top5_error")
     return {
         "outcome": outcome,
         "iteration": last.iteration,
         **{name: getattr(last, name) for name in (*columns, "training_loss", "validation_loss")},
-        **{column: mean(of.kind, of.moment) for column, of in RESPONSE_MEANS.items()},
+        **{
+            column: of.of([row.value for row in responses if (row.kind, row.moment) == (of.kind, of.moment)])
+            for column, of in RESPONSE_MEANS.items()
+        },
         "skipped_steps": 0,
         "responses_on": "1,000 training images, evenly spaced, no augmentation, evaluation mode",
         "training_seconds": last.training_seconds,

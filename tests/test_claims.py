@@ -373,8 +373,10 @@ def test_the_change_of_the_ratio_is_lost_where_a_run_diverged_even_if_it_is_a_nu
     write_json(folder.final, read_json(folder.final) | {"outcome": "diverged"})
     reseal(folder)
     (row,) = counted(read_runs(tmp_path, "digits")).to_dict("records")
-    assert math.isnan(row["ratio_change"])
-    assert math.isnan(row["mean_ratio"])
+    for column in ("ratio_change", "mean_ratio", "mean_response"):
+        assert math.isnan(row[column])
+        assert math.isnan(row[f"{column}_estimated"])
+    assert math.isnan(row["small_responses_estimated"])
     assert not math.isnan(row["initial_mean_ratio"])
 
 

@@ -296,26 +296,50 @@ def test_shortcut_options_put_the_final_errors_into_the_csv_too(
 def test_layer_responses_are_in_order_then_sorted_then_against_x(
     find_recorded_runs: Callable[[str], RecordedRuns],
 ) -> None:
-    _, (in_order, in_rank, ratio, cosine), table = drawn(find_recorded_runs("digits"), FIG7, "layer_responses")
+    _, panels, table = drawn(find_recorded_runs("digits"), FIG7, "layer_responses")
+    ordered, ranked, (ratio, cosine) = panels[:2], panels[2:4], panels[4:]
     responses = table[table["kind"] == "response_std"]
     means = responses.groupby(["network", "moment", "order"], as_index=False)["value"].mean()
-    assert np.allclose(
-        np.concatenate(lines_in(in_order)),
-        np.concatenate(lines_of(means, ["network", "moment"], "order", "value")),
-    )
-    final = means[means["moment"] == "final"]
-    for line in (line for line in in_rank.get_lines() if len(line.get_xdata())):
-        assert list(line.get_ydata()) == sorted(line.get_ydata(), reverse=True)
-    assert sorted(y for line in lines_in(in_rank) for _, y in line) == pytest.approx(sorted(final["value"]))
+    for in_order, in_rank, moment in zip(ordered, ranked, ("final", "estimated"), strict=True):
+        shown = means[means["moment"].isin(("initial", moment))]
+        assert np.allclose(
+            np.concatenate(lines_in(in_order)),
+            np.concatenate(lines_of(shown, ["network", "moment"], "order", "value")),
+        )
+        trained = means[means["moment"] == moment]
+        for line in (line for line in in_rank.get_lines() if len(line.get_xdata())):
+            assert list(line.get_ydata()) == sorted(line.get_ydata(), reverse=True)
+        assert sorted(y for line in lines_in(in_rank) for _, y in line) == pytest.approx(sorted(trained["value"]))
+        assert in_order.get_ylim() == in_rank.get_ylim() == panels[0].get_ylim()
+        words = "E: running statistics" if moment == "final" else "R: statistics estimated anew"
+        assert words in in_order.get_title()
+        assert words in in_rank.get_title()
     for axes, kind in ((ratio, "ratio"), (cosine, "cosine")):
-        rows = table[table["kind"] == kind]
+        rows = table[(table["kind"] == kind) & (table["moment"] != "final")]
         means = rows.groupby(["network", "moment", "order"], as_index=False)["value"].mean()
         expected = lines_of(means, ["network", "moment"], "order", "value")
         assert len(expected) == 4
         shown = [line for line in lines_in(axes) if len(line) > 2]  # not the line at 0
         assert np.allclose(np.concatenate(shown), np.concatenate(expected))
         assert sum("at initialisation" in text for text in legend_of(axes)) == 2
-    assert {line.get_linestyle() for line in in_order.get_lines()} == {"-", "--", ":", "None"}
+        assert sum("trained (R)" in text for text in legend_of(axes)) == 2
+    assert {line.get_linestyle() for line in panels[0].get_lines()} == {"-", "--", ":", "None"}
+
+
+def test_responses_that_were_not_recorded_anew_are_said_to_be_missing(tmp_path: Path) -> None:
+    for network in FIG7.networks["digits"]:
+        folder = write_run(tmp_path, "digits", network, 0)
+        kept = [line for line in folder.responses.read_text().splitlines() if not line.startswith("estimated")]
+        folder.responses.write_text("\n".join(kept) + "\n")
+        reseal(folder)
+    _, panels, table = drawn(read_runs(tmp_path, "digits"), FIG7, "layer_responses")
+    for axes in (panels[1], panels[3]):
+        assert all(text.endswith(": not recorded") for text in legend_of(axes))
+        assert len(legend_of(axes)) == 4
+    for axes, kind in ((panels[4], "ratio"), (panels[5], "cosine")):
+        expected = lines_of(table[table["kind"] == kind], ["network", "moment"], "order", "value")
+        assert [line for line in lines_in(axes) if len(line) > 2] == expected
+        assert sum("trained (E; no R)" in text for text in legend_of(axes)) == 2
 
 
 def test_marks_tell_the_last_layer_of_a_block_and_the_start_of_a_stage(tmp_path: Path) -> None:
@@ -454,7 +478,7 @@ def test_axes_say_what_they_show_and_in_which_unit(
     assert all(axes.get_xlabel() and axes.get_title() for axes in panels)
     if name == "layer_responses":
         assert all(axes.get_ylabel() for axes in panels)
-        assert [axes.get_ylabel().split()[0] for axes in panels] == ["standard", "standard", "RMS", "cosine"]
+        assert [axes.get_ylabel().split()[0] for axes in panels] == [*["standard"] * 4, "RMS", "cosine"]
         return
     assert panels[0].get_ylabel() == "error (%)"
     assert panels[1].get_ylabel() == ("error (%)" if name == "shortcut_options" else "")
@@ -517,6 +541,7 @@ def test_a_diverged_run_is_marked(tmp_path: Path, experiment: Experiment, name: 
         assert table[table["diverged"]]["training_error"].to_list() == [90.0]
     if name == "layer_responses":
         assert not table["value"].map(math.isnan).any()
+        assert "not recorded" not in "".join(map(words_in, panels))
 
 
 def test_a_run_in_progress_does_not_change_the_mean_of_the_finished_ones(tmp_path: Path) -> None:

@@ -218,9 +218,11 @@ def test_responses_are_taken_on_training_images_before_and_after(
     assert isinstance(tiny_dataset.training, Images)
     batch = [(centred(tiny_dataset.training, tiny_dataset.training), tiny_dataset.training.labels)]
     fresh = network_of("residual18-B", channels=1, num_classes=3, stem_width=4, seed=0)
+    network = trained(folder, tiny_setting, tiny_dataset)
     expected = [
         *layer_responses(with_estimated_statistics(fresh, batch), batch, "initial"),
-        *layer_responses(trained(folder, tiny_setting, tiny_dataset), batch),
+        *layer_responses(network, batch),
+        *layer_responses(with_estimated_statistics(network, batch), batch, "estimated"),
     ]
     assert recorded["value"].to_numpy() == pytest.approx([row.value for row in expected], rel=1e-3)
     assert recorded["layer"].tolist() == [row.layer for row in expected]
@@ -364,14 +366,17 @@ def test_size_direction_and_share_of_the_shortcut_are_those_of_each_block() -> N
 def test_the_means_of_the_outcome_are_those_of_the_rows_of_their_moment(make_suite: Any) -> None:
     (folder,) = train_all(make_suite("cifar-residual8-A"))
     final, rows = read_final(folder), read_table(folder.responses, ResponseRow)
-    means = rows.groupby(["moment", "kind"])["value"].mean()
+    grouped = rows.groupby(["moment", "kind"])["value"]
+    below = grouped.agg(lambda values: (values < 1).mean())
+    by_statistic = {"mean": grouped.mean(), "median": grouped.median(), "share below 1": below}
+    means = by_statistic["mean"]
     assert final.mean_response == pytest.approx(means["final", "response_std"])
     assert final.mean_ratio == pytest.approx(means["final", "ratio"])
     assert final.initial_mean_ratio == pytest.approx(means["initial", "ratio"])
     assert final.mean_cosine == pytest.approx(means["final", "cosine"])
     assert len({final.mean_ratio, final.initial_mean_ratio, final.mean_cosine}) == 3
     for column, of in RESPONSE_MEANS.items():
-        assert getattr(final, column) == pytest.approx(means[of.moment, of.kind]), column
+        assert getattr(final, column) == pytest.approx(by_statistic[of.statistic][of.moment, of.kind]), column
 
 
 def test_a_mean_of_the_trained_network_is_lost_where_the_run_diverged_and_an_initial_one_is_not(
@@ -380,8 +385,9 @@ def test_a_mean_of_the_trained_network_is_lost_where_the_run_diverged_and_an_ini
     write_run(tmp_path, "digits", "residual18-A", 0, outcome="diverged")
     (row,) = read_runs(tmp_path, "digits").finals.to_dict("records")
     for column, of in RESPONSE_MEANS.items():
-        assert math.isnan(row[column]) == (of.moment == "final"), column
+        assert math.isnan(row[column]) == (of.moment != "initial"), column
     assert math.isnan(row["ratio_change"])
+    assert math.isnan(row["ratio_change_estimated"])
 
 
 def scaled_too_far(trainer: Trainer) -> None:
@@ -469,3 +475,6 @@ def test_the_change_of_the_ratio_is_the_trained_less_the_untrained_one(tmp_path:
     (row,) = read_runs(tmp_path, "digits").finals.to_dict("records")
     assert row["ratio_change"] == pytest.approx(row["mean_ratio"] - row["initial_mean_ratio"])
     assert row["ratio_change"] < 0
+    estimated = row["mean_ratio_estimated"] - row["initial_mean_ratio"]
+    assert row["ratio_change_estimated"] == pytest.approx(estimated)
+    assert row["ratio_change"] < estimated < 0

@@ -248,6 +248,8 @@ def test_responses_command_writes_table_and_figure(
     assert command(monkeypatch, "responses", tmp_path / "weights.pt", *arguments, "--out", out) == 0
     printed = capsys.readouterr().out
     assert "mean standard deviation after BN" in printed
+    assert "median standard deviation after BN" in printed
+    assert "by statistics estimated anew (R)" in printed
     assert str(out / "layer_responses.png") in printed
     assert {path.name for path in out.iterdir()} == {f"layer_responses.{end}" for end in ("csv", "png", "svg")}
     assert "images of images" in (out / "layer_responses.svg").read_text(encoding="utf-8")
@@ -255,7 +257,7 @@ def test_responses_command_writes_table_and_figure(
     table = pd.read_csv(out / "layer_responses.csv")
     assert table.groupby(["moment", "kind"]).size().to_dict() == {
         (moment, kind): number
-        for moment in ("initial", "final")
+        for moment in ("initial", "final", "estimated")
         for kind, number in (("response_std", 19), ("ratio", ratios), ("cosine", ratios), ("shortcut_share", 9))
         if number
     }
@@ -264,6 +266,9 @@ def test_responses_command_writes_table_and_figure(
     assert responses["initial"].to_numpy() == pytest.approx(1.0, abs=0.02)
     # A fresh state dict holds initial BN statistics, which normalise nothing, so a BN scale of three is visible.
     assert responses["final", "layer3.2.conv1"] > 2 * responses["final", "layer3.1.conv1"] > 0
+    # By statistics of these images, the scale of three is all there is.
+    assert responses["estimated", "layer3.2.conv1"] == pytest.approx(3.0, rel=0.02)
+    assert responses["estimated"].drop("layer3.2.conv1").to_numpy() == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_subject_keeps_its_weights_while_its_responses_are_measured(

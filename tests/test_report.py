@@ -13,6 +13,7 @@ from scipy import stats
 
 from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
@@ -201,14 +202,45 @@ def test_missing_and_diverged_runs_are_told(tmp_path: Path) -> None:
 def test_responses_and_costs_have_their_columns_where_they_are_the_subject(tmp_path: Path) -> None:
     recorded = write_results(tmp_path / "results", [FIG7, TABLE3, FIG4], "digits", seeds=range(2))
     responses, _ = report_on(recorded, FIG7, folder=tmp_path / "a")
-    assert "| mean response | mean F(x) / x | untrained F(x) / x | mean cosine of F(x) and x |" in responses
+    assert (
+        "| mean response (E) | mean response (R) | median response (R) | layers below 1 (R) "
+        "| untrained F(x) / x | F(x) / x (E) | F(x) / x (R) | cosine (R) |"
+    ) in responses
     assert "Responses and ratios on 1,000 training images" in responses
+    finals = recorded.select(recorded.finals, FIG7).groupby("network").mean(numeric_only=True)
+    (row,) = re.findall(r"\| ResNet-56 A \| .* \| 2 \|(.*)\|", responses)
+    assert [float(cell.split("±")[0]) for cell in row.split("|")] == [
+        pytest.approx(finals.loc["cifar-residual56-A", column], abs=5.1e-4)
+        for column in (
+            *("mean_response", "mean_response_estimated", "median_response_estimated"),
+            *("small_responses_estimated", "initial_mean_ratio", "mean_ratio", "mean_ratio_estimated"),
+            "mean_cosine_estimated",
+        )
+    ]
     costs, _ = report_on(recorded, TABLE3, folder=tmp_path / "b")
     (row,) = re.findall(r"\| ResNet-34 C \|.*", costs)
     assert "| 34.0 | 1,176 | 1.25x |" in row
     plain, _ = report_on(recorded, FIG4, folder=tmp_path / "c")
     assert "mean response" not in plain
     assert "time against plain" not in plain
+
+
+def test_a_record_from_before_the_responses_were_taken_anew_leaves_their_cells_empty(tmp_path: Path) -> None:
+    for network in FIG7.networks["digits"]:
+        folder = write_run(tmp_path, "digits", network, 0)
+        old = {name: value for name, value in read_json(folder.final).items() if "estimated" not in name}
+        write_json(
+            folder.final, {name: old[name] for name in old if name not in ("median_response", "small_responses")}
+        )
+        reseal(folder)
+    recorded = read_runs(tmp_path, "digits")
+    assert recorded.finals["ratio_change_estimated"].isna().all()
+    assert recorded.finals["ratio_change"].notna().sum() == 2
+    table = error_table(recorded, FIG7)
+    (row,) = re.findall(r"\| ResNet-56 A \| .* \| 1 \|(.*)\|", table)
+    assert [bool(cell.strip()) for cell in row.split("|")] == [True, *[False] * 3, True, True, False, False]
+    (verdict,) = [verdict for verdict in judge(recorded, [FIG7]) if verdict.claim.primary]
+    assert (verdict.outcome, verdict.measurement.num) == ("open", 0)
 
 
 def test_time_is_that_against_the_first_of_several_plain_networks(tmp_path: Path) -> None:

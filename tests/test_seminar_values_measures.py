@@ -1,6 +1,7 @@
 """Layer responses, first iterations and cost: every number computed a second time, by hand or from the weights."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from plain_vs_residual.blocks import PlainBlock, ResidualBlock, basic_layers, bo
 from plain_vs_residual.measures.cost import multiply_adds
 from plain_vs_residual.measures.first_iterations import FirstIterations
 from plain_vs_residual.measures.responses import layer_responses, response_means, with_estimated_statistics
+from plain_vs_residual.records.models import MeanOf, Statistic
 from plain_vs_residual.records.rows import ResponseRow
 from tests.by_hand import ByHand, block_names, seen_by, tiny_images, tiny_network
 
@@ -145,8 +147,10 @@ def test_means_are_taken_over_the_rows_of_a_kind_and_a_moment() -> None:
     values = {
         ("final", "response_std"): [1.0, 2.0, 6.0],
         ("initial", "response_std"): [100.0],
+        ("estimated", "response_std"): [0.5, 4.0, 1.0, 0.9],
         ("final", "ratio"): [0.5, 1.5],
         ("initial", "ratio"): [4.0, 8.0],
+        ("estimated", "ratio"): [3.0, 5.0],
     }
     rows = [
         ResponseRow(moment=moment, kind=kind, order=order, layer="layer", value=value)  # type: ignore[arg-type]
@@ -158,6 +162,38 @@ def test_means_are_taken_over_the_rows_of_a_kind_and_a_moment() -> None:
     assert means["mean_ratio"] == 1
     assert means["initial_mean_ratio"] == 6
     assert means["mean_cosine"] is None
+    assert means["mean_response_estimated"] == 1.6
+    assert means["median_response"] == 2
+    assert means["median_response_estimated"] == 0.95
+    assert means["small_responses"] == 0
+    assert means["small_responses_estimated"] == 0.5
+    assert means["mean_ratio_estimated"] == 4
+    assert means["mean_cosine_estimated"] is None
+
+
+@pytest.mark.parametrize("statistic", get_args(Statistic))
+def test_no_statistic_hides_a_layer_without_a_value(statistic: Statistic) -> None:
+    of = MeanOf("response_std", "final", "", statistic).of
+    assert of([2.0, math.nan, 0.5, 0.5]) is not None
+    assert math.isnan(of([2.0, math.nan, 0.5, 0.5]) or 0.0)
+    assert of([]) is None
+
+
+def test_by_statistics_estimated_anew_a_response_is_what_scales_and_shifts_of_bn_make_it() -> None:
+    network = tiny_network("A")
+    images, labels = seen_by(tiny_images())
+    estimated = with_estimated_statistics(network, [(images, labels)])
+    rows = [
+        row for row in layer_responses(estimated, [(images, labels)], "estimated") if row.kind == "response_std"
+    ]
+    assert len(rows) == 9
+    for row in rows:
+        bn = network.get_submodule(row.layer.replace("conv", "bn"))
+        assert isinstance(bn, nn.BatchNorm2d)
+        # Each channel has mean 0 and variance 1, but for estimates that divide by one less; then scale and shift.
+        square = bn.weight.square().mean() + bn.bias.var(correction=0)
+        assert row.value == pytest.approx(math.sqrt(square.item()), rel=5e-3)
+        assert row.moment == "estimated"
 
 
 def test_estimated_statistics_are_the_mean_of_those_of_each_batch() -> None:
