@@ -1,7 +1,7 @@
 """Every field of every record of a run changed, one by one and sealed again: no change alters a verdict unseen.
 
-The changes are made by code, from the records themselves: a field or column that is added is changed here too. As
-a program, this module makes each of them in one run and in all runs alike, and prints what was named.
+The changes are made by code, from the records themselves: a field or column that is added is changed too. As a
+program, this module makes each of them in one run and in all runs alike, and prints what was named.
 """
 
 import csv

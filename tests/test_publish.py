@@ -34,7 +34,9 @@ def test_reports_and_figures_are_drawn_beside_the_results(results: Path) -> None
 
 def test_what_came_out_of_the_primary_claims_is_a_line_each(results: Path) -> None:
     (line,) = headlines(results, "digits", "digits")
-    assert line.startswith("undecided: Projections are not essential: the training error of A does not exceed")
+    assert line.startswith(
+        "undecided: Projections are not essential: the training errors of C, with projections alone,"
+    )
     assert line.endswith("(table3_shortcuts; +0, 1 seed)")
 
 

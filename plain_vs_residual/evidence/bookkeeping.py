@@ -7,7 +7,6 @@ the last digits.
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 
@@ -118,9 +117,12 @@ def _last_row(final: FinalRecord, metrics: pd.DataFrame) -> Iterator[str]:
     for name, value in consumed.items():
         if name not in TAKEN_AGAIN[final.confusion_on] and final.consumed.get(name, value) != value:
             yield f"{name}: other hashes in the outcome and at the last evaluation"
-    crops = {"validation_error": final.ten_crop_error, "validation_top5_error": final.ten_crop_top5_error}
-    rows: list[dict[Any, Any]] = [*metrics[list(PERCENT)].to_dict("records"), crops]
-    for row in rows:
+    crops: dict[str, float | None] = {
+        "validation_error": final.ten_crop_error,
+        "validation_top5_error": final.ten_crop_top5_error,
+    }
+    rows = [dict(zip(PERCENT, row, strict=True)) for row in metrics[list(PERCENT)].to_numpy(float).tolist()]
+    for row in (*rows, crops):
         known = {name: value for name, value in row.items() if value is not None and not math.isnan(value)}
         if any(not 0 <= value <= 100 for value in known.values()):
             yield "errors: one is no percentage"

@@ -61,6 +61,17 @@ def _lesions(mode: str) -> Summary:
     return summary
 
 
+def _lesion_share(mode: str) -> Summary:
+    """That rise, of what a network can lose until it guesses; NaN for one that guesses."""
+
+    def summary(table: pd.DataFrame, record: Record) -> float:
+        (intact,) = _values(table, f"intact_{mode}")["value"]
+        left = 100 * (1 - 1 / len(record.run.dataset.classes)) - intact
+        return _lesions(mode)(table, record) / left if left > 0 else math.nan
+
+    return summary
+
+
 def _removable_blocks(table: pd.DataFrame, record: Record) -> float:
     return float(len(_values(table, "removed_E")))
 
@@ -143,6 +154,8 @@ SUMMARIES: Mapping[str, Mapping[str, Summary]] = {
     "lesions": {
         "lesion_median": _lesions("E"),
         "lesion_median_estimated": _lesions("R"),
+        "lesion_share": _lesion_share("E"),
+        "lesion_share_estimated": _lesion_share("R"),
         "removable_blocks": _removable_blocks,
     },
     "loss_landscape": {"rise": _rise("E"), "rise_estimated": _rise("R")},
