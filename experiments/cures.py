@@ -45,7 +45,7 @@ RATES = {
         "warm-up": 0.1,
         "clipped": 0.05,
         "delta-orthogonal": 0.0025,
-        "dirac": 0.2,
+        "dirac": 0.5,
         "looks-linear": 0.005,
         "zero-gamma": 0.1,
         "pre-activation": 0.1,
