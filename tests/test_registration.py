@@ -1,6 +1,7 @@
 """What was claimed before the runs decides: later claims, margins and seeds are named and decide nothing."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -134,7 +135,10 @@ def test_a_seed_that_was_not_planned_is_shown_and_decides_nothing(results: Path)
 def test_a_planned_seed_that_is_missing_is_named(tmp_path: Path) -> None:
     register(selection(EXPERIMENT, range(5)), [EXPERIMENT], tmp_path)
     train(tmp_path, [0, 1, 3], (3.0, 3.1, 3.2))
-    assert departures(tmp_path) == ["seeds planned and not there: 2, 4"]
+    assert departures(tmp_path) == ["seeds planned and not complete: 2, 4"]
+    shutil.rmtree(tmp_path / "digits" / "plain34-s1")
+    assert departures(tmp_path) == ["seeds planned and not complete: 1 to 2, 4"]
+    assert dict(primary(tmp_path)[0].measurement.values).keys() == {0, 3}
 
 
 def test_what_was_trained_before_it_was_registered_decides_nothing(tmp_path: Path) -> None:

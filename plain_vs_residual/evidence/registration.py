@@ -143,13 +143,16 @@ def _claim_changed(registered: Claim, now: Claim | None, setting: str) -> Iterat
 
 def _seeds_departed(recorded: RecordedRuns, experiment: Experiment, plan: Plan) -> Iterator[str]:
     assert plan.registration
-    members = [record for record in recorded.of(experiment) if record.final]
-    there, planned = {record.run.seed for record in members}, set(plan.registration.seeds)
+    finished = {record.identity for record in recorded.of(experiment) if record.final}
+    compared = {experiment.member(key, recorded.setting) for key in plan.claim.contrast}
+    there = {seed for *_, seed in finished}
+    complete = {seed for seed in there if all((*member, seed) in finished for member in compared)}
+    planned = set(plan.registration.seeds)
     of_all = {seed for one in recorded.registrations for seed in one.seeds}
-    if planned - there:
-        yield f"seeds planned and not there: {in_words(sorted(planned - there))}"
+    if planned - complete:
+        yield f"seeds planned and not complete: {in_words(sorted(planned - complete))}"
     if there - of_all:
         yield f"seeds there that were not planned, which decide nothing: {in_words(sorted(there - of_all))}"
-    seen = (planned & there) - plan.deciding(recorded, experiment)
+    seen = (planned & complete) - plan.deciding(recorded, experiment)
     if seen and plan.claim.primary:
         yield f"seeds that had begun before they were registered, which decide nothing: {in_words(sorted(seen))}"
