@@ -1,5 +1,6 @@
 """evaluate, responses and inspect: images are scaled correctly, recorded errors recur, refusals are clear."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -462,3 +463,13 @@ def test_the_report_of_a_confusion_matrix_is_that_by_hand() -> None:
         assert table[name]["precision"] == pytest.approx(right / guessed)
         assert table[name]["recall"] == pytest.approx(right / 20)
         assert table[name]["support"] == 20
+
+
+def test_what_a_copied_run_predicts_is_written_beside_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "kept" / "my run"
+    shutil.copytree(run, copied)
+    assert command(monkeypatch, "inspect", copied, "--device", "cpu") == 0
+    assert (copied.parent / "inspect" / "my run" / "confusion_matrix.csv").is_file()
+    assert [path.name for path in tmp_path.iterdir() if "plots" in path.name] == []
