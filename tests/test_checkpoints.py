@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -383,3 +384,63 @@ def test_a_link_that_leads_nowhere_is_said_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "x.pth").symlink_to(tmp_path / "annex")
     with pytest.raises(ValueError, match=r"x.pth: a link to .*annex, where there is nothing"):
         read_weights(tmp_path / "x.pth")
+
+
+# ---- siblings that others thought of ---------------------------------------------------------------------
+
+
+def test_weights_that_do_not_match_their_checksum_are_refused(tmp_path: Path) -> None:
+    """torch does not compare the checksums that it writes; one changed bit of a weight would be loaded."""
+    path, name = tmp_path / "x.pth", "layer1.0.conv1.weight"
+    torch.save(state(), path)
+    content = bytearray(path.read_bytes())
+    place = content.find(state()[name].numpy().tobytes())
+    assert place > 0
+    content[place + 3] ^= 0x40
+    path.write_bytes(content)
+    assert not torch.equal(torch.load(path, weights_only=True)[name], state()[name])
+    with pytest.raises(ValueError, match=r"damaged: x.data.6 in it does not match its checksum.; fetch or copy"):
+        read_weights(path)
+
+
+def test_weights_that_were_saved_without_checksums_are_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state(), tmp_path / "x.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert loads_as(tmp_path / "x.pth", ONE)
+
+
+def test_a_file_that_was_copied_as_text_is_called_so(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "x.pth")
+    (tmp_path / "y.pth").write_bytes((tmp_path / "x.pth").read_bytes().replace(b"\n", b"\r\n"))
+    with pytest.raises(ValueError, match=r"a zip archive that was damaged, or copied as text.; fetch or copy"):
+        read_weights(tmp_path / "y.pth")
+
+
+def test_averages_without_names_are_named(tmp_path: Path) -> None:
+    average = {"decay": 0.99, "shadow_params": [value for value in state().values() if value.dim()]}
+    torch.save({"model": state(), "ema": average}, tmp_path / "x.pth")
+    said = "weights: model; ema.shadow_params: tensors without names, as some averages are saved; not read"
+    assert read_checkpoint(tmp_path / "x.pth").words == said
+    optimiser = {"state": {0: {"exp_avg": torch.ones(2, 2, 3, 3)}}, "param_groups": [{"params": [0, 1]}]}
+    torch.save({"model": state(), "optimizer": optimiser}, tmp_path / "x.pth")
+    assert read_checkpoint(tmp_path / "x.pth").words == ""
+
+
+def test_averages_without_statistics_are_said_to_lack_them(tmp_path: Path) -> None:
+    parameters = {name: value for name, value in state().items() if "running" not in name and value.dim()}
+    torch.save(parameters, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="often saved without BN's statistics"):
+        loads_as(tmp_path / "x.pth", ONE)
+
+
+def test_what_is_there_but_no_file_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    for path, said in {
+        tmp_path / "pipe.pth": "no file with content",
+        Path("https://example.org/x.pth"): "an address, which is not fetched",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            read_weights(path)

@@ -401,3 +401,60 @@ def test_a_folder_that_is_named_is_written_over_with_a_word(
     for said in (False, True):
         assert command(monkeypatch, "responses", checkpoint, *given) == 0
         assert ("in place of the table and figure that were in" in capsys.readouterr().out) == said
+
+
+# ---- siblings that others thought of ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_of_classes_may_come_from_windows(
+    tiny_dataset: Any, tmp_path: Path, encoding: str, end: str
+) -> None:
+    (tmp_path / "classes.txt").write_bytes(end.join("cab").encode(encoding))
+    assert with_order(tiny_dataset, str(tmp_path / "classes.txt")).classes == ("c", "a", "b")
+
+
+def test_a_file_of_classes_in_another_encoding_is_named(tiny_dataset: Any, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes("c\na\nb".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"--classes .*classes\.txt: not in UTF-8"):
+        with_order(tiny_dataset, str(tmp_path / "classes.txt"))
+
+
+def test_a_class_that_is_given_twice_and_a_file_that_is_not_there_are_named(tiny_dataset: Any) -> None:
+    with pytest.raises(ValueError, match="lacking: c; given twice: b"):
+        with_order(tiny_dataset, "a,b,b")
+    with pytest.raises(ValueError, match="and no file of that name is there"):
+        with_order(tiny_dataset, "nowhere.txt")
+
+
+@pytest.mark.parametrize("how", ["meta", "sparse"])
+def test_tensors_that_hold_no_plain_values_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    data, good = grey_folder(tmp_path / "images", "abcd"), save_reader(tmp_path / "x.pth", 4)
+    values = torch.load(good, weights_only=True)["state_dict"]
+    changed = {
+        name: value.to("meta") if how == "meta" else value.to_sparse() if value.dim() > 1 else value
+        for name, value in values.items()
+    }
+    torch.save(changed, tmp_path / "y.pth")
+    options = ("--network", "cifar-plain8", "--normalise", "0/1", "--data", data, "--device", "cpu")
+    assert command(monkeypatch, "evaluate", tmp_path / "y.pth", *options) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"conv1.weight is a {'name and a shape without values' if how == 'meta' else 'sparse tensor'}" in said
+
+
+def test_an_error_near_chance_reminds_of_other_weights_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, good = grey_folder(tmp_path / "images", "abcd"), save_reader(tmp_path / "x.pth", 4)
+    average = torch.load(good, weights_only=True)["state_dict"]
+    raw = {name: value.clone() for name, value in average.items()}
+    raw["fc.bias"][:] = torch.tensor([0.0, 9.0, 0.0, 0.0])
+    torch.save({"model": raw, "ema": {"shadow_params": [*average.values()]}}, tmp_path / "y.pth")
+    printed = evaluated(monkeypatch, capsys, tmp_path / "y.pth", data)
+    assert "error 75.00 %" in printed
+    assert "weights: model; ema.shadow_params: tensors without names" in printed
+    assert "are these the weights that were meant (see above)" in printed

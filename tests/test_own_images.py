@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import unicodedata
 import warnings
@@ -542,3 +543,118 @@ def test_images_of_which_runs_were_recorded_before_keep_the_name(
     known = files_fingerprint(list_parts(image_folder, "cifar10"))
     monkeypatch.setitem(NAMED_BEFORE, known, "my-images")
     assert images_variant(CIFAR10, image_folder) == load_dataset(CIFAR10, image_folder).variant == "my-images"
+
+
+# ---- siblings that others thought of ---------------------------------------------------------------------
+
+
+def remarks_on(folder: Path) -> str:
+    return "\n".join(load_dataset(CIFAR10, folder).remarks)
+
+
+def test_colours_of_16_bits_that_were_meant_as_8_are_said_to_be_black(image_folder: Path) -> None:
+    paths = sorted(image_folder.rglob("*.png"))
+    for path in paths:
+        path.write_bytes(png(COLOURS.astype(np.uint16), 2))
+    assert "coloured ones is 0 of 255, so that nothing but black is left" in remarks_on(image_folder)
+    paths[0].write_bytes(png(COLOURS.astype(np.uint16) * 257, 2))
+    assert f"; {len(paths) - 1:,} of them came out black" in remarks_on(image_folder)
+    for path in paths:
+        path.write_bytes(png(COLOURS.astype(np.uint16) * 16, 2))
+    assert f"coloured ones is {int(COLOURS.max()) * 16 // 256} of 255" in remarks_on(image_folder)
+
+
+def test_values_of_8_bits_with_a_sign_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    Image.fromarray(GREY).save(path, tiffinfo={339: 2})
+    with pytest.raises(ValueError, match=r"its mode is L .with a sign., and nothing says which is white"):
+        decode(path)
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
+def test_notes_on_turning_are_counted(image_folder: Path, ending: str) -> None:
+    note = Image.Exif()
+    note[0x112] = 6
+    Image.fromarray(COLOURS).save(image_folder / "train" / "ant" / f"turned{ending}", exif=note)
+    note[0x112] = 1
+    Image.fromarray(COLOURS).save(image_folder / "train" / "ant" / f"upright{ending}", exif=note)
+    assert "the note on how to turn a picture (EXIF) was not followed in 1 of" in remarks_on(image_folder)
+
+
+@pytest.mark.parametrize(("mode", "ending"), [("CMYK", ".jpg"), ("YCbCr", ".tif"), ("LAB", ".tif")])
+def test_other_colours_are_counted(image_folder: Path, mode: str, ending: str) -> None:
+    Image.frombytes(mode, (24, 20), bytes(20 * 24 * len(Image.new(mode, (1, 1)).getbands()))).save(
+        image_folder / "train" / "ant" / f"other{ending}"
+    )
+    assert "colours were converted to RGB without their profile in 1 of" in remarks_on(image_folder)
+
+
+def test_pictures_of_cameras_with_two_lenses_are_taken(image_folder: Path) -> None:
+    before = len(load_dataset(CIFAR10, image_folder).training)
+    Image.fromarray(COLOURS).save(
+        image_folder / "train" / "ant" / "two.mpo", save_all=True, append_images=[Image.fromarray(COLOURS)]
+    )
+    assert len(load_dataset(CIFAR10, image_folder).training) == before + 1
+
+
+@pytest.mark.parametrize("name", ["@Recycle", "__pycache__", "$Recycle.Bin", "__MacOSX", "#snapshot"])
+def test_folders_that_programs_add_are_no_classes(image_folder: Path, name: str) -> None:
+    classes = load_dataset(CIFAR10, image_folder).classes
+    for part in ("train", "val"):
+        (image_folder / part / name).mkdir()
+        Image.fromarray(COLOURS).save(image_folder / part / name / "x.png")
+    assert load_dataset(CIFAR10, image_folder).classes == classes
+    assert f"2 of the system (2 {name})" in remarks_on(image_folder)
+
+
+def test_a_class_that_is_a_link_to_nothing_is_named(image_folder: Path) -> None:
+    (image_folder / "train" / "gone").symlink_to("/no/such/folder")
+    assert "1 links to nothing in place of classes (gone)" in remarks_on(image_folder)
+
+
+def test_copies_that_change_what_an_error_means_are_counted(image_folder: Path) -> None:
+    assert "copies" not in remarks_on(image_folder)
+    number = len(load_dataset(CIFAR10, image_folder).validation)
+    (first, *_), (other, *_) = (sorted((image_folder / "train" / name).iterdir()) for name in ("ant", "bee"))
+    (image_folder / "val" / "ant" / "known.png").write_bytes(first.read_bytes())
+    assert f"1 of {number + 1} validation images are training images as well" in remarks_on(image_folder)
+    os.link(first, image_folder / "train" / "ant" / "again.png")
+    assert "1 are there once more in the same part" in remarks_on(image_folder)
+    (image_folder / "val" / "ant" / "known.png").unlink()
+    (image_folder / "train" / "ant" / "again.png").unlink()
+    (image_folder / "train" / "ant" / "again.png").write_bytes(other.read_bytes())
+    assert "2 of 34 are in several classes" in remarks_on(image_folder)
+
+
+def test_a_link_from_validation_to_training_images_is_said(image_folder: Path) -> None:
+    (image_folder / "val").rename(image_folder / "aside")
+    (image_folder / "val").symlink_to("train")
+    number = len(load_dataset(CIFAR10, image_folder).training)
+    assert f"{number} of {number} validation images are training images as well" in remarks_on(image_folder)
+    assert "the same folder, by a link" in "".join(load_dataset(IMAGENET, image_folder).remarks)
+
+
+def test_which_of_two_folders_is_validated_on_is_said(image_folder: Path) -> None:
+    assert "not looked at" not in remarks_on(image_folder)
+    (image_folder / "test").mkdir()
+    assert "validation images are those in val/; those in test/ are not looked at" in remarks_on(image_folder)
+
+
+def test_what_is_there_in_place_of_the_two_parts_is_named(image_folder: Path, tmp_path: Path) -> None:
+    upper, empty = tmp_path / "upper", tmp_path / "empty"
+    for name in ("Train", "Val"):
+        (upper / name).mkdir(parents=True)
+    empty.mkdir()
+    (tmp_path / "images.zip").write_bytes(b"PK\3\4")
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    image_folder.rename(outer / "inner")
+    for folder, said in {
+        upper: "it holds Train, Val",
+        empty: "it is empty",
+        outer: f"they seem to be in {outer / 'inner'}: --data {outer / 'inner'}",
+        tmp_path / "images.zip": "no folder; if it is an archive, unpack it first",
+        Path("https://example.org/images"): "an address; download and unpack",
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(said)):
+            load_dataset(DIGITS, folder)

@@ -1,5 +1,6 @@
 """evaluate, responses and inspect: images are scaled correctly, recorded errors recur, refusals are clear."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -521,3 +522,13 @@ def test_what_is_different_now_is_named_each_by_itself(recorded: Record) -> None
     assert recorded.final
     lost = replace(recorded, final=recorded.final.model_copy(update={"outcome": "diverged"}))
     assert agreed(lost, 4.6, "training").endswith(": as recorded\nnote: this run diverged")
+
+
+def test_what_a_copied_run_predicts_is_written_beside_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "kept" / "my run"
+    shutil.copytree(run, copied)
+    assert command(monkeypatch, "inspect", copied, "--device", "cpu") == 0
+    assert (copied.parent / "inspect" / "my run" / "confusion_matrix.csv").is_file()
+    assert [path.name for path in tmp_path.iterdir() if "plots" in path.name] == []

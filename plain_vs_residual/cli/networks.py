@@ -10,7 +10,7 @@ import typer
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import Data, Device
-from plain_vs_residual.records.files import RunFolder, plots_folder
+from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 if TYPE_CHECKING:
@@ -188,6 +188,5 @@ def inspect(
     from plain_vs_residual.inspection.predictions import inspect_run
 
     inspection = inspect_run(run, data, choose_device(device))
-    home = inspection.home
-    written = inspection.write(out or plots_folder(home.parent, None) / home.name / "inspect" / run.resolve().name)
+    written = inspection.write(out or inspection.default_out)
     print("\n".join([inspection.text(), "", *map(str, written)]))

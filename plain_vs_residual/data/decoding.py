@@ -26,6 +26,9 @@ def _installed(name: str) -> Any:
 simplejpeg = _installed("simplejpeg")
 JPEG = b"\xff\xd8"
 PHOTOMETRIC = 262  # the tag of TIFF that says whether 0 is black
+SAMPLE_FORMAT, SIGNED = 339, 2  # the one that says what numbers the values are
+ORIENTATION = 0x112  # of EXIF
+EXIF = b"Exif\0\0"
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")  # Pillow's modes with transparency
 # How files begin that are no images, in small letters, and what they are; and how some images begin.
 NO_IMAGES = {
@@ -66,14 +69,17 @@ class Original(NamedTuple):
     Attributes:
         mode: Pillow's name for it, such as ``LA``.
         size: width and height in pixels.
-        properties: of ``transparent``, ``12 bits``, ``16 bits`` and ``several pictures`` those it has.
+        properties: of ``transparent``, ``12 bits``, ``16 bits``, ``several pictures`` and ``turned`` (EXIF says
+            how a viewer turns it) those it has.
         largest: the largest value of a grey image of more than 8 bits; 0 for others.
+        brightest: the largest of the upper 8 bits of an image of more; 255 for others.
     """
 
     mode: str
     size: tuple[int, int]
     properties: tuple[str, ...] = ()
     largest: int = 0
+    brightest: int = 255
 
 
 class Decoded(NamedTuple):
@@ -114,7 +120,7 @@ def decode(path: Path) -> Decoded:
 
 
 def look_at(path: Path) -> Original:
-    """Say what an image is in its file, without decoding it: all but its largest value."""
+    """Say what an image is in its file, without decoding it: all but its largest values."""
     with Image.open(path) as image:
         return Original(image.mode, image.size, _properties(image))
 
@@ -127,14 +133,19 @@ def _by_pillow(content: bytes) -> Decoded:
         values = np.asarray(image).astype(np.uint16)  # convert() would take all above 255 for white
         if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == 0:  # type: ignore[attr-defined]
             values = 2**bits - 1 - values  # white is 0, which Pillow heeds in 8 bits alone
+        largest = int(values.max())
         upper = Image.fromarray((values >> (bits - 8)).astype(np.uint8))
-        return Decoded(upper.convert("RGB"), original._replace(largest=int(values.max())))
+        original = original._replace(largest=largest, brightest=largest >> (bits - 8))
+        return Decoded(upper.convert("RGB"), original)
     if image.mode in ("I", "F"):
         kind = "integers beyond 16 bits, or with a sign" if image.mode == "I" else "floating-point numbers"
         raise ValueError(f"its mode is {image.mode} ({kind}), and nothing says which is white; convert it")
+    if image.format == "TIFF" and SIGNED in np.atleast_1d(image.tag_v2.get(SAMPLE_FORMAT, 1)):  # type: ignore[attr-defined]
+        raise ValueError(f"its mode is {image.mode} (with a sign), and nothing says which is white; convert it")
     image.load()
     image.info.pop("transparency", None)  # a palette's, of which Pillow would warn; the colours are the same
-    return Decoded((image.convert("LA") if image.mode == "La" else image).convert("RGB"), original)
+    colours = (image.convert("LA") if image.mode == "La" else image).convert("RGB")
+    return Decoded(colours, original._replace(brightest=int(np.asarray(colours).max()) if bits > 8 else 255))
 
 
 def _properties(image: ImageFile.ImageFile) -> tuple[str, ...]:
@@ -147,6 +158,7 @@ def _properties(image: ImageFile.ImageFile) -> tuple[str, ...]:
         "12 bits": of_12_bits,
         "16 bits": not of_12_bits and (grey or bool(re.search(r";16(?![A-Z]?S)", raw))) and image.mode != "F",
         "several pictures": getattr(image, "n_frames", 1) > 1,
+        "turned": "exif" in image.info and image.getexif().get(ORIENTATION, 1) != 1,
     }
     return tuple(name for name, present in found.items() if present)
 
@@ -159,7 +171,8 @@ def _decode_jpeg(content: bytes) -> Decoded | None:
         if colours in ("CMYK", "YCCK") or height * width > (Image.MAX_IMAGE_PIXELS or 0):
             return None
         image = Image.fromarray(simplejpeg.decode_jpeg(content, colorspace="RGB"))
-        return Decoded(image, Original("L" if colours == "Gray" else "RGB", image.size))
+        properties = _properties(Image.open(io.BytesIO(content))) if EXIF in content[:65536] else ()
+        return Decoded(image, Original("L" if colours == "Gray" else "RGB", image.size, properties))
     except ValueError:  # Pillow reads some that it does not read, and names the fault of the others
         return None
 

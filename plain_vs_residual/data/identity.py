@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from plain_vs_residual.data.cifar_files import find_cifar, what_else
-from plain_vs_residual.data.listing import Listing, list_images, readable
+from plain_vs_residual.data.listing import MOST_NAMES, Listing, list_images, readable
 from plain_vs_residual.recipe import Recipe
 
 CIFAR10_CLASSES = (
@@ -41,21 +43,56 @@ def images_variant(recipe: Recipe, path: Path | None) -> str:
     return variant_of(list_parts(path, recipe.data))
 
 
-def variant_of(parts: Sequence[Listing]) -> str:
-    """Return what sets runs on listed images apart: what they are, as far as that is known, and a fingerprint."""
-    fingerprint = files_fingerprint(parts)
+def variant_of(parts: Sequence[Listing], hashes: Sequence[Sequence[bytes]] | None = None) -> str:
+    """Return what sets runs on listed images apart: what they are, as far as that is known, and a fingerprint.
+
+    Args:
+        parts: the images.
+        hashes: of their content, where they are known already, see :func:`content_hashes`.
+    """
+    fingerprint = files_fingerprint(parts, hashes)
     kind = "cifar-10-jpeg-re-encoded" if is_jpeg_cifar10(parts[0]) else "images"
     return NAMED_BEFORE.get(fingerprint, f"{kind}-{fingerprint[:8]}")
 
 
-def files_fingerprint(parts: Sequence[Listing]) -> str:
+def files_fingerprint(parts: Sequence[Listing], hashes: Sequence[Sequence[bytes]] | None = None) -> str:
     """Return a SHA-256 (first 16 digits) of classes, labels and the bytes of all files, in order; not of names."""
     digest = hashlib.sha256()
-    for part in parts:
+    for part, own in zip(parts, hashes or content_hashes(parts), strict=True):
         digest.update(repr((part.classes, part.labels)).encode())
-        for name in part.names:
-            digest.update(_content_hash(f"{part.folder}{os.sep}{name}"))
+        for one in own:
+            digest.update(one)
     return digest.hexdigest()[:16]
+
+
+def content_hashes(parts: Sequence[Listing]) -> list[list[bytes]]:
+    """Return the SHA-256 of each file's bytes, part by part; empty of files that cannot be read."""
+    return [[_content_hash(f"{part.folder}{os.sep}{name}") for name in part.names] for part in parts]
+
+
+def copies(training: Listing, validation: Listing, hashes: Sequence[Sequence[bytes]]) -> str:
+    """Say how many files are there twice with the same bytes, where that changes what a number means.
+
+    Args:
+        training: images.
+        validation: images; one that was trained on tells nothing of others.
+        hashes: of the content of both, see :func:`content_hashes`.
+    """
+    classes: defaultdict[bytes, set[int]] = defaultdict(set)
+    for part, own in zip((training, validation), hashes, strict=True):
+        for label, one in zip(part.labels, own, strict=True):
+            classes[one].add(label)
+    both = [one for own in hashes for one in own if one]
+    seen = set(hashes[0]) - {b""}
+    known = sum(one in seen for one in hashes[1])
+    unclear = sum(len(classes[one]) > 1 for one in both)
+    again = sum(len(named) - len(set(named)) for named in ([one for one in own if one] for own in hashes))
+    said = (
+        f"{known:,} of {len(validation.names):,} validation images are training images as well" if known else "",
+        f"{unclear:,} of {len(both):,} are in several classes" if unclear else "",
+        f"{again:,} are there once more in the same part" if again else "",
+    )
+    return f"copies, byte for byte: {', '.join(filter(None, said))}" if any(said) else ""
 
 
 def _content_hash(path: str) -> bytes:
@@ -101,6 +138,10 @@ def part_folders(folder: Path, kind: str) -> tuple[Path, Path]:
         ValueError: if one of them is missing; says so if CIFAR-10 or CIFAR-100 is there instead.
     """
     if not folder.is_dir():
+        if re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(folder)):
+            raise ValueError(f"--data {readable(folder)}: an address; download and unpack what is there first")
+        if folder.exists():
+            raise ValueError(f"--data {readable(folder)}: no folder; if it is an archive, unpack it first")
         raise ValueError(
             f"--data {readable(folder)}: no such folder; give one with train/ and val/ or test/ in it, "
             "each with one folder per class"
@@ -109,6 +150,16 @@ def part_folders(folder: Path, kind: str) -> tuple[Path, Path]:
     if not (folder / "train").is_dir() or validation is None:
         raise ValueError(
             f"--data {readable(folder)}: needs the folders train/ and val/ (or test/), one folder per class"
-            f"{what_else(folder, kind)}"
+            f"{what_else(folder, kind) or _holds(folder)}"
         )
     return folder / "train", validation
+
+
+def _holds(folder: Path) -> str:
+    """Say what is in a folder instead, and in which folder directly below it the two parts are."""
+    names = sorted(readable(path.name) for path in folder.iterdir() if not path.name.startswith("."))
+    inner = next((path for path in sorted(folder.glob("*/train")) if path.is_dir()), None)
+    if inner:
+        return f"; they seem to be in {readable(inner.parent)}: --data {readable(inner.parent)}"
+    more = ", ..." if len(names) > MOST_NAMES else ""
+    return f"; it holds {', '.join(names[:MOST_NAMES])}{more}" if names else "; it is empty"

@@ -13,7 +13,14 @@ from PIL import Image
 from plain_vs_residual.data.batches import evenly_spaced
 from plain_vs_residual.data.conversions import conversions, conversions_of_files
 from plain_vs_residual.data.decoding import Original, UnreadableImage, decode, unreadable_image
-from plain_vs_residual.data.identity import CIFAR10_AS_JPEG, list_parts, name_of, variant_of
+from plain_vs_residual.data.identity import (
+    CIFAR10_AS_JPEG,
+    content_hashes,
+    copies,
+    list_parts,
+    name_of,
+    variant_of,
+)
 from plain_vs_residual.data.images import Dataset, ImageFiles, Images, PackedPaths
 from plain_vs_residual.data.listing import Listing, what_was_left_out
 from plain_vs_residual.data.unreadable import unreadable_among, unreadable_images
@@ -36,7 +43,9 @@ def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Col
             parts differ, or if images cannot be read: names all that cannot.
     """
     listings = list_parts(folder, setting.data)
-    name, remarks = name_of(folder, listings[0]), [what_was_left_out(listings)]
+    name, remarks = name_of(folder, listings[0]), [what_was_left_out(listings), _second_part(folder, listings[1])]
+    hashes = content_hashes(listings) if in_memory else None
+    remarks.append(copies(*listings, hashes) if hashes else _same_folder(*listings))
     files = {part: _files(listing) for part, listing in zip(PARTS, listings, strict=True)}
     parts: dict[str, Images | ImageFiles] = {**files}
     if in_memory:
@@ -53,7 +62,7 @@ def image_folder(folder: Path, setting: Recipe, *, in_memory: bool, decoded: Col
         listings[0].classes,
         parts["training"],
         parts["validation"],
-        variant=variant_of(listings) if in_memory else "",
+        variant=variant_of(listings, hashes) if in_memory else "",
         caveat=caveat if name == CIFAR10_AS_JPEG else "",
         validation_name=called,
         remarks=tuple(filter(None, remarks)),
@@ -98,6 +107,18 @@ def _decode(parts: list[ImageFiles], side: int) -> tuple[list[Images], list[Orig
     if faults:
         raise unreadable_images(faults)
     return images, originals
+
+
+def _second_part(folder: Path, validation: Listing) -> str:
+    """Say which images are validated on where there are two such folders."""
+    two = validation.folder.name == "val" and (folder / "test").is_dir()
+    return "validation images are those in val/; those in test/ are not looked at" if two else ""
+
+
+def _same_folder(training: Listing, validation: Listing) -> str:
+    """Say that both parts are one folder, by a link."""
+    same = os.path.samefile(training.folder, validation.folder)
+    return "training and validation images are the same folder, by a link" if same else ""
 
 
 def _files(listing: Listing) -> ImageFiles:

@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-# Folders that systems add: archives of macOS, file systems of Linux, Windows and NAS devices.
-OF_THE_SYSTEM = {"__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information", "@eaDir", "#recycle"}
+# Folders that systems and programs add, in small letters: macOS, Linux, Windows, NAS devices, Python.
+OF_THE_SYSTEM = frozenset(
+    {
+        *("__macosx", "network trash folder", "temporary items", "lost+found", "$recycle.bin", "recycler"),
+        *("system volume information", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
+        "__pycache__",
+    }
+)
 # Formats that Pillow recognises without being able to read them, or only by another program.
 NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+READ_AS_JPEG = "MPO"  # several JPEG pictures in a file, of cameras with two lenses; it has no reader of its own
 MOST_NAMES = 5  # of what was left out, in a line
 
 
@@ -85,7 +92,7 @@ def image_endings() -> frozenset[str]:
     from PIL import Image
 
     endings = Image.registered_extensions().items()
-    return frozenset(ending for ending, kind in endings if kind in Image.OPEN and kind not in NOT_READ)
+    return frozenset(ending for ending, kind in endings if kind in {*Image.OPEN, READ_AS_JPEG} - NOT_READ)
 
 
 def _class_folders(folder: Path, left_out: dict[str, Counter[str]]) -> dict[str, str]:
@@ -94,6 +101,8 @@ def _class_folders(folder: Path, left_out: dict[str, Counter[str]]) -> dict[str,
     for entry in _entries(folder):
         if reason := _no_image(entry):
             left_out[reason][readable(entry.name)] += 1
+        elif entry.is_symlink() and not os.path.exists(entry.path):
+            left_out["links to nothing in place of classes"][readable(entry.name)] += 1
         elif not _leads_to(entry, folder=True):
             left_out["beside the class folders"][readable(entry.name)] += 1
         elif (name := readable(entry.name)) in found:
@@ -144,7 +153,7 @@ def _no_image(entry: os.DirEntry[str]) -> str:
     """Say why an entry is no class and no image, whatever its kind; empty if nothing speaks against it."""
     if entry.name.startswith("."):
         return "hidden"
-    return "of the system" if entry.name in OF_THE_SYSTEM else ""
+    return "of the system" if entry.name.lower() in OF_THE_SYSTEM else ""
 
 
 def _leads_to(entry: os.DirEntry[str], *, folder: bool) -> bool:

@@ -74,11 +74,17 @@ def _doubts(errors: Errors, subject: Subject) -> Iterator[str]:
     chance = 100 * (1 - 1 / len(classes))
     if error > NEAR_CHANCE * chance:
         others = " or ".join(one.name for one in namesakes(subject.architecture))
+        sets = "are these the weights that were meant (see above); " if _others_are_named(subject) else ""
         network = f"; or is it {others}, whose weights load alike" if others else ""
         yield (
-            f"note: that is near chance ({chance:.1f} %); does --normalise fit its training, and, with option A, "
-            f"--zero-padding (many published networks of the CIFAR family need both){network}?"
+            f"note: that is near chance ({chance:.1f} %); {sets}does --normalise fit its training, and, with "
+            f"option A, --zero-padding (many published networks of the CIFAR family need both){network}?"
         )
+
+
+def _others_are_named(subject: Subject) -> bool:
+    """Say whether the file holds other weights than those that were taken, which the notes name."""
+    return any(note.startswith("weights: ") for note in subject.notes)
 
 
 def responses_table(subject: Subject, part: Part) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from sklearn.metrics import classification_report
 
 from plain_vs_residual.inspection.agreement import agreement
 from plain_vs_residual.inspection.looking import shown
-from plain_vs_residual.records.files import SET_ASIDE
+from plain_vs_residual.records.files import SET_ASIDE, plots_folder
 from plain_vs_residual.records.store import Record, write_table
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import Drawn, write_figure
@@ -49,6 +49,14 @@ class Inspection:
         """Folder of the run's setting, ``results/<setting>``, for a run that was set aside as well."""
         folder = self.record.folder.path.parent
         return folder.parent if folder.name == SET_ASIDE else folder
+
+    @property
+    def default_out(self) -> Path:
+        """Where tables and figure go: among the plots, or beside a run that was copied out of its results."""
+        name = self.record.folder.path.name
+        if self.home.name != self.record.run.setting:
+            return self.home / "inspect" / name
+        return plots_folder(self.home.parent, None) / self.home.name / "inspect" / name
 
     @property
     def title(self) -> str:

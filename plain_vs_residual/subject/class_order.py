@@ -29,10 +29,13 @@ def with_order(dataset: Dataset, text: str) -> Dataset:
     names = _names(text)
     strange = [name for name in names if name not in dataset.classes]
     lacking = [name for name in dataset.classes if name not in names]
+    twice = [name for name in dataset.classes if names.count(name) > 1]
     if strange or lacking or len(names) != len(dataset.classes):
         reasons = (
             f"not among the classes of {dataset.name}: {first_of(strange)}" if strange else "",
+            "and no file of that name is there" if strange and len(names) == 1 else "",
             f"lacking: {first_of(lacking)}" if lacking else "",
+            f"given twice: {first_of(twice)}" if twice else "",
             f"{len(names)} names for {len(dataset.classes)} classes",
         )
         raise ValueError(
@@ -111,7 +114,10 @@ def order_of_the_file(own: Sequence[str], classes: Sequence[str]) -> str:
 def _names(text: str) -> tuple[str, ...]:
     path = Path(text)
     if "," not in text and path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors of Windows write a mark before it
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--classes {text}: not in UTF-8 ({error.reason}); save it so") from error
         return tuple(line.strip() for line in lines if line.strip())
     return tuple(name.strip() for name in text.split(","))
 

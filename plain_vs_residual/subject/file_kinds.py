@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -74,15 +75,19 @@ def _zip(path: Path) -> str:
     """Describe what begins as a zip archive: NumPy's arrays, Keras' models, files, or one that was cut off."""
     if not zipfile.is_zipfile(path):
         return "a zip archive that was cut off; fetch or copy it again"
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return "a zip archive that was damaged, or copied as text; fetch or copy it again"
     if names and all(name.endswith(".npy") for name in names):
         return "NumPy arrays (.npz)"
     if "model.weights.h5" in names:
         return "a Keras model (.keras)"
     if any(name.endswith("/data.pkl") for name in names):
         return "a file of torch.save whose content is damaged; fetch or copy it again"
-    inside = f" with {names[0]} and {len(names) - 1} more in it" if names else ", empty"
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    inside = f" with {names[0]}{more} in it" if names else ", empty"
     return f"a zip archive{inside}; unpack it first"
 
 
@@ -132,4 +137,8 @@ def about_nothing(path: Path) -> str:
     """Describe a path at which there is no file."""
     if path.is_symlink():
         return f"a link to {os.readlink(path)}, where there is nothing (git annex get fetches what it stands for)"
+    if path.exists():
+        return "no file with content (a pipe or a device)"
+    if re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(path)):
+        return "an address, which is not fetched; download it, and give the file"
     return "no such file"

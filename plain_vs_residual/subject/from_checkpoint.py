@@ -109,6 +109,9 @@ def _built(
 ) -> Network:
     state = weights.taken.state
     for name, value in state.items():
+        if value.is_meta or value.layout != torch.strided:
+            kind = "a name and a shape without values (device meta)" if value.is_meta else "a sparse tensor"
+            raise ValueError(f"{checkpoint}: {name} is {kind}; save plain tensors")
         if value.is_floating_point() and not value.float().isfinite().all():
             raise ValueError(f"{checkpoint}: {name} holds values that are not finite; the training diverged")
     try:

@@ -104,6 +104,21 @@ def bare_state(content: Any) -> State | None:
     return _named(max(places.values(), key=len)) if places else None
 
 
+def nameless_weights(content: Any, place: str = "", depth: int = 0) -> tuple[str, ...]:
+    """Name the lists of tensors in a file that may be weights: a network's stem and more are in them."""
+    if isinstance(content, list | tuple):
+        tensors = [one for one in content if isinstance(one, Tensor)]
+        if len(tensors) > 1 and any(one.dim() == 4 for one in tensors):
+            return (place or TOP,)
+        content = {str(number): one for number, one in enumerate(content) if isinstance(one, Mapping)}
+    if not isinstance(content, Mapping) or depth > DEEPEST:
+        return ()
+    below = (
+        nameless_weights(one, f"{place}.{key}" if place else str(key), depth + 1) for key, one in content.items()
+    )
+    return tuple(found for part in below for found in part)
+
+
 def own_name(name: str) -> str:
     """Return this suite's name of a foreign parameter: no ``module.``, ``shortcut`` for ``downsample``, ``fc``."""
     name = without_wrappers(name)

@@ -11,11 +11,20 @@ from plain_vs_residual.networks import Network, build
 from plain_vs_residual.settings import Setting
 from plain_vs_residual.subject.checkpoint_files import read_content
 from plain_vs_residual.subject.class_order import classes_in, first_of
-from plain_vs_residual.subject.weight_sets import TOP, State, WeightSet, bare_state, choose, weight_sets
+from plain_vs_residual.subject.weight_sets import (
+    TOP,
+    State,
+    WeightSet,
+    bare_state,
+    choose,
+    nameless_weights,
+    weight_sets,
+)
 from plain_vs_residual.training.checkpoint import save_weights
 
 # Old checkpoints, torchvision's among them, were written before BN counted its batches.
 COUNTER = ".num_batches_tracked"
+STATISTICS = (".running_mean", ".running_var", COUNTER)
 
 
 @dataclass(frozen=True)
@@ -26,11 +35,13 @@ class Weights:
         taken: the set of weights.
         others: names of the sets that lie in the file beside it.
         classes: as the file names them, in the order of the outputs; empty if it does not.
+        nameless: where weights seem to lie in a list, without names (``ema.shadow_params`` of torch_ema).
     """
 
     taken: WeightSet
     others: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    nameless: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -38,6 +49,8 @@ class Weights:
         said = []
         if self.others:
             said.append(f"the file also holds {', '.join(self.others)} (--weights NAME takes it)")
+        if self.nameless:
+            said.append(f"{', '.join(self.nameless)}: tensors without names, as some averages are saved; not read")
         if self.taken.left_out:
             said.append(f"left out: {first_of(self.taken.left_out)}, beside them in the file")
         if not said and self.taken.is_average:
@@ -68,7 +81,7 @@ def read_checkpoint(path: Path, wanted: str | None = None) -> Weights:
         if found:
             taken = choose(found, wanted)
             others = tuple(one.name for one in found if one is not taken)
-            return Weights(taken, others, classes_in(content))
+            return Weights(taken, others, classes_in(content), nameless_weights(content))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
@@ -162,6 +175,8 @@ def _advice(missing: Iterable[str], unexpected: Iterable[str]) -> str:
     if all(".shortcut." in name for name in missing | unexpected) and missing | unexpected:
         here = "more projections than" if unexpected else "fewer projections than"
         return f"; the file has {here} this network: another shortcut option (-A, -B, -C)?"
+    if missing and all(name.endswith(STATISTICS) for name in missing) and not uncounted:
+        return "; averages of parameters are often saved without BN's statistics: they cannot be evaluated alone"
     return "; is it another network, or one of another setting (stem, width)?"
 
 
