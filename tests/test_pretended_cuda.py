@@ -173,6 +173,7 @@ BORDERS = {
     "record_outcome": {
         *("", "_final_record", "_Sums.add", "_Block._note_output", "ResidentFeed.evaluation_batches"),
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state", "Totals.counts", "Totals.read"),
+        *("Network.forward", "ResidualBlock.forward", "PlainBlock.residual_function"),  # likewise
     },
     "Session.save_and_stop": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
     "Session.save_between_evaluations": {"save_checkpoint", "PixelChain.state", "Trainer.state"},
