@@ -382,7 +382,7 @@ def test_responses_of_two_checkpoints_of_one_name_do_not_replace_each_other(
         ):
             assert command(monkeypatch, "responses", path, *given, *more) == 0
             printed = capsys.readouterr()
-            assert " of 12 images; " in printed.err or " of 24 images; " in printed.err
+            assert " of 20 images; " in printed.err or " of 40 images; " in printed.err
             tables.add(printed.out.splitlines()[-2])
     assert len(tables) == 6
     assert {Path(table).parent.parent for table in tables} == {tmp_path / "plots" / "responses"}
