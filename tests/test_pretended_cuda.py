@@ -172,6 +172,8 @@ BORDERS = {
     },
     "record_outcome": {
         *("", "_final_record", "_Sums.add", "_Block._note_output", "ResidentFeed.evaluation_batches"),
+        # As at the beginning, BN that averages all batches.
+        *("Network.forward", "ResidualBlock.forward", "PlainBlock.residual_function"),
         *("ConsumptionDigest.evaluated", "Checksum.__call__", "PixelChain.state", "Totals.counts", "Totals.read"),
         *("Network.forward", "ResidualBlock.forward", "PlainBlock.residual_function"),  # likewise
     },
