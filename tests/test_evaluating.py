@@ -230,13 +230,19 @@ def test_a_network_that_the_file_cannot_tell_from_another_is_said_to_be_taken(
 # ---- several sets of weights -----------------------------------------------------------------------------
 
 
-def test_evaluate_says_which_weights_it_took_and_takes_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data, good = grey_folder(tmp_path / "images", "abcd"), save_reader(tmp_path / "x.pth", 4)
+def images_and_two_sets(folder: Path) -> tuple[Path, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return images of four classes, weights that take all of them for the second, and weights that read them."""
+    good = save_reader(folder / "x.pth", 4)
     average = torch.load(good, weights_only=True)["state_dict"]
     raw = {name: value.clone() for name, value in average.items()}
     raw["fc.bias"][:] = torch.tensor([0.0, 9.0, 0.0, 0.0])
+    return grey_folder(folder / "images", "abcd"), raw, average
+
+
+def test_evaluate_says_which_weights_it_took_and_takes_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, raw, average = images_and_two_sets(tmp_path)
     torch.save({"state_dict": raw, "state_dict_ema": average}, tmp_path / "both.pth")
     printed = evaluated(monkeypatch, capsys, tmp_path / "both.pth", data)
     assert "weights: state_dict; the file also holds state_dict_ema (--weights NAME takes it)" in printed
@@ -449,10 +455,7 @@ def test_tensors_that_hold_no_plain_values_are_named(
 def test_an_error_near_chance_reminds_of_other_weights_in_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, good = grey_folder(tmp_path / "images", "abcd"), save_reader(tmp_path / "x.pth", 4)
-    average = torch.load(good, weights_only=True)["state_dict"]
-    raw = {name: value.clone() for name, value in average.items()}
-    raw["fc.bias"][:] = torch.tensor([0.0, 9.0, 0.0, 0.0])
+    data, raw, average = images_and_two_sets(tmp_path)
     torch.save({"model": raw, "ema": {"shadow_params": [*average.values()]}}, tmp_path / "y.pth")
     printed = evaluated(monkeypatch, capsys, tmp_path / "y.pth", data)
     assert "error 75.00 %" in printed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plain_vs_residual.evidence.power import on_its_side
+from plain_vs_residual.evidence.measurement import beyond
 from plain_vs_residual.experiment import load_experiments
 
 EXPERIMENTS = {name: experiment for name, experiment in load_experiments().items() if experiment.seminar}
@@ -110,7 +110,7 @@ def test_a_claim_holds_where_its_sentence_is_true_and_nowhere_else(experiment: s
         assert set(numbers) == set(claim.contrast)
         value = sum(weight * numbers[member] for member, weight in claim.contrast.items())
         margin = claim.margin_in("fashion")
-        assert on_its_side(claim, value, margin) is true, claim.statement
+        assert (beyond(claim.side, value, margin) > 0) is true, claim.statement
 
 
 @pytest.mark.parametrize("setting", ["fashion", "digits", "cifar10", "cifar10-short"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import check_names
+from plain_vs_residual.data.listing import is_address
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.near_misses import did_you_mean
 from plain_vs_residual.records.atomic import write_bytes
@@ -76,7 +77,7 @@ def check_folders(results: Path, plots: Path | None) -> None:
     """
     own = "name a folder of its own, such as my_change/results"
     for option, folder in (("--results", results), ("--plots", plots)):
-        if folder is not None and re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(folder)):
+        if folder is not None and is_address(folder):
             raise ValueError(f"{option} {folder}: an address, not a folder of this machine; name a folder")
     if plots is not None and (plots.resolve() == results.resolve() or any(plots.glob("*/*/run.json"))):
         raise ValueError(f"--plots {plots}: records are there, not figures; leave it out, or name another folder")

@@ -2,13 +2,12 @@
 
 import hashlib
 import os
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from plain_vs_residual.data.cifar_files import find_cifar, what_else
-from plain_vs_residual.data.listing import MOST_NAMES, Listing, list_images, readable
+from plain_vs_residual.data.listing import MOST_NAMES, Listing, is_address, list_images, readable
 from plain_vs_residual.recipe import Recipe
 
 CIFAR10_CLASSES = (
@@ -138,7 +137,7 @@ def part_folders(folder: Path, kind: str) -> tuple[Path, Path]:
         ValueError: if one of them is missing; says so if CIFAR-10 or CIFAR-100 is there instead.
     """
     if not folder.is_dir():
-        if re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(folder)):
+        if is_address(folder):
             raise ValueError(f"--data {readable(folder)}: an address; download and unpack what is there first")
         if folder.exists():
             raise ValueError(f"--data {readable(folder)}: no folder; if it is an archive, unpack it first")

@@ -1,6 +1,7 @@
 """Which files of a folder are images, class by class, and what else lies there. Imports no torch."""
 
 import os
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,15 @@ def what_was_left_out(listings: Sequence[Listing]) -> str:
         for reason, what in listing.left_out.items():
             whole[reason] += what
     return f"left out: {_all_counted(whole)}" if whole else ""
+
+
+def is_address(path: str | Path) -> bool:
+    """Say whether what is given as a path is an address, such as ``s3://images``: nothing here fetches it.
+
+    >>> is_address("s3://images"), is_address("a folder/s3")
+    (True, False)
+    """
+    return bool(re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(path)))
 
 
 def readable(text: str | Path) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from plain_vs_residual.records.models import RESPONSE_MEANS, FinalRecord
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import CurveRow, MetricsRow, ResponseRow
+from plain_vs_residual.records.rows import CurveRow, MetricsRow, ResponseRow, consumed_parts
 from plain_vs_residual.records.store import Record
 from plain_vs_residual.training.schedule import evaluation_points
 
@@ -113,7 +113,7 @@ def _last_row(final: FinalRecord, metrics: pd.DataFrame) -> Iterator[str]:
     for name in IN_THE_OUTCOME:
         if not equal(getattr(final, name), last[name]):
             yield f"{name}: {getattr(final, name):g} in the outcome, {last[name]:g} at the last evaluation"
-    consumed = dict(part.split(":") for part in last["consumed"].split("/"))
+    consumed = consumed_parts(last["consumed"])
     for name, value in consumed.items():
         if name not in TAKEN_AGAIN[final.confusion_on] and final.consumed.get(name, value) != value:
             yield f"{name}: other hashes in the outcome and at the last evaluation"

@@ -6,7 +6,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.own_faults import CONSUMED
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import MetricsRow
+from plain_vs_residual.records.rows import MetricsRow, consumed_parts
 from plain_vs_residual.records.store import Record
 
 
@@ -25,12 +25,15 @@ def consumption_so_far(a: Record, b: Record) -> Iterator[str]:
     first, second = (read_table(record.folder.metrics, MetricsRow) for record in (a, b))
     common = sorted(set(first["iteration"]) & set(second["iteration"]))
     if common:
-        parts = [_parts(table[table["iteration"] == common[-1]]["consumed"].iloc[0]) for table in (first, second)]
+        parts = [
+            consumed_parts(table[table["iteration"] == common[-1]]["consumed"].iloc[0])
+            for table in (first, second)
+        ]
         drawn = [{name: one[name] for name in one if not name.startswith("evaluated_")} for one in parts]
         if drawn[0] != drawn[1]:
             yield f"what was consumed until iteration {common[-1]} differs"
     number = min(len(first), len(second))
-    evaluated = [_parts(table["consumed"].iloc[number - 1]) for table in (first, second)]
+    evaluated = [consumed_parts(table["consumed"].iloc[number - 1]) for table in (first, second)]
     for name in sorted({*evaluated[0], *evaluated[1]}):
         if name.startswith("evaluated_") and evaluated[0].get(name) != evaluated[1].get(name):
             yield f"{CONSUMED[name]} differ ({name})"
@@ -41,19 +44,10 @@ def _since(a: Record, b: Record, name: str) -> str:
     tables = [read_table(record.folder.metrics, MetricsRow) for record in (a, b)]
     before = 0
     for (_, first), (_, second) in zip(tables[0].iterrows(), tables[1].iterrows(), strict=False):
-        if _parts(first["consumed"]).get(name) != _parts(second["consumed"]).get(name):
+        if consumed_parts(first["consumed"]).get(name) != consumed_parts(second["consumed"]).get(name):
             return f", first between iterations {before} and {first['iteration']}"
         before = first["iteration"]
     return ""
-
-
-def _parts(consumed: str) -> dict[str, str]:
-    """Read the column ``consumed`` of a row of metrics.
-
-    >>> _parts("crops:ab/flips:cd")
-    {'crops': 'ab', 'flips': 'cd'}
-    """
-    return dict(part.split(":") for part in consumed.split("/"))
 
 
 def rates(a: Record, b: Record, first: FinalRecord, second: FinalRecord) -> Iterator[str]:

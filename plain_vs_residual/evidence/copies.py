@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from plain_vs_residual.evidence.once import once_per_run
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.rows import CurveRow, MeasuredRow, MetricsRow, ResponseRow
 from plain_vs_residual.records.store import Record
@@ -16,7 +16,6 @@ from plain_vs_residual.records.store import Record
 NOT_COMPARED = ["iteration", "epoch", "learning_rate", "training_seconds", "evaluation_seconds", "consumed"]
 # Counts of images repeat: networks that guess, or make no error, have few different numbers.
 LEAST_VALUES = 10
-_found: dict[tuple[Path, str], tuple[tuple[str, str], ...]] = {}
 
 
 def contents_of_tables(record: Record, measurement: str) -> Iterator[tuple[str, str]]:
@@ -24,14 +23,10 @@ def contents_of_tables(record: Record, measurement: str) -> Iterator[tuple[str, 
 
     Rows without a finite loss are left out: of two runs that diverged at once, nothing can tell.
     """
-    assert record.final
-    key = record.folder.path.resolve(), record.final.checksum
-    if key not in _found:
-        _found[key] = tuple(_of_run(record))
-    measured = _of_measurement(record, measurement) if measurement else ()
-    return chain(_found[key], measured)
+    return chain(_of_run(record), _of_measurement(record, measurement) if measurement else ())
 
 
+@once_per_run
 def _of_run(record: Record) -> Iterator[tuple[str, str]]:
     folder = record.folder
     for path, model, loss in (

@@ -7,7 +7,7 @@ import pandas as pd
 from plain_vs_residual.claim import Claim
 from plain_vs_residual.evidence.exceptions import seeds_that_divergence_helped
 from plain_vs_residual.evidence.levels import DESCRIPTIVE_LEVEL, MIN_SEEDS
-from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.measurement import Measurement, beyond
 from plain_vs_residual.records.registered import Registration
 
 HOLDS, FAILS, UNDECIDED, NOT_COMPARABLE = "holds here", "does not hold here", "undecided", "not comparable"
@@ -125,5 +125,4 @@ class Verdict:
     @property
     def distance(self) -> float:
         """How far the mean lies beyond the margin on the claim's side, in the column's unit; else negative."""
-        mean, margin = self.measurement.mean, self.margin
-        return {"above": mean - margin, "below": margin - mean, "within": margin - abs(mean)}[self.claim.side]
+        return beyond(self.claim.side, self.measurement.mean, self.margin)

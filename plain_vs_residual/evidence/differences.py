@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.consumption import consumption, consumption_so_far, rates
+from plain_vs_residual.evidence.once import once_per_run
 from plain_vs_residual.evidence.own_faults import CONSUMED, shape_of
 from plain_vs_residual.records.fingerprint import differing_code
 from plain_vs_residual.records.models import MeasurementRecord, Resumption, RunRecord
@@ -56,10 +57,15 @@ def _same_for_all_seeds(a: Record, b: Record) -> Iterator[str]:
             yield f"{field}: {old} against {new}"
     if a.final.responses_on != b.final.responses_on:
         yield f"responses measured on {a.final.responses_on} against {b.final.responses_on}"
-    tables = (read_table(record.folder.responses, ResponseRow) for record in (a, b))
-    first, second = (table[["moment", "kind", "order", "layer"]].to_numpy().tolist() for table in tables)
-    if first != second:
+    if _layers(a) != _layers(b):
         yield "layer responses: not of the same layers"
+
+
+@once_per_run
+def _layers(record: Record) -> Iterator[tuple[object, ...]]:
+    """Yield moment, kind, order and name of everything whose response was measured."""
+    table = read_table(record.folder.responses, ResponseRow)
+    yield from table[["moment", "kind", "order", "layer"]].itertuples(index=False, name=None)
 
 
 # ---- two members of a pair -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from scipy import stats
 
 from plain_vs_residual.claim import Side
-from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.measurement import Measurement, beyond
 from plain_vs_residual.experiment import Experiment
 
 ERROR_RATE = 0.05
@@ -82,12 +82,6 @@ def p_value(measured: Measurement, margin: float, side: Side) -> float:
     """
     if measured.num < MIN_SEEDS:
         return 1.0
-    if side == "within":
-        inside, outside = margin - abs(measured.mean), abs(measured.mean) - margin
-        return _two_sided(measured, max(inside, outside))
-    return _two_sided(measured, abs(measured.mean - margin))
-
-
-def _two_sided(measured: Measurement, distance: float) -> float:
+    distance = abs(beyond(side, measured.mean, margin))
     standard_error = measured.deviation / math.sqrt(measured.num)
     return min(1.0, 2 * float(stats.t.sf(distance / standard_error, measured.num - 1)))

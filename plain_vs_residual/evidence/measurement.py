@@ -8,15 +8,19 @@ The claim is that this is more than the setting's margin.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from plain_vs_residual.claim import Side
 from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.vocabulary import final_columns
+
+Number = TypeVar("Number", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,16 @@ class Measurement:
             return math.nan, math.nan
         half = float(stats.t.ppf(0.975, self.num - 1)) * self.deviation * math.sqrt(1 + 1 / self.num)
         return self.mean - half, self.mean + half
+
+
+def beyond(side: Side, value: Number, margin: float) -> Number:
+    """Return how far a number, or each of several, lies beyond its margin on the claimed side; negative if short.
+
+    >>> beyond("above", 3, 2), beyond("below", 3, 2), beyond("within", -3, 2)
+    (1, -1, -1)
+    """
+    sides = {"above": value - margin, "below": margin - value, "within": margin - abs(value)}
+    return sides[side]
 
 
 def measure(recorded: RecordedRuns, experiment: Experiment, claim: Claim, level: float) -> Measurement:

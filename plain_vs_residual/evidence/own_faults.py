@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.bookkeeping import contradictions
 from plain_vs_residual.evidence.divergence import wrongly_diverged
+from plain_vs_residual.evidence.once import once_per_run
 from plain_vs_residual.records.files import run_name
 from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import read_table
@@ -26,21 +26,11 @@ CONSUMED = {
 }
 
 
-# What was found before, by a run's folder and the seal of its outcome, which vouches for all its files: several
-# experiments share a run.
-_found: dict[tuple[Path, str], tuple[str, ...]] = {}
-
-
-def own_faults(record: Record) -> tuple[str, ...]:
+@once_per_run
+def own_faults(record: Record) -> Iterator[str]:
     """Name what contradicts itself in a finished run, or was not recorded."""
     assert record.final
-    key = record.folder.path.resolve(), record.final.checksum
-    if key not in _found:
-        _found[key] = tuple(_faults(record, record.final))
-    return _found[key]
-
-
-def _faults(record: Record, final: FinalRecord) -> Iterator[str]:
+    final = record.final
     yield from misnamed(record)
     yield from _beginning(record)
     yield from _rates(record, final)

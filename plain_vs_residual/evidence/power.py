@@ -12,7 +12,7 @@ from scipy import stats
 
 from plain_vs_residual.claim import Claim
 from plain_vs_residual.evidence.decision import UNDECIDED, Verdict
-from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.measurement import Measurement, beyond
 
 WANTED = 0.8
 MOST_SEEDS = 1000
@@ -47,7 +47,7 @@ class NewSeeds:
             return f"{name}: {measured.num} complete seeds; a spread needs 2"
         if verdict.decides and verdict.outcome != UNDECIDED:
             return f"{name}: {verdict.outcome} with {measured.num} seeds, no more are needed"
-        heads = "for it" if on_its_side(verdict.claim, measured.mean, verdict.margin) else "against it"
+        heads = "for it" if verdict.distance > 0 else "against it"
         now = f"mean {measured.mean:+.2f} ± {measured.deviation:.2f} over {measured.num} seeds, heads {heads}"
         if self.number is None:
             return (
@@ -75,8 +75,7 @@ def new_seeds(verdict: Verdict, level: float) -> NewSeeds:
     while many - few > 1:
         middle = (few + many) // 2
         few, many = (few, middle) if assured(middle) >= WANTED else (middle, many)
-    distance = distance_to_margin(verdict.claim, measured.mean, verdict.margin)
-    return NewSeeds(verdict, many, assured(many), power(distance, measured.deviation, many, level))
+    return NewSeeds(verdict, many, assured(many), power(abs(verdict.distance), measured.deviation, many, level))
 
 
 def assurance(measured: Measurement, claim: Claim, margin: float, num: int, level: float) -> float:
@@ -93,21 +92,9 @@ def assurance(measured: Measurement, claim: Claim, margin: float, num: int, leve
     new_spread = spread * np.sqrt(drawn.chisquare(num - 1, DRAWS) / (num - 1))
     half = float(stats.t.ppf((1 + level) / 2, num - 1)) * new_spread / math.sqrt(num)
     # Seen from the side to which the claim heads: how far beyond the margin the new mean lies.
-    ahead = on_its_side(claim, measured.mean, margin)
-    beyond = {"above": new_mean - margin, "below": margin - new_mean, "within": margin - np.abs(new_mean)}[
-        claim.side
-    ]
-    return float(np.mean((beyond if ahead else -beyond) > half))
-
-
-def on_its_side(claim: Claim, value: float, margin: float) -> bool:
-    """Say whether a value is what the claim says."""
-    return {"above": value > margin, "below": value < margin, "within": abs(value) < margin}[claim.side]
-
-
-def distance_to_margin(claim: Claim, value: float, margin: float) -> float:
-    """Return how far a value is from the margin, or from the nearer of two."""
-    return abs((abs(value) if claim.side == "within" else value) - margin)
+    ahead = beyond(claim.side, measured.mean, margin) > 0
+    distance = beyond(claim.side, new_mean, margin)
+    return float(np.mean((distance if ahead else -distance) > half))
 
 
 def power(distance: float, deviation: float, num: int, level: float) -> float:

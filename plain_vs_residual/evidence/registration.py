@@ -53,10 +53,10 @@ def plans(recorded: RecordedRuns, experiment: Experiment) -> Iterator[Plan]:
         for claim in registration.claims
         if claim.experiment == experiment.name
     ]
-    last = {_key_of(claim): registration for registration, claim in registered}
+    last = {_key(claim): registration for registration, claim in registered}
     places = {_key(claim): place for place, claim in enumerate(declared)}
-    for registration, one in sorted(registered, key=lambda pair: places.get(_key_of(pair[1]), len(places))):
-        yield Plan(_claim(one, recorded.setting), registration, last[_key_of(one)] is registration)
+    for registration, one in sorted(registered, key=lambda pair: places.get(_key(pair[1]), len(places))):
+        yield Plan(_claim(one, recorded.setting), registration, last[_key(one)] is registration)
     for claim in declared:
         if _key(claim) not in last:
             yield Plan(claim, None, decides=True)
@@ -117,13 +117,9 @@ def _claim(registered: RegisteredClaim, setting: str) -> Claim:
     )
 
 
-def _key(claim: Claim) -> tuple[object, ...]:
+def _key(claim: Claim | RegisteredClaim) -> tuple[object, ...]:
     """Return what makes two claims the same claim: what they measure. Sentence and margin are said of it."""
     return claim.column, claim.side, frozenset((name, float(weight)) for name, weight in claim.contrast.items())
-
-
-def _key_of(claim: RegisteredClaim) -> tuple[object, ...]:
-    return claim.column, claim.side, frozenset(claim.contrast.items())
 
 
 def _claim_changed(registered: Claim, now: Claim | None, setting: str) -> Iterator[str]:

@@ -13,7 +13,6 @@ from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.records.fingerprint import code_hashes, hash_of
 from plain_vs_residual.records.git import ask_git
 from plain_vs_residual.records.models import Configuration, DatasetRecord, Environment, RunDescription
-from plain_vs_residual.records.registered import digests
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.plateau import leader_rates
@@ -51,7 +50,6 @@ def describe(job: Job, dataset: Dataset, device: torch.device) -> RunDescription
         sources=code_hashes(),
         environment=environment(device),
         started=time.strftime("%Y-%m-%d %H:%M:%S"),
-        registered=digests(job.folder.path.parent, run.variant),
     )
 
 

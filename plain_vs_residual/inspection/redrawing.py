@@ -18,7 +18,7 @@ from plain_vs_residual.networks import Network, build, hashes_of, num_parameters
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.models import RunRecord
 from plain_vs_residual.records.recorded_runs import read_table
-from plain_vs_residual.records.rows import MetricsRow
+from plain_vs_residual.records.rows import MetricsRow, consumed_parts
 from plain_vs_residual.records.store import Record
 
 AT_A_TIME = 500  # iterations
@@ -69,7 +69,7 @@ def _other_draws(record: Record, recipe: Recipe) -> Iterator[str]:
     metrics = read_table(record.folder.metrics, MetricsRow)
     points = tuple(int(iteration) for iteration in metrics["iteration"])
     digests = _digests(recipe.model_dump_json(), run.configuration.num_training, run.seed, points)
-    recorded = [dict(part.split(":") for part in text.split("/")) for text in metrics["consumed"]]
+    recorded = [consumed_parts(text) for text in metrics["consumed"]]
     for name in digests[-1]:
         places = [*(f"at iteration {point}" for point in points), "in the outcome"]
         for place, there, here in zip(places, [*recorded, final.consumed], [*digests, digests[-1]], strict=True):

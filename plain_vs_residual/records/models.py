@@ -95,7 +95,6 @@ class RunDescription(Model):
     sources: dict[str, str] = Field(description="Hash of the code of every module that determines the numbers.")
     environment: Environment
     started: str
-    registered: list[str] = Field([], description="Digests of what ``registered.json`` held when the run began.")
 
 
 class RunRecord(RunDescription):
@@ -108,6 +107,7 @@ class RunRecord(RunDescription):
     )
     initial_buffers: dict[str, str] = Field(description="Likewise of the running statistics of BN.")
     resumed: list[Resumption]
+    registered: list[str] = Field([], description="Digests of what ``registered.json`` held when the run began.")
     checksum: str = ""
 
 

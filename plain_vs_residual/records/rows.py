@@ -38,6 +38,15 @@ class MetricsRow(Model):
     consumed: str
 
 
+def consumed_parts(consumed: str) -> dict[str, str]:
+    """Read the column ``consumed`` of a row of metrics: a hash by the name of what was consumed.
+
+    >>> consumed_parts("crops:ab/flips:cd")
+    {'crops': 'ab', 'flips': 'cd'}
+    """
+    return dict(part.split(":") for part in consumed.split("/"))
+
+
 class ResponseRow(Model):
     """A row of ``responses.csv``, see :func:`plain_vs_residual.measures.responses.layer_responses`."""
 

@@ -84,7 +84,6 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         margin_reason=_setting_of(recorded).margin_reason,
         registered=recorded.registrations,
         lost=runs_of_a_lost_registration(recorded),
-        decided=decided,
         families=list(dict.fromkeys(one.registration.family for one in decided if one.registration)),
         few_seeds=any(0 < one.measurement.num < DISTRIBUTION_FREE for one in decided),
     )

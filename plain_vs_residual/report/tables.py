@@ -11,8 +11,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.divergence import COUNT_AS_CHANCE
-from plain_vs_residual.evidence.measurement import Measurement
-from plain_vs_residual.evidence.power import on_its_side
+from plain_vs_residual.evidence.measurement import Measurement, beyond
 from plain_vs_residual.experiment import COLUMN_WORDS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.studies import confusion_matrix
@@ -108,7 +107,7 @@ def _seeds_row(verdict: Verdict) -> list[str]:
         plain(verdict.statement) + (f" ({verdict.registration.family})" if verdict.registration else ""),
         "; ".join(filter(None, (numbers, f"not planned, decide nothing: {outside}" if outside else ""))),
         f"{sum(value > 0 for value in values)} of {len(values)}",
-        f"{sum(on_its_side(claim, value, verdict.margin) for value in values)} of {len(values)}",
+        f"{sum(beyond(claim.side, value, verdict.margin) > 0 for value in values)} of {len(values)}",
         "" if measured.num < 2 else f"{verdict.distance / measured.deviation:+.2f}",
         "" if measured.num < 2 else f"{_number(low)} to {_number(high)}",
     ]

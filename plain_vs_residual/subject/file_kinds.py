@@ -2,10 +2,11 @@
 
 import codecs
 import os
-import re
 import tarfile
 import zipfile
 from pathlib import Path
+
+from plain_vs_residual.data.listing import is_address
 
 LOOKED_AT = 4096
 ADVICE = "torch.save writes what is needed; safetensors are read as well"
@@ -139,6 +140,6 @@ def about_nothing(path: Path) -> str:
         return f"a link to {os.readlink(path)}, where there is nothing (git annex get fetches what it stands for)"
     if path.exists():
         return "no file with content (a pipe or a device)"
-    if re.match(r"[A-Za-z][A-Za-z0-9+]+:/", str(path)):
+    if is_address(path):
         return "an address, which is not fetched; download it, and give the file"
     return "no such file"

@@ -10,6 +10,7 @@ from plain_vs_residual.measures.responses import NUM_IMAGES, layer_responses, wi
 from plain_vs_residual.networks import Network, hashes_of, num_parameters
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.models import Resumption, RunDescription, RunRecord
+from plain_vs_residual.records.registered import digests
 from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.records.store import read_run, write_run
 from plain_vs_residual.run import Job
@@ -30,6 +31,7 @@ def record_beginning(job: Job, dataset: Dataset, network: Network, description: 
         initial_parameters=hashes_of(drawn.named_parameters()),
         initial_buffers=hashes_of(drawn.named_buffers()),
         resumed=[],
+        registered=digests(job.folder.path.parent, run.variant),
     )
     write_run(job.folder, record)
 
