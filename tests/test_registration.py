@@ -176,6 +176,13 @@ def test_a_claim_on_old_and_new_runs_of_a_seed_is_decided_by_that_seed(results: 
     assert verdict.registration.num_primary == 2  # of the whole family, as its level
 
 
+def test_an_experiment_that_was_never_planned_says_so_once(results: Path) -> None:
+    other = replace(EXPERIMENT, name="other")
+    assert departures(results, other) == [
+        "it was not planned before these runs: what came out describes, and decides nothing"
+    ]
+
+
 def test_nothing_is_registered_twice_and_seeds_outside_the_plan_are_said(results: Path) -> None:
     before = (results / "digits" / NAME).read_bytes()
     assert register(selection(EXPERIMENT, range(3)), [EXPERIMENT], results) == []

@@ -33,7 +33,7 @@ def verify_all(recorded: RecordedRuns, experiments: Sequence[Experiment], *, rec
         checks = verify(recorded, experiment)
         line = summary_line(checks, compares=compares(experiment, recorded.setting))
         print(f"{recorded.name} {experiment.name}: {line}")
-        told = registered and recorded.of(experiment)
+        told = registered and recorded.shows(experiment)
         for departure in departures_from_plan(recorded, experiment) if told else ():
             print(f"  plan: {departure}")
         for check in checks:

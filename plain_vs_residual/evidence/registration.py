@@ -66,6 +66,8 @@ def departures_from_plan(recorded: RecordedRuns, experiment: Experiment) -> list
     """Say what of an experiment is not as it was registered before the runs, a sentence each; empty if all is."""
     if not recorded.registrations:
         return [NOTHING_REGISTERED]
+    if all(plan.registration is None for plan in plans(recorded, experiment)):
+        return ["it was not planned before these runs: what came out describes, and decides nothing"]
     said = []
     declared = {_key(claim): claim for claim in experiment.claims_in(recorded.setting)}
     for plan in plans(recorded, experiment):
