@@ -1,10 +1,11 @@
 """Fixtures and helpers of several tests: tiny images, a tiny setting, and a suite of it."""
 
 import gc
+import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,20 @@ def one_core() -> Iterator[None]:
     os.sched_setaffinity(0, {cores[number % len(cores)]})
     yield
     os.sched_setaffinity(0, cores)
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Fork the processes that would be started afresh, each of which takes seconds to import torch again.
+
+    Those of a suite with a GPU cannot be forked; in each module that uses this, another test starts some as they are.
+    """
+    own = multiprocessing.get_context
+    fork = partial(own, "fork")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda kind=None: fork() if kind == "spawn" else own(kind))
+    # Newer versions of Python warn of threads; those of pytest hold no lock that a worker needs.
+    ignored = "ignore:This process .* is multi-threaded:DeprecationWarning"
+    request.node.add_marker(pytest.mark.filterwarnings(ignored))
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

@@ -132,7 +132,7 @@ class StopsAt(Silent):
         self.reached = True
         if self.kill is not None:
             processes = sorted(multiprocessing.active_children(), key=lambda process: process.pid or 0)
-            ranks = [process for process in processes if "Spawn" in process.name][-2:]
+            ranks = [process for process in processes if "Server" not in process.name][-2:]
             os.kill(ranks[self.kill].pid or 0, signal.SIGKILL)
 
     def __call__(self) -> bool:
@@ -162,6 +162,7 @@ def consumed(run: Job) -> list[str]:
     return [row.consumed for row in read_table(run.folder.metrics, MetricsRow).itertuples()]  # type: ignore[misc]
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_run_goes_on_with_another_number_of_devices(make_run: Callable[..., tuple[Job, Dataset]]) -> None:
     undisturbed, dataset = make_run("undisturbed")
     train_job(undisturbed, CPU, dataset, Silent(), lambda: False)
@@ -192,12 +193,14 @@ def test_a_run_goes_on_with_another_number_of_devices(make_run: Callable[..., tu
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_if_a_process_is_killed_all_end_and_the_run_goes_on(
-    make_run: Callable[..., tuple[Job, Dataset]], rank: int
+    make_run: Callable[..., tuple[Job, Dataset]], rank: int, request: pytest.FixtureRequest
 ) -> None:
+    if rank == 1:
+        request.getfixturevalue("forked_workers")
     run, dataset = make_run("killed")
     with pytest.raises(WorkerDied, match=rf"process {rank} of 2 was killed.*goes on from the last checkpoint"):
         train_on_several_devices(shared_by(2, run), CPU, dataset, StopsAt(10, kill=rank), lambda: False)
-    assert not [one for one in multiprocessing.active_children() if one.is_alive() and "Spawn" in one.name]
+    assert not [one for one in multiprocessing.active_children() if one.is_alive() and "Server" not in one.name]
     checkpoint, damaged = load_checkpoint(run.folder)
     assert checkpoint
     assert checkpoint["iteration"] >= 10

@@ -340,6 +340,7 @@ def test_several_jobs_give_the_results_of_one(make_suite: Any, tmp_path: Any) ->
         assert alone.folder.responses.read_bytes() == beside.folder.responses.read_bytes()
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_failing_job_ends_the_suite_with_its_error(make_suite: Any, tmp_path: Any) -> None:
     suite = make_suite("plain18", "residual18-A")
     for run in suite.plan():

@@ -82,6 +82,7 @@ def notes_its_device(
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_two_runs_at_once_are_on_two_gpus_and_each_knows_its_own(tmp_path: Path) -> None:
     gpus = [torch.device("cuda", 0), torch.device("cuda", 1)]
     with Workers(2, {"test": None}, gpus, notes_its_device) as workers:  # type: ignore[dict-item]
@@ -132,6 +133,7 @@ def test_a_run_is_saved_when_another_process_is_killed(
     assert not any(map(is_alive, pids))
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_ctrl_c_lets_every_process_save(submit: Callable[[Workers, int], int]) -> None:
     def act(workers: Workers) -> None:
         with workers:

@@ -6,6 +6,7 @@ cores, beside the file that takes what the suite says; the answers are its proce
 
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import signal
@@ -125,6 +126,9 @@ def _become(output: int, module: str, arguments: list[str], cores: list[int]) ->
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.argv[1:] = arguments
+    own_context = multiprocessing.get_context
+    # Its workers are forked, too: a spawned one would import again what is here.
+    multiprocessing.get_context = lambda method=None: own_context("fork" if method == "spawn" else method)
     code: Any = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -16,6 +16,8 @@ from PIL import Image
 from benchmarks.faults.sandbox import SCRIPT, TIMEOUT, Sandbox, Surprise
 from plain_vs_residual.records.files import RunFolder, run_folders
 
+WORKER = "spawn_main"  # in the command line of a process that trains
+
 
 @dataclass
 class Row:
@@ -69,7 +71,7 @@ def worker_killed(box: Sandbox, row: Row, chance: random.Random) -> None:
     results = box.fresh()
     process = box.start(results)
     time.sleep(box.moment(chance))
-    listed = ("pgrep", "-P", str(process.pid), "-f", "spawn_main")
+    listed = ("pgrep", "-P", str(process.pid), "-f", WORKER)
     workers = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
     if workers:
         os.kill(int(chance.choice(workers)), signal.SIGKILL)
