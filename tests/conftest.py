@@ -178,7 +178,7 @@ def one_core() -> Iterator[None]:
 def forked_workers(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Fork the processes that would be started afresh, each of which takes seconds to import torch again.
 
-    Those of a suite with a GPU cannot be forked; in each module that uses this, another test starts some as they are.
+    With a GPU that could not be done. Each module that uses this has another test that starts some as they are.
     """
     own = multiprocessing.get_context
     fork = partial(own, "fork")

@@ -49,7 +49,7 @@ def test_no_fault_costs_anything_that_was_finished(tmp_path: Path, monkeypatch: 
     with warm_process(address):
         monkeypatch.setattr(Sandbox, "start", start)
         monkeypatch.setattr(scenarios, "out_of_memory", out_of_memory)
-        monkeypatch.setattr(injection, "WORKER", "tests.warm")  # forked workers keep the name of what they come from
+        monkeypatch.setattr(injection, "WORKER", "tests.warm")  # what forked workers are called
         rows = list(scenarios.scenarios(kills=1, corruptions=1, folder=tmp_path, seed=0, device="cpu"))
     assert {row.fault: dict(row.outcomes) for row in rows if row.lost} == {}
     assert all(row.tries for row in rows)
