@@ -47,7 +47,7 @@ def after(study: str, contrast: dict[str, float], factor: float = 1) -> dict[str
 EXPERIMENT = Experiment(
     title="1, 3, 9 and 27 times the iterations",
     paper="footnote 3",
-    figures=("final_errors",),
+    figures=("gap_by_budget", "final_errors"),
     networks={"fashion": NETWORKS},
     studies={
         "fashion": (

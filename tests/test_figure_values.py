@@ -1,5 +1,6 @@
 """What figures draw beside their tables, by value: means of skewed seeds, bands, and lines from seed to seed."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.figures.curves import limit_error_axis
 from plain_vs_residual.report.figures.landscape import LEAST, MOST
 from plain_vs_residual.report.figures.style import BOLD
-from tests.made_up_records import write_results
+from tests.made_up_records import read_runs, write_results
 
 EXPERIMENTS = load_experiments()
 SKEWED = (0.0, 1.0, 20.0)  # mean 7, median 1
@@ -143,3 +144,38 @@ def test_the_axis_of_errors_leaves_out_the_first_two_fifths(means: list[list[flo
     _, axes = plt.subplots()
     limit_error_axis(axes, [pd.DataFrame({"iteration": [10, 39, 40, 100], "mean": one}) for one in means])
     assert axes.get_ylim() == pytest.approx((0.0, limit))
+
+
+def test_the_gap_of_each_budget_is_the_deeper_minus_the_shallower_network_seed_by_seed(tmp_path: Path) -> None:
+    """Of made-up errors that differ by depth and seed; a budget that lacks a network has no dot."""
+    horizon = EXPERIMENTS["horizon"]
+
+    def errors(architecture: Architecture, seed: int) -> tuple[float, float]:
+        cost = (1 + SKEWED[seed]) * architecture.depth / 10
+        return 10 + (cost if architecture.kind == "plain" else 0), 50
+
+    recorded = write_results(tmp_path, [horizon], "fashion", seeds=range(3), errors=errors)
+    figure, table = FIGURES["gap_by_budget"].draw(recorded, horizon)
+    of_layers = {"34 against 18 layers": 1.6, "56 against 20 layers": 3.6}
+    assert {axes.get_title() for axes in figure.axes} == set(of_layers)
+    for axes in figure.axes:
+        expected = {"plain": [(1 + seed) * of_layers[axes.get_title()] for seed in SKEWED], "residual": [0.0] * 3}
+        plain, residual = (line for line in axes.get_lines() if line.get_linewidth() == BOLD)
+        for line, dots, kind in zip((plain, residual), axes.collections, expected, strict=True):
+            assert list(line.get_xdata()) == [350, 1050, 3150, 9450]
+            assert list(line.get_ydata()) == pytest.approx([np.mean(expected[kind])] * 4)
+            places = np.asarray(dots.get_offsets())
+            of_usual = places[places[:, 0] == 350][:, 1]
+            assert sorted(of_usual) == pytest.approx(sorted(expected[kind]))
+    assert len(table) == 2 * 2 * 4 * 3
+
+
+def test_a_gap_of_which_a_network_is_missing_is_named_in_the_legend(tmp_path: Path) -> None:
+    horizon = EXPERIMENTS["horizon"]
+    write_results(tmp_path, [horizon], "fashion", seeds=range(1))
+    for folder in (tmp_path / "fashion").glob("plain34*"):
+        shutil.rmtree(folder)
+    figure, _ = FIGURES["gap_by_budget"].draw(read_runs(tmp_path, "fashion"), horizon)
+    said = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts()]
+    assert [text for text in said if "not run" in text] == ["plain-34 minus plain-18: not run"]
+    assert len(said) == 4

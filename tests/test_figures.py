@@ -152,6 +152,21 @@ def test_the_caption_counts_the_seeds_that_were_measured_where_a_measurement_is_
     assert "; 2 to 3 seeds" in heading(read_runs(tmp_path, "digits"))
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "words"),
+    [
+        ("horizon", "fashion", "1, 3, 9 and 27 times the iterations"),
+        ("footnote3_longer", "fashion", "three times the iterations"),
+    ],
+)
+def test_a_heading_names_the_budget_of_one_study_and_the_experiment_of_several(
+    tmp_path: Path, name: str, setting: str, words: str
+) -> None:
+    experiment = EXPERIMENTS[name]
+    recorded = write_results(tmp_path, [experiment], setting, seeds=range(1))
+    assert f"; 1 seed; {words}" in _heading(recorded, experiment, experiment.figures[0])
+
+
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "$x_{$", "50% & more_or_less", "a\\frac$b$c$\\no$"])
 def test_the_name_of_a_data_set_is_drawn_as_it_is(tmp_path: Path, name: str) -> None:
     recorded = write_results(tmp_path, [FIG4], "digits", seeds=[0], dataset=name, variant="other")

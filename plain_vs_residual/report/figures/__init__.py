@@ -8,6 +8,7 @@ from pathlib import Path
 from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.figures.budgets import gap_by_budget
 from plain_vs_residual.report.figures.finals import final_errors, shortcut_options
 from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, forest
 from plain_vs_residual.report.figures.landscape import loss_landscape
@@ -138,6 +139,10 @@ DECLARED = (
         "Error at the end against depth, a dot per seed; bold lines join means, thin ones the runs of one seed.",
     ),
     Figure(
+        gap_by_budget,
+        "What depth costs by number of iterations, a dot per seed, lines join means; the rate falls to 0 in each.",
+    ),
+    Figure(
         confusion,
         "Confusion matrices at the end, all seeds together: row = label, column = prediction, percent of the row.",
     ),
@@ -211,7 +216,8 @@ def _heading(recorded: RecordedRuns, experiment: Experiment, name: str) -> str:
     shown = f" ({FIGURES[name].lines})" if max(counts) > 1 and FIGURES[name].lines else ""
     parts = [f"{recorded.dataset}, setting {recorded.setting}", f"{seeds} seed{plural}{shown}"]
     run = recorded.usual
-    # A study has another budget than the one of which the setting warns.
-    reasons = [study.reason for study in experiment.studies_in(recorded.setting) if study.reason]
-    caveats = (reasons[0] if reasons else run.caveat, run.dataset.caveat)
+    # A study has another budget than the one of which the setting warns; of several, none speaks for the others.
+    reasons = {study.reason for study in experiment.studies_in(recorded.setting) if study.reason}
+    of_studies = experiment.title if len(reasons) > 1 else "".join(reasons)
+    caveats = (of_studies or run.caveat, run.dataset.caveat)
     return "; ".join([*parts, *(caveat.split(":")[0] for caveat in caveats if caveat)])
