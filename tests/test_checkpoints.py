@@ -143,6 +143,7 @@ SEVERAL: dict[str, tuple[Callable[[], Any], str, str]] = {
         "state_dict_ema",
     ),
     "torchvision's references": (lambda: {"model": state(), "model_ema": averaged(TWO)}, "model", "model_ema"),
+    "by epoch": (lambda: {10: state(), 20: state(2), "optimizer": {"state": {0: {}}}}, "10", "20"),
     "in one dictionary": (
         lambda: {"state_dict": prefixed("model.", state()) | prefixed("model_ema.module.", state(2))},
         "state_dict.model",

@@ -98,7 +98,7 @@ def _read(found: Path, published: Published, names: Collection[str]) -> dict[str
     if md5 != published.archive_md5 and found.suffix != ".tar":
         raise ValueError(
             f"it is corrupted or another file, with md5 {md5} where {published.archive} has "
-            f"{published.archive_md5}; replace it"
+            f"{published.archive_md5}; replace it, or unpack it if it holds images of your own"
         )
     contents = {}
     with tarfile.open(found) as archive:

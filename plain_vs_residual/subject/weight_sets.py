@@ -137,11 +137,12 @@ def without_wrappers(name: str) -> str:
 
 
 def _tensors(content: Any, place: str = "", depth: int = 0) -> Iterator[_Entry]:
-    """Yield every tensor in dictionaries within dictionaries; state dicts have no other keys than text."""
+    """Yield every tensor in dictionaries within dictionaries; keys are text, or numbers of epochs."""
     if isinstance(content, list | tuple):
-        content = {str(number): one for number, one in enumerate(content) if isinstance(one, Mapping)}
-    if not isinstance(content, Mapping) or depth > DEEPEST or not all(isinstance(key, str) for key in content):
+        content = dict(enumerate(content))
+    if not isinstance(content, Mapping) or depth > DEEPEST:
         return
+    content = {str(key): one for key, one in content.items() if isinstance(key, str) or isinstance(one, Mapping)}
     for key, value in content.items():
         name = without_wrappers(key)
         if isinstance(value, Tensor):
