@@ -8,6 +8,7 @@ the last digits.
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from plain_vs_residual.records.models import RESPONSE_MEANS, FinalRecord
@@ -74,9 +75,9 @@ def _responses(record: Record, final: FinalRecord) -> Iterator[str]:
     if not final.responses_on.startswith(f"{images:,} training images"):
         yield f"responses measured on {final.responses_on}, not on {images:,} training images"
     table = read_table(record.folder.responses, ResponseRow)
+    values = {of: rows["value"].tolist() for of, rows in table.groupby(["kind", "moment"])}
     for column, of in RESPONSE_MEANS.items():
-        rows = table[(table["kind"] == of.kind) & (table["moment"] == of.moment)]["value"]
-        value = of.of(rows.tolist())
+        value = of.of(values.get((of.kind, of.moment), []))
         if final.outcome == "diverged" and value is not None and math.isnan(value):
             continue  # whatever stands there, it does not count (divergence.py)
         if not equal(value, getattr(final, column)) and column in final.model_fields_set:
@@ -137,21 +138,22 @@ def _last_row(final: FinalRecord, metrics: pd.DataFrame) -> Iterator[str]:
 
 def _running(final: FinalRecord, metrics: pd.DataFrame, curve: pd.DataFrame) -> Iterator[str]:
     """Compute the running error and loss again from the curve: of the last tenth, and between evaluations."""
-    steps = curve["iteration"].diff().fillna(curve["iteration"].iloc[0])
-    starts = curve["iteration"] - steps
+    ends = curve["iteration"].to_numpy()
+    steps = np.diff(ends, prepend=0)
+    starts = ends - steps
     tenth = starts >= starts[starts <= 0.9 * final.iteration].max()
-    error = (curve["running_training_error"] * steps)[tenth].sum() / steps[tenth].sum()
+    error = np.nansum((curve["running_training_error"].to_numpy() * steps)[tenth]) / steps[tenth].sum()
     if not equal(final.running_training_error, error):
         yield f"running training error: {final.running_training_error:g} in the outcome, {error:g} in the curve"
-    before = 0
-    for _, row in metrics.iterrows():
-        between = (starts >= before) & (curve["iteration"] <= row["iteration"])
-        before = row["iteration"]
-        for name in ("running_training_error", "running_training_loss"):
-            mean = (curve[name] * steps)[between].sum(skipna=False) / steps[between].sum()
-            if not equal(row[name], mean):
-                yield f"{name} at iteration {before}: {row[name]:g} in the metrics, {mean:g} in the curve"
-                return
+    for name in ("running_training_error", "running_training_loss"):
+        sums, before = curve[name].to_numpy() * steps, 0
+        for iteration, value in zip(metrics["iteration"], metrics[name], strict=True):
+            between = (starts >= before) & (ends <= iteration)
+            before = iteration
+            mean = sums[between].sum() / steps[between].sum()
+            if not equal(value, mean):
+                yield f"{name} at iteration {iteration}: {value:g} in the metrics, {mean:g} in the curve"
+                break
 
 
 def _rates(final: FinalRecord, metrics: pd.DataFrame) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """All runs of one setting on one data set, as records and as tables."""
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -189,18 +190,24 @@ def read_table(path: Path, model: type[Model]) -> pd.DataFrame:
     Raises:
         ValueError: if it lacks a column that has no default, or a column of numbers holds other things.
     """
+    content = path.read_bytes()
     try:
-        table = pd.read_csv(path)
+        return _parsed(content, model).copy()
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a table this suite wrote ({error})") from error
+
+
+@lru_cache(maxsize=64)  # the checks of a run ask for its tables again and again
+def _parsed(content: bytes, model: type[Model]) -> pd.DataFrame:
+    table = pd.read_csv(io.BytesIO(content))
     for column, field in model.model_fields.items():
         if column not in table:
             if field.is_required():
-                raise ValueError(f"{path}: not a table this suite wrote (no column '{column}')")
+                raise ValueError(f"no column '{column}'")
             # A column that came after the table was written.
             table[column] = math.nan if field.default is None else field.default
         if field.annotation in (int, float) and not pd.api.types.is_numeric_dtype(table[column]):
-            raise ValueError(f"{path}: not a table this suite wrote (column '{column}' is not numbers)")
+            raise ValueError(f"column '{column}' is not numbers")
     return table
 
 
