@@ -244,6 +244,19 @@ def test_an_optimizer_with_a_rate_of_its_own_is_refused(make_suite: Any, monkeyp
         train_all(make_suite("plain18"))
 
 
+def test_an_optimizer_that_took_the_rate_of_the_beginning_alone_is_refused(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would train at that rate to the end, though at the beginning it has the schedule's."""
+    monkeypatch.setattr(
+        step,
+        "make_optimizer",
+        lambda parameters, recipe, learning_rate: torch.optim.AdamW(parameters, lr=float(learning_rate)),
+    )
+    with pytest.raises(ValueError, match="AdamW has a learning rate of its own, 0, but the record"):
+        train_all(make_suite("plain18"))
+
+
 def test_a_step_is_plain_sgd_with_momentum() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     trainer = Trainer(net, DIGITS.with_changes({"weight_decay": 0.01}), "fp32")
