@@ -170,6 +170,24 @@ def test_lines_between_shortcut_options_join_the_runs_of_one_seed(written: Write
     assert sorted(map(sorted, of_seeds)) == pytest.approx(np.array(sorted(map(sorted, expected))))
 
 
+def test_hollow_dots_of_training_stand_left_and_filled_ones_of_validation_right_of_their_option(
+    written: Write,
+) -> None:
+    experiment = EXPERIMENTS["table3_shortcuts"]
+    figure, _ = FIGURES["shortcut_options"].draw(written(experiment), experiment)
+    found = {True: [], False: []}
+    for dots in figure.axes[1].collections:
+        if len(dots.get_offsets()) == 3:  # the others are bars of means
+            found[len(dots.get_facecolors()) > 0].append(dots.get_offsets().tolist())
+    names = experiment.networks["digits"]
+    for filled, shift in ((False, -0.15), (True, 0.15)):
+        expected = [
+            [[place + shift, skewed(Architecture.parse(name), seed)[filled]] for seed in range(3)]
+            for place, name in enumerate(names)
+        ]
+        assert np.array(found[filled]) == pytest.approx(np.array(expected))
+
+
 def test_the_colours_of_a_landscape_begin_at_the_least_loss_of_its_planes(written: Write) -> None:
     experiment = EXPERIMENTS["loss_landscape"]
     recorded = written(experiment)
@@ -218,3 +236,20 @@ def test_sentence_and_outcome_of_a_primary_claim_are_bold_in_the_forest(primary:
     assert weights == dict.fromkeys(
         ("deeper is worse [made-up]", "open (3 seeds)"), "bold" if primary else "normal"
     )
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [(one, name) for one in EXPERIMENTS.values() if one.measurement or one.seminar for name in one.figures],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_what_the_seminar_draws_needs_no_finished_run(tmp_path: Path, experiment: Experiment, name: str) -> None:
+    setting = next(iter(experiment.networks))
+    network, study = next(iter(experiment.runs_in(setting)))
+    write_run(tmp_path, setting, network, 0, study=study, finished=False)
+    figure, table = FIGURES[name].draw(read_runs(tmp_path, setting), experiment)
+    assert table.empty
+    legends = [axes.get_legend() for axes in figure.axes]
+    words = [text.get_text() for axes in figure.axes for text in (*axes.texts, axes.title)]
+    words += [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+    assert any(one.endswith(("not run", "not measured")) for one in words)
