@@ -192,6 +192,8 @@ def test_weights_that_a_file_does_not_hold_are_one_line_that_names_those_it_has(
     torch.save({"state_dict": state(), "state_dict_ema": state(2)}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r"x.pth: no weights 'ema' in it.*; it has state_dict, state_dict_ema"):
         read_checkpoint(tmp_path / "x.pth", "ema")
+    with pytest.raises(ValueError, match=r"x.pth: no weights '' in it.*; it has state_dict, state_dict_ema"):
+        read_checkpoint(tmp_path / "x.pth", "")
 
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
@@ -321,6 +323,10 @@ OTHER_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "h5": (lambda: b"\x89HDF\r\n\x1a\n" + b"\x00" * 99, "an HDF5 file, as Keras writes"),
     "keras": (lambda: zipped(**{"config.json": b"{}", "model.weights.h5": b""}), "a Keras model"),
     "zip": (lambda: zipped(**{"resnet.pth": b"x", "read.me": b"y"}), "a zip archive with resnet.pth and 1 more"),
+    "no pickle in it": (
+        lambda: zipped(**{"weights/data.pkl": b"no pickle", "weights/data/0": b"\x00" * 40}),
+        r"a file of torch.save whose content is damaged\); fetch or copy it again",
+    ),
     "tar": (tarred, r"a tar archive\); unpack it first: tar xf"),
     "cut off": (lambda: saved(state())[:3000], "a zip archive that was cut off"),
     "zeros": (lambda: b"\x00" * 5000, "only zeros in it"),

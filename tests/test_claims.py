@@ -140,6 +140,13 @@ def test_an_equal_difference_of_one_image_decides_nothing(tmp_path: Path) -> Non
     assert low < 0 < high
 
 
+def test_the_floor_is_an_image_of_the_claims_own_runs(tmp_path: Path) -> None:
+    """Runs of another experiment lie before them, ten times as long."""
+    write_run(tmp_path, "digits", "plain18", 0, study=Study("long", {"iterations": 4490}))
+    verdict = verdict_on(ABOVE, tmp_path, {"plain34": [12.0] * 3, "plain18": [10.0] * 3})
+    assert verdict.measurement.deviation == pytest.approx(ONE_IMAGE)
+
+
 def test_the_floor_of_validation_errors_is_an_image_of_the_smaller_set(tmp_path: Path) -> None:
     claim = Claim("in validation", contrast=DEEPER, column="validation_error", above=0.0)
     verdict = verdict_on(claim, tmp_path, {"plain34": [6.0] * 3, "plain18": [5.0] * 3})

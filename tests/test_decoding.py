@@ -59,3 +59,13 @@ def test_a_truncated_file_is_named(tmp_path: Path, kept: float) -> None:
     path.write_bytes(buffer.getvalue()[: int(kept * buffer.tell())])
     with pytest.raises(ValueError, match=r"unreadable image .*cut\.jpg: .*; replace or delete it"):
         decode_image(path)
+
+
+def test_an_error_without_words_is_named_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise AttributeError
+
+    (tmp_path / "x.png").write_bytes(b"\x89PNG")
+    monkeypatch.setattr(Image, "open", fails)
+    with pytest.raises(ValueError, match=r"unreadable image .*x\.png: Pillow cannot read it \(AttributeError\);"):
+        decode_image(tmp_path / "x.png")

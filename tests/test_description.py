@@ -12,10 +12,10 @@ from torch import nn
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.app import main
 from plain_vs_residual.data.torchvision_import import torchvision
-from plain_vs_residual.inspection.description import IMAGE_KINDS, Description, describe, smallest_input
+from plain_vs_residual.inspection.description import IMAGE_KINDS, Description, describe, measure, smallest_input
 from plain_vs_residual.inspection.layer_table import TABLE_1, _as_printed, _cell, align
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.networks import build, num_parameters
+from plain_vs_residual.networks import abstract, build, num_parameters
 from plain_vs_residual.settings import SETTINGS
 from tests.conftest import network_of
 
@@ -310,3 +310,24 @@ def test_the_setting_decides_channels_classes_and_stem(shown: Shown) -> None:
     assert text.startswith("plain18: 16x16 px, 1 channel, 10 classes (setting digits)\n")
     assert "maxpool" not in text
     assert "Table 1: 1.8" not in text
+
+
+def test_every_word_and_number_of_the_table_is_explained_below_it(shown: Shown) -> None:
+    text = shown("residual18-B", columns=200)
+    notes = [line.removeprefix("- ").partition(":")[0] for line in text.splitlines() if line.startswith("- ")]
+    assert notes[:3] == [
+        "3x3 /2 p1",
+        "Size out = (size in + 2 * padding - kernel) / stride, rounded down, + 1.",
+        "BN",
+    ]
+    assert [note.partition(",")[0] for note in notes[3:6]] == [
+        *("ReLU", "Average pooling takes the mean over all positions", "Multiply-adds of a convolution")
+    ]
+
+
+def test_a_padding_that_is_no_number_of_pixels_is_not_described() -> None:
+    architecture = Architecture.parse("residual18-B")
+    network = abstract(architecture, SETTINGS["imagenet"], channels=3, num_classes=10)
+    network.conv1 = nn.Conv2d(3, 64, 7, padding="same", device="meta")
+    with pytest.raises(ValueError, match="'same' instead of a number of pixels cannot be described"):
+        measure(network, architecture, (3, 64, 64))

@@ -15,11 +15,13 @@ from plain_vs_residual.data.datasets import digits
 from plain_vs_residual.inspection import errors_and_responses, looking
 from plain_vs_residual.inspection.relabelling import best_relabelling, explaining
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.subject.class_order import with_order
-from plain_vs_residual.subject.namesakes import namesakes
+from plain_vs_residual.subject.namesakes import namesakes, what_was_taken
+from plain_vs_residual.subject.normalisation import OURS
 from plain_vs_residual.training.evaluation import Errors
 from tests.conftest import Silent, command, network_of
-from tests.made_up_records import read_json, reseal, write_json
+from tests.made_up_records import read_json, reseal, write_json, write_run
 
 TWELVE = [str(number) for number in range(12)]
 
@@ -351,6 +353,18 @@ def test_weights_beside_a_record_are_told_what_it_says(
     assert "(run.json) says fp32, not bf16 (rounded otherwise" in capsys.readouterr().out
     assert command(monkeypatch, "evaluate", weights, "--network", "plain18", *options) == 0
     assert "the record beside it" not in capsys.readouterr().out
+
+
+def test_another_setting_beside_weights_is_named_by_its_name_or_by_what_it_sees(tmp_path: Path) -> None:
+    weights = write_run(tmp_path, "digits", "plain18", 0).weights
+
+    def said(**changes: Any) -> str:
+        setting = DIGITS.with_changes(changes)
+        return what_was_taken(weights, Architecture.parse("plain18"), setting, OURS, "fp32")
+
+    assert said() == ""
+    assert "(run.json) says setting digits, not mine; the folder" in said(name="mine")
+    assert "(run.json) says setting digits with image size 16, not digits; the folder" in said(image_size=32)
 
 
 def test_files_and_folders_that_are_no_runs_are_called_what_they_are(

@@ -79,6 +79,19 @@ def test_a_run_without_weights_is_no_network(
         list(export(trained[0].path.parent, "onnx", tmp_path))
 
 
+def test_of_several_runs_the_finished_ones_with_weights_are_written(
+    make_suite: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "onnx", ((), FORMATS["onnx"][1]))
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: None)
+    without_weights, unfinished, whole = train_all(make_suite("plain18", seeds=3))
+    without_weights.weights.unlink()
+    unfinished.final.unlink()
+    assert list(export(whole.path.parent, "onnx", tmp_path)) == [
+        tmp_path / "digits-12-iterations" / f"{whole.path.name}.onnx"
+    ]
+
+
 def test_tensorboard_reads_the_curves_back(trained: list[RunFolder], tmp_path: Path) -> None:
     if missing("tensorboard"):
         with pytest.raises(ValueError, match="pip install tensorboard"):

@@ -351,6 +351,18 @@ def test_the_fingerprint_takes_in_every_part_with_its_labels_and_files_by_their_
     assert load_dataset(IMAGENET, image_folder).fingerprint != before
 
 
+@pytest.mark.parametrize("place", ["train/ant/0.png", "train/bee/4.png", "train/cat/7.png", "val/ant/0.png"])
+def test_the_fingerprint_takes_in_name_and_content_of_every_file(image_folder: Path, place: str) -> None:
+    path = image_folder / place
+    found = [load_dataset(IMAGENET, image_folder).fingerprint]
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of the same size
+    found.append(load_dataset(IMAGENET, image_folder).fingerprint)
+    path.rename(path.with_stem(f"{path.stem}0"))
+    found.append(load_dataset(IMAGENET, image_folder).fingerprint)
+    assert len(set(found)) == 3
+
+
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """Return a folder with parts of two photographs, one per class, high and wide ones."""

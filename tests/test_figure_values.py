@@ -11,13 +11,17 @@ import pytest
 from matplotlib.axes import Axes
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.evidence.decision import Verdict
+from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.experiment import Claim, Experiment, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.figures.curves import limit_error_axis
+from plain_vs_residual.report.figures.forest import forest
 from plain_vs_residual.report.figures.landscape import LEAST, MOST
+from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import BOLD
-from tests.made_up_records import read_runs, write_results
+from tests.made_up_records import read_runs, write_results, write_run
 
 EXPERIMENTS = load_experiments()
 SKEWED = (0.0, 1.0, 20.0)  # mean 7, median 1
@@ -79,6 +83,8 @@ def test_the_cures_are_means_and_a_mark_a_seed(written: Write) -> None:
         if line.get_linewidth() == BOLD and list(line.get_ydata()) == [0, 1]
     ]
     assert sorted(upright) == pytest.approx(sorted(means))
+    spans = [(span.get_x(), span.get_x() + span.get_width()) for span in axes.patches]
+    assert np.array(sorted(spans)) == pytest.approx(np.array([(mean - 7, mean + 13) for mean in sorted(means)]))
     for place, study in enumerate(studies):
         (name,) = study.networks
         errors = [skewed(Architecture.parse(name), seed)[0] for seed in range(3)]
@@ -99,6 +105,52 @@ def test_a_cell_of_the_input_scalings_is_the_mean_of_its_own_study(written: Writ
     assert np.asarray(mesh.get_array()).ravel() == pytest.approx(mean)
     assert len(np.asarray(mesh.get_array()).ravel()) == len(experiment.studies_in("digits"))
     assert {text.get_text() for text in figure.axes[0].texts} == {f"{mean:.1f}"}
+    assert figure.axes[1].get_ylabel() == "training error at the end (%)"
+
+
+def test_a_cell_of_the_input_scalings_stands_at_its_pixels_and_its_rate(tmp_path: Path) -> None:
+    experiment = EXPERIMENTS["input_scaling"]
+    (name,), studies = experiment.networks["digits"], experiment.studies_in("digits")
+    for number, study in enumerate(studies):
+        write_run(tmp_path, "digits", name, 0, study=study, errors=lambda *_, number=number: (10 + number, 50))
+    figure, _ = FIGURES["input_scaling_grid"].draw(read_runs(tmp_path, "digits"), experiment)
+    axes = figure.axes[0]
+    columns, rows = (
+        [text.get_text() for text in ticks] for ticks in (axes.get_xticklabels(), axes.get_yticklabels())
+    )
+    cells = np.asarray(axes.collections[0].get_array()).reshape(len(rows), len(columns))
+    for number, study in enumerate(studies):
+        pixels, mean, rate, start = study.name.split("-")  # such as 0..255-raw-lr0.1-cold
+        row = rows.index(f"{pixels}\n{'mean subtracted' if mean == 'mean' else 'raw'}")
+        column = columns.index(f"{rate.removeprefix('lr')}\n{'warm-up' if start == 'warm' else 'no warm-up'}")
+        assert cells[row, column] == pytest.approx(10 + number), study.name
+
+
+def test_a_kind_of_which_nothing_was_run_has_no_line_among_the_final_errors(tmp_path: Path) -> None:
+    experiment = EXPERIMENTS["fig4_depth"]
+    for name in ("plain18", "plain34"):
+        write_run(tmp_path, "digits", name, 0)
+    figure, _ = FIGURES["final_errors"].draw(read_runs(tmp_path, "digits"), experiment)
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["plain"]
+        assert all(len(line.get_xdata()) == 2 for line in axes.get_lines())
+
+
+def test_names_stand_where_the_longer_curves_end(tmp_path: Path) -> None:
+    """A third of the iterations ends at 40 and 80 %, all of them at 15 and 60 %, for 18 and 34 layers."""
+    experiment = EXPERIMENTS["footnote3_longer"]
+    for study in experiment.studies_in("fashion"):
+        for name in experiment.networks["fashion"]:
+            deep = Architecture.parse(name).depth == 34
+            error = (60 if deep else 15) if study.name else (80 if deep else 40)
+            write_run(tmp_path, "fashion", name, 0, study=study, errors=lambda *_, error=error: (error, error))
+    figure, _ = FIGURES["longer_curves"].draw(read_runs(tmp_path, "fashion"), experiment)
+    for axes, names in zip(
+        figure.axes[:2], (("plain-18", "plain-34"), ("ResNet-18 A", "ResNet-34 A")), strict=True
+    ):
+        _, top = axes.get_ylim()
+        heights = {text.get_text(): text.xy[1] * top for text in axes.texts}
+        assert heights == pytest.approx(dict(zip(names, (15, 60), strict=True)), abs=1)
 
 
 def test_lines_between_shortcut_options_join_the_runs_of_one_seed(written: Write) -> None:
@@ -117,6 +169,24 @@ def test_lines_between_shortcut_options_join_the_runs_of_one_seed(written: Write
         for _, of_seed in of_column.groupby("seed")
     ]
     assert sorted(map(sorted, of_seeds)) == pytest.approx(np.array(sorted(map(sorted, expected))))
+
+
+def test_hollow_dots_of_training_stand_left_and_filled_ones_of_validation_right_of_their_option(
+    written: Write,
+) -> None:
+    experiment = EXPERIMENTS["table3_shortcuts"]
+    figure, _ = FIGURES["shortcut_options"].draw(written(experiment), experiment)
+    found = {True: [], False: []}
+    for dots in figure.axes[1].collections:
+        if len(dots.get_offsets()) == 3:  # the others are bars of means
+            found[len(dots.get_facecolors()) > 0].append(dots.get_offsets().tolist())
+    names = experiment.networks["digits"]
+    for filled, shift in ((False, -0.15), (True, 0.15)):
+        expected = [
+            [[place + shift, skewed(Architecture.parse(name), seed)[filled]] for seed in range(3)]
+            for place, name in enumerate(names)
+        ]
+        assert np.array(found[filled]) == pytest.approx(np.array(expected))
 
 
 def test_the_colours_of_a_landscape_begin_at_the_least_loss_of_its_planes(written: Write) -> None:
@@ -179,3 +249,43 @@ def test_a_gap_of_which_a_network_is_missing_is_named_in_the_legend(tmp_path: Pa
     said = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts()]
     assert [text for text in said if "not run" in text] == ["plain-34 minus plain-18: not run"]
     assert len(said) == 4
+
+
+def test_true_classes_stand_at_the_rows_of_a_confusion_matrix_and_predicted_ones_below() -> None:
+    _, axes = plt.subplots()
+    draw_confusion(axes, np.array([[8, 2, 0], [1, 9, 0], [0, 4, 6]]), ("shirt", "coat", "bag"))
+    below, beside = (
+        [text.get_text() for text in ticks] for ticks in (axes.get_xticklabels(), axes.get_yticklabels())
+    )
+    assert below == beside == ["shirt", "coat", "bag"]
+    assert axes.yaxis_inverted()  # the first row above
+    counts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert (counts[1.5, 0.5], counts[0.5, 1.5], counts[1.5, 2.5]) == ("2", "1", "4")
+
+
+@pytest.mark.parametrize("primary", [True, False])
+def test_sentence_and_outcome_of_a_primary_claim_are_bold_in_the_forest(primary: bool) -> None:
+    claim = Claim("deeper is worse", {"plain34": 1, "plain18": -1}, above=0.5, primary=primary)
+    measured = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, 0.95, 0.0)
+    figure, _ = forest([Verdict("made-up", claim, 0.5, "validation", measured, "open")])
+    weights = {text.get_text(): text.get_fontweight() for text in figure.axes[0].texts}
+    assert weights == dict.fromkeys(
+        ("deeper is worse [made-up]", "open (3 seeds)"), "bold" if primary else "normal"
+    )
+
+
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [(one, name) for one in EXPERIMENTS.values() if one.measurement or one.seminar for name in one.figures],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_what_the_seminar_draws_needs_no_finished_run(tmp_path: Path, experiment: Experiment, name: str) -> None:
+    setting = next(iter(experiment.networks))
+    network, study = next(iter(experiment.runs_in(setting)))
+    write_run(tmp_path, setting, network, 0, study=study, finished=False)
+    figure, table = FIGURES[name].draw(read_runs(tmp_path, setting), experiment)
+    assert table.empty
+    legends = [axes.get_legend() for axes in figure.axes]
+    words = [text.get_text() for axes in figure.axes for text in (*axes.texts, axes.title)]
+    words += [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+    assert any(one.endswith(("not run", "not measured")) for one in words)

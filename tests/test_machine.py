@@ -15,6 +15,7 @@ from plain_vs_residual.executors.on_ray import OnRay
 from plain_vs_residual.executors.placement import choose_placement, on_this_machine
 from plain_vs_residual.executors.processes import Processes
 from plain_vs_residual.executors.sharing import Sharing, share
+from plain_vs_residual.group import Launched, launched
 
 CUDA = torch.device("cuda")
 
@@ -141,6 +142,21 @@ def test_a_gpu_that_is_full_or_held_is_said_in_one_line(a_gpu_that_fails: list[s
     a_gpu_that_fails[0] = "CUDA error: out of memory"
     with pytest.raises(ValueError, match=r"cannot compute on cuda \(CUDA error: out of memory\); stop what else"):
         machine.choose_device("cuda")
+
+
+# ---- processes that torchrun started ---------------------------------------------------------------------------
+
+
+def test_the_place_among_the_processes_of_torchrun_is_read_name_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process of the second of two machines, with four on each."""
+    assert launched() == Launched(rank=0, local_rank=0, size=1, local_size=1)
+    said = {"RANK": 5, "LOCAL_RANK": 1, "WORLD_SIZE": 8, "LOCAL_WORLD_SIZE": 4, "TORCHELASTIC_RUN_ID": "none"}
+    for name, value in said.items():
+        monkeypatch.setenv(name, str(value))
+    assert launched() == Launched(rank=5, local_rank=1, size=8, local_size=4)
+    monkeypatch.setattr(sharing, "num_cores", lambda: 20)
+    # A run of all eight processes, each with a fourth of its machine's cores; threads are those of the whole run.
+    assert share(torch.device("cpu")) == Sharing(at_once=1, devices=8, threads=8 * 5)
 
 
 # ---- a cluster -------------------------------------------------------------------------------------------------

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from plain_vs_residual.evidence.as_declared import remarks, unlike_recipe
 from plain_vs_residual.evidence.decision import HOLDS, NOT_COMPARABLE
 from plain_vs_residual.evidence.pairing import compares, summary_line, verify
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.store import read_record
 from tests.made_up_records import judged, read_json, read_runs, reseal, write_run
 
 MEMBERS = ("plain34", "residual34-A", "residual34-B")
@@ -304,6 +306,15 @@ def test_uncommitted_changes_of_all_are_said_and_decide(results: Path) -> None:
     assert "uncommitted changes" in summary_line(verify(read_runs(results, "digits"), EXPERIMENT))
 
 
+def test_code_of_which_no_commit_is_recorded_is_not_taken_for_what_git_has_here(results: Path) -> None:
+    for path in (results / "digits").glob("*/run.json"):
+        changed(path, set_in("environment", "git_commit", value=None))
+    (said,) = [line for line in remarks(read_runs(results, "digits"), [EXPERIMENT]) if "other code" in line]
+    assert said.startswith(
+        "9 runs were trained by other code than is here today, that of commit unknown, which git does not know "
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -361,6 +372,32 @@ def test_seeds_evaluated_on_other_images_are_named_even_if_the_members_agree(res
 def curve_of(results: Path, name: str) -> tuple[RunFolder, list[str]]:
     folder = RunFolder(results / "digits" / name)
     return folder, folder.training_curve.read_text().splitlines()
+
+
+@pytest.mark.parametrize("table", ["metrics", "training curve"])
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("iteration", "not of the iterations at which its recipe reads it"),
+        ("epoch", "its epochs are not those of its iterations"),
+    ],
+)
+def test_points_at_which_no_run_reads_its_tables_are_named(
+    results: Path, table: str, column: str, words: str
+) -> None:
+    """The third row of every run, one iteration or a thousandth of a pass later."""
+    for path in (results / "digits").glob("*/run.json"):
+        folder = RunFolder(path.parent)
+        file = folder.metrics if table == "metrics" else folder.training_curve
+        lines = [line.split(",") for line in file.read_text().splitlines()]
+        place = lines[0].index(column)
+        later = 1 if column == "iteration" else 0.001
+        lines[3][place] = str(type(later)(lines[3][place]) + later)
+        file.write_text("\n".join(map(",".join, lines)) + "\n")
+        reseal(folder)
+    named, outcome = found_in(results)
+    assert f"{table}: {words}" in named
+    assert outcome == NOT_COMPARABLE
 
 
 @pytest.mark.parametrize(("row", "named"), [(-1, True), (-5, True), (-7, False)])
@@ -452,3 +489,13 @@ def test_a_run_unlike_its_study_is_named(tmp_path: Path) -> None:
     recorded = read_runs(tmp_path, "digits")
     assert judged(recorded, [experiment])[0].outcome == NOT_COMPARABLE
     assert "learning_rate: 0.02, but 0.5 in its study" in summary_line(verify(recorded, experiment))
+
+
+def test_another_split_is_declared_by_the_name_of_a_run_and_by_nothing_else(tmp_path: Path) -> None:
+    held_out = Study("", {"split": "45k/5k"})
+    told = write_run(tmp_path / "told", "cifar10", "cifar-plain8", 0, study=held_out, variant="45k-5k")
+    untold = write_run(tmp_path / "untold", "cifar10", "cifar-plain8", 0, study=held_out)
+    assert list(unlike_recipe(read_record(told), Study())) == []
+    assert list(unlike_recipe(read_record(untold), Study())) == [
+        "split: 45k/5k, but test in setting cifar10, and the run does not say so"
+    ]

@@ -141,6 +141,14 @@ def test_a_planned_seed_that_is_missing_is_named(tmp_path: Path) -> None:
     assert dict(primary(tmp_path)[0].measurement.values).keys() == {0, 3}
 
 
+def test_a_planned_seed_with_a_run_that_has_not_ended_is_not_complete(tmp_path: Path) -> None:
+    register(selection(EXPERIMENT, range(3)), [EXPERIMENT], tmp_path)
+    train(tmp_path, [0, 1], (3.0, 3.1))
+    write_run(tmp_path, "digits", "plain34", 2)
+    write_run(tmp_path, "digits", "plain18", 2, finished=False)
+    assert departures(tmp_path) == ["seeds planned and not complete: 2"]
+
+
 def test_what_was_trained_before_it_was_registered_decides_nothing(tmp_path: Path) -> None:
     train(tmp_path, range(3), (3.0, 3.1, 3.2))
     (before,) = primary(tmp_path)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from plain_vs_residual.arithmetic import Execution
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.executors import description, training_work
@@ -22,6 +23,7 @@ from plain_vs_residual.executors.training_work import train_job
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.ledger import Changed
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.fingerprint import differences
 from plain_vs_residual.records.models import RunDescription
 from plain_vs_residual.records.store import damage, read_records
 from plain_vs_residual.run import Job
@@ -204,6 +206,20 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(
         assert ("starts again" if both else "goes on from the checkpoint before it") in said
 
 
+def test_another_file_in_place_of_a_checkpoint_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    save_checkpoint(folder, {"iteration": 3})
+    folder.previous_checkpoint.write_bytes(folder.checkpoint.read_bytes()[:-1])
+    folder.checkpoint.write_bytes(b"no checkpoint")
+    assert load_checkpoint(folder) == (
+        None,
+        [
+            f"{folder.checkpoint}: not a checkpoint of this suite",
+            f"{folder.previous_checkpoint}: damaged, its content does not match its SHA-256",
+        ],
+    )
+
+
 def test_a_checkpoint_of_unknown_origin_is_not_gone_on_from(make_suite: Any, tmp_path: Path) -> None:
     suite, folder = stopped_run(make_suite, tmp_path / "results")
     folder.run.unlink()
@@ -219,6 +235,22 @@ def test_a_changed_configuration_of_a_stopped_run_is_named(make_suite: Any, tmp_
         suite.check(suite.plan(), rerun=False)
     with pytest.raises(ValueError, match=r"run\.json: damaged"):
         read_records(folder.path.parent)
+
+
+def test_another_execution_is_named_where_one_device_computes_and_gives_way_where_several_do(
+    make_suite: Any,
+) -> None:
+    suite = make_suite("plain18")
+    (job,) = suite.plan()
+    eager = describe(job, suite.dataset, suite.device)
+    assert (eager.arithmetic.execution, eager.arithmetic.devices) == (Execution.EAGER, 1)
+
+    def computed(**changes: Any) -> RunDescription:
+        return eager.model_copy(update={"arithmetic": eager.arithmetic.model_copy(update=changes)})
+
+    graph = computed(execution=Execution.GRAPH)
+    assert differences(graph, eager) == ["execution: graph before, eager now"]
+    assert differences(graph, computed(devices=2)) == []
 
 
 def test_a_torn_row_of_metrics_is_cut_to_the_checkpoint(make_suite: Any, once: Any, tmp_path: Path) -> None:

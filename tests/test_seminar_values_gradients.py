@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.architecture import Architecture
+from plain_vs_residual.data.images import Images
 from plain_vs_residual.networks import build
 from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.seminar import gradient_norms, shattered_gradients
@@ -206,19 +208,36 @@ def correlations_by_hand(
     return {lag: (unit[:-lag] * unit[lag:]).sum(dim=1).mean().item() for lag in (1, 2, 4, 8, 16, 32)}
 
 
-def test_correlations_are_means_over_lines_before_and_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shattered_gradients, "LINES", 3)
-    untrained, trained = tiny_network(None, seed=1), tiny_network(None, seed=2).eval()
-    measured = shattered_gradients.measure(tiny_subject(trained, untrained, seed=7))
-    images, labels = seen_by(tiny_images())
-    pairs, order = [], torch.randperm(40, generator=keyed_generator(7, "pairs")).tolist()
+def lines_by_hand(images: Tensor, labels: Tensor) -> list[tuple[tuple[Tensor, Tensor], Tensor]]:
+    """Draw the ends of three lines, and the projection of the logits on each."""
+    pairs, order = [], torch.randperm(len(labels), generator=keyed_generator(7, "pairs")).tolist()
     while len(pairs) < 3:
         first, *order = order[-1:] + order[:-1]
         second = next(index for index in order if labels[index] != labels[first])
         order.remove(second)
         pairs.append((images[first], images[second]))
     projections = [torch.randn(3, generator=keyed_generator(7, "projection", line)) for line in range(3)]
-    lines = list(zip(pairs, projections, strict=True))
+    return list(zip(pairs, projections, strict=True))
+
+
+def test_lines_are_drawn_among_five_hundred_images_spread_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shattered_gradients, "LINES", 3)
+    noise = torch.randint(0, 256, (600, 8, 8, 1), generator=torch.Generator().manual_seed(6), dtype=torch.uint8)
+    dataset = replace(tiny_images(), training=Images(noise, torch.arange(600) % 3))
+    trained = tiny_network(None, seed=2).eval()
+    measured = shattered_gradients.measure(replace(tiny_subject(trained), dataset=dataset))
+    found = [correlations_by_hand(ByHand(trained), None, *line) for line in lines_by_hand(*seen_by(dataset, 500))]
+    expected = {lag: sum(one[lag] for one in found) / 3 for lag in (1, 2, 4, 8, 16, 32)}
+    after = {row.position: row.value for row in measured.rows if row.iteration == 12}
+    assert after == pytest.approx(expected, abs=1e-3)
+
+
+def test_correlations_are_means_over_lines_before_and_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shattered_gradients, "LINES", 3)
+    untrained, trained = tiny_network(None, seed=1), tiny_network(None, seed=2).eval()
+    measured = shattered_gradients.measure(tiny_subject(trained, untrained, seed=7))
+    images, labels = seen_by(tiny_images())
+    lines = lines_by_hand(images, labels)
     found = {
         0: [correlations_by_hand(ByHand(untrained), images, *line) for line in lines],
         12: [correlations_by_hand(ByHand(trained), None, *line) for line in lines],

@@ -111,7 +111,13 @@ def test_other_images_take_the_place_of_the_words_about_the_settings_own() -> No
     ("setting", "changes", "gone", "said"),
     [
         (FASHION, {"learning_rate": 0.1}, "350 iterations", "learning rate 0.1 instead of 0.01"),
+        (FASHION, {"batch_size": 64}, "350 iterations", "batch size 64 instead of 32"),
+        (FASHION, {"schedule": "plateau"}, "350 iterations", "schedule plateau instead of linear"),
+        (FASHION, {"crop_padding": 4}, "350 iterations", "crop padding 4 instead of 2"),
         (FASHION, {"stem_width": 8}, "widths 16 to 128", "stem width 8 instead of 16"),
+        (DIGITS, {"batch_size": 64}, "10 epochs", "batch size 64 instead of 32"),
+        (DIGITS, {"flip": True}, "a mirrored digit", "flip True instead of False"),
+        (DIGITS, {"crop_padding": 2}, "a mirrored digit", "crop padding 2 instead of 1"),
         (CIFAR10, {"split": "45k/5k"}, "nothing is selected", "split 45k/5k instead of test"),
         (CIFAR10, {"clip_norm": 1.0}, "no sentence", "clip norm 1.0 instead of none"),
         (IMAGENET, {"drops": (0.5,)}, "30 and 60 of 90", "drops 0.5 instead of 0.333333, 0.666667"),
