@@ -1,5 +1,6 @@
 """The docstrings of experiments, read as pages of a lab notebook: their fields, and errors that name the file."""
 
+import sys
 from dataclasses import astuple
 from pathlib import Path
 
@@ -73,8 +74,10 @@ def test_every_experiment_of_the_suite_has_a_whole_page(name: str) -> None:
     ],
 )
 def test_a_section_that_is_missing_or_misspelt_is_named_with_the_file(
-    tmp_path: Path, old: str, new: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, words: str
 ) -> None:
+    # Python would take the bytecode of a file of the same second and size.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     assert old in PAGE
     code = f"from plain_vs_residual.experiment import Experiment\n{REPORTED}"
     (tmp_path / "mine.py").write_text(f'"""{PAGE}"""\n{code}', encoding="utf-8")
