@@ -1,13 +1,11 @@
 """The machine that runs take place on: its devices and cores, and what they can compute."""
 
-import os
-import shutil
-
 import torch
 
 from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
 from plain_vs_residual.executors.gpus import alike, cannot_compute, unused_gpu
 from plain_vs_residual.training.execution import best_execution, has_triton
+from plain_vs_residual.training.native_step import compiler, instructions
 from plain_vs_residual.training.precision import best_precision
 
 
@@ -89,9 +87,10 @@ def refusal(execution: Execution, device: torch.device) -> str:
         return "fused kernels need Triton, which comes with torch for CUDA on Linux; use graph"
     if execution.compiled and not compiler():
         return "torch.compile needs a C++ compiler (g++ or clang++); install one"
+    if execution is Execution.NATIVE and device.type != "cpu":
+        return f"native steps are computed on a CPU, not on {device.type}; leave the option out"
+    if execution is Execution.NATIVE and not instructions():
+        return "native steps need a processor with AVX2; use eager"
+    if execution is Execution.NATIVE and not compiler():
+        return "native steps need a C++ compiler (g++ or clang++); install one, or use eager"
     return ""
-
-
-def compiler() -> str | None:
-    """Find the C++ compiler that ``torch.compile`` would call."""
-    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
