@@ -24,9 +24,9 @@ from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
 from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.executors.description import environment
-from plain_vs_residual.executors.machine import choose_device, compiler
+from plain_vs_residual.executors.machine import choose_device
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.execution import best_execution, compiler
 from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
 from plain_vs_residual.watching import watched
 

@@ -12,8 +12,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 class Execution(StrEnum):
     """How the operations of a step reach the device.
 
-    One by one; as one recorded CUDA graph, whose kernels are torch's or fuse BN with what follows it; compiled; or,
-    on a CPU, the passes of a step at once by a program in C++.
+    One by one; as one recorded CUDA graph, whose kernels are torch's or fuse BN with what follows it; compiled; or
+    natively: on a CPU, all layers in one call.
     """
 
     EAGER = "eager"

@@ -64,8 +64,8 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
         choose_device,
         choose_execution,
         choose_precision,
-        compiler,
     )
+    from plain_vs_residual.training.execution import compiler
 
     try:
         device = choose_device(name)

@@ -4,8 +4,8 @@ import torch
 
 from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
 from plain_vs_residual.executors.gpus import alike, cannot_compute, unused_gpu
-from plain_vs_residual.training.execution import best_execution, has_triton
-from plain_vs_residual.training.native_step import compiler, instructions
+from plain_vs_residual.training.execution import best_execution, compiler, has_triton
+from plain_vs_residual.training.native_step import instructions
 from plain_vs_residual.training.precision import best_precision
 
 
@@ -87,10 +87,14 @@ def refusal(execution: Execution, device: torch.device) -> str:
         return "fused kernels need Triton, which comes with torch for CUDA on Linux; use graph"
     if execution.compiled and not compiler():
         return "torch.compile needs a C++ compiler (g++ or clang++); install one"
-    if execution is Execution.NATIVE and device.type != "cpu":
+    return _no_native_steps(device) if execution is Execution.NATIVE else ""
+
+
+def _no_native_steps(device: torch.device) -> str:
+    if device.type != "cpu":
         return f"native steps are computed on a CPU, not on {device.type}; leave the option out"
-    if execution is Execution.NATIVE and not instructions():
+    if not instructions():
         return "native steps need a processor with AVX2; use eager"
-    if execution is Execution.NATIVE and not compiler():
+    if not compiler():
         return "native steps need a C++ compiler (g++ or clang++); install one, or use eager"
     return ""

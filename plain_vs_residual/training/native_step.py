@@ -1,17 +1,16 @@
-"""The passes of a step on a CPU by ``native_step.cpp``, which a C++ compiler makes a library of before its first use.
+"""The passes of a step on a CPU by ``native_step.cpp``, of which a C++ compiler makes a library at its first use.
 
-torch starts some ten operations per layer; here one call computes all layers forward, and one backward. The rest
-stays torch's: parameters, classifier, loss, SGD, and so checkpoints; evaluations, too.
+torch starts some twenty operations per layer; here one call computes all layers forward, and one backward. The
+rest stays torch's: parameters, classifier, loss, SGD, and so checkpoints; evaluations, too.
 """
 
 import ctypes
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
 from plain_vs_residual.networks import CIFAR_STEM_WIDTH, Network
 from plain_vs_residual.recipe import Recipe
+from plain_vs_residual.training.execution import compiler
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-mfma")
@@ -36,11 +36,6 @@ ONLY_WEIGHTS = ("none", "zero-gamma", "delta-orthogonal")  # modifications after
 
 
 # ---- the library -----------------------------------------------------------------------------------------------
-
-
-def compiler() -> str | None:
-    """Find a C++ compiler, the one that ``torch.compile`` would call."""
-    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
 
 
 def instructions() -> tuple[str, ...]:
@@ -131,8 +126,10 @@ class NativePass:
         self.normalisations = [bn for _, bn in layers]
         self.weights = [one for layer, bn in layers for one in (layer.weight, bn.weight, bn.bias)]
         assert all(one.dim() != 4 or one.is_contiguous(memory_format=torch.channels_last) for one in self.weights)
-        everything = [(layer.weight, bn.weight, bn.bias, bn.running_mean, bn.running_var) for layer, bn in layers]
-        self.parameters = _addresses(tensor for of_layer in everything for tensor in of_layer)
+        self.counters = [bn.get_buffer("num_batches_tracked") for bn in self.normalisations]
+        names = ("weight", "bias", "running_mean", "running_var")
+        of_layers = [(layer.weight, *(getattr(bn, name) for name in names)) for layer, bn in layers]
+        self.parameters = _addresses(tensor for of_layer in of_layers for tensor in of_layer)
         self.gradients = [torch.empty_like(weight) for weight in self.weights]
         self.computed: tuple[torch.Size, ctypes.c_void_p] | None = None
         self.num_passes = 0
@@ -140,11 +137,15 @@ class NativePass:
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits of images (N, channels, H, W), N a multiple of :data:`IMAGES`."""
         features = _features(self, images.contiguous(), torch.zeros((), requires_grad=True))
-        tracking = [bn for bn in self.normalisations if bn.track_running_stats]
-        if tracking:
-            torch._foreach_add_([bn.num_batches_tracked for bn in tracking], 1)
+        if self.updates_statistics:
+            torch._foreach_add_(self.counters, 1)
         logits: Tensor = self.network.fc(features)
         return logits
+
+    @property
+    def updates_statistics(self) -> bool:
+        """Whether running statistics follow: not for the later parts of a batch."""
+        return self.normalisations[0].track_running_stats
 
     def activations(self, shape: torch.Size) -> ctypes.c_void_p:
         """Return the library's memory for images of a shape."""
@@ -165,7 +166,7 @@ class _Features(torch.autograd.Function):
     def forward(ctx: Any, native: NativePass, images: Tensor, anchor: Tensor) -> Tensor:
         memory, fc = native.activations(images.shape), native.network.fc
         features = images.new_empty(len(images), fc.in_features)
-        updates = int(native.normalisations[0].track_running_stats)
+        updates = int(native.updates_statistics)
         native.library.forward(memory, _address(images), native.parameters, updates, _address(features))
         native.num_passes += 1
         ctx.native, ctx.memory, ctx.number = native, memory, native.num_passes
@@ -176,7 +177,7 @@ class _Features(torch.autograd.Function):
         native: NativePass = ctx.native
         assert ctx.number == native.num_passes, "the activations of this pass have been overwritten"
         first = native.weights[0].grad is None
-        # Memory that is written in every step stays in the caches; a sum over parts of a batch needs some beside it.
+        # Memory that is written in every step stays in the caches; a sum over parts of a batch needs other.
         gradients = native.gradients if first else [torch.empty_like(weight) for weight in native.weights]
         of_features = of_features.float().contiguous()
         native.library.backward(ctx.memory, _address(of_features), native.parameters, _addresses(gradients))
@@ -184,11 +185,11 @@ class _Features(torch.autograd.Function):
             for weight, gradient in zip(native.weights, gradients, strict=True):
                 weight.grad = gradient
         else:
-            torch._foreach_add_([weight.grad for weight in native.weights], gradients)
+            torch._foreach_add_([weight.grad for weight in native.weights if weight.grad is not None], gradients)
         return None, None, None
 
 
-_features = _Features.apply
+_features: Callable[..., Tensor] = _Features.apply
 
 
 def _address(tensor: Tensor) -> ctypes.c_void_p:
@@ -201,7 +202,7 @@ def _addresses(tensors: Iterable[Tensor]) -> Any:
 
 
 def _blocks(network: Network) -> list[PlainBlock]:
-    return [block for stage in network.stages for block in network.get_submodule(stage)]
+    return [one for stage in network.stages for one in network.get_submodule(stage).children()]  # type: ignore[misc]
 
 
 def _projection(block: PlainBlock) -> nn.Sequential | None:
@@ -215,7 +216,7 @@ def _layers(network: Network) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     for block in _blocks(network):
         yield from block.layers()
         if projection := _projection(block):
-            yield projection[0], projection[1]
+            yield projection[0], projection[1]  # type: ignore[misc]
 
 
 def _described(network: Network) -> list[int]:
