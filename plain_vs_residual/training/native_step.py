@@ -26,7 +26,7 @@ from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.training.execution import compiler
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-mfma")
+FLAGS = ("-std=c++17", "-O3", "-fno-strict-aliasing", "-shared", "-fPIC", "-mfma")
 AVX2 = ("-mavx2",)
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 AVX512_BF16 = "-mavx512bf16"
@@ -41,10 +41,10 @@ ONLY_WEIGHTS = ("none", "zero-gamma", "delta-orthogonal")  # modifications after
 def instructions() -> tuple[str, ...]:
     """Return a compiler's options for the vectors of this processor; none where it has no AVX2."""
     capability = torch.backends.cpu.get_cpu_capability()
-    if capability != "AVX2" and not capability.startswith("AVX512"):
-        return ()
     if capability == "AVX2":
         return AVX2
+    if not capability.startswith("AVX512"):
+        return ()
     return (*AVX512, AVX512_BF16) if torch.cpu._is_avx512_bf16_supported() else AVX512
 
 
@@ -76,11 +76,12 @@ def library(precision: Precision, source: Path = SOURCE) -> ctypes.CDLL:
 
 
 def _cache() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plain-vs-residual"
+    """Return the user's cache; where nothing can be kept in it, a new folder for this process alone."""
     try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plain-vs-residual"
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except OSError:  # nobody's home, or a full one: for this process alone
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return Path(tempfile.mkdtemp())
     return folder
 
