@@ -169,11 +169,11 @@ static void convolve(const Activation& x, const Taps& taps, int kernel, const Wo
 // Arrange rounded weights (outs, taps, ins) for convolve(): [group of outs][tap][word of ins][out of group].
 static void arrange(const Number* weights, int outs, int taps, int ins, Word* arranged) {
     const int words = ins / PER_WORD;
-    for (int out = 0; out < outs; out++)
+    for (int out = 0; out < outs; out += GROUP)
         for (int tap = 0; tap < taps; tap++)
             for (int word = 0; word < words; word++)
-                arranged[((out / GROUP * taps + tap) * words + word) * GROUP + out % GROUP] =
-                    ((const Word*)weights)[(out * taps + tap) * words + word];
+                for (int i = 0; i < GROUP; i++)
+                    *arranged++ = ((const Word*)weights)[((out + i) * taps + tap) * words + word];
 }
 
 // The same for the way back, from outs to ins: [group of ins][tap][word of outs][in of group].
