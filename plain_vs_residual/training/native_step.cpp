@@ -27,8 +27,8 @@ constexpr int GROUP = 8;   // channels that are computed together: as many as th
 #else
 constexpr int LANES = 8, GROUP = 4;
 #endif
-constexpr int IMAGES = 2 * LANES;                              // of a block
-typedef float Vector __attribute__((vector_size(4 * LANES)));  // half a row
+constexpr int IMAGES = 2 * LANES;                                         // of a block
+typedef float Vector __attribute__((vector_size(4 * LANES), may_alias));  // half a row
 static const Vector ZERO = {};
 
 // ---- numbers in memory --------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ static const Vector ZERO = {};
 
 #ifdef BF16
 typedef uint16_t Number;
-typedef uint32_t Word;
+typedef uint32_t Word __attribute__((may_alias));
 constexpr int PER_WORD = 2;
 
 static Vector widened(__m256i numbers) {  // bf16 is the upper half of fp32
@@ -48,9 +48,11 @@ static void store(Number* row, const Vector* halves) {
     *(__m512i*)row = (__m512i)_mm512_cvtne2ps_pbh(halves[1], halves[0]);
 }
 static Vector rounded(Vector values) { return widened((__m256i)_mm512_cvtneps_pbh(values)); }
-static Number rounded(float value) {  // to the nearest, ties to even
-    uint32_t bits = (uint32_t&)value;
-    return std::isnan(value) ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+static Number rounded(float value) {  // to the nearest, ties to even; NaN stays NaN
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bool nan = (bits & 0x7fffffff) > 0x7f800000;
+    return (nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 struct Order {  // 0, IMAGES, 1, IMAGES + 1, and so on
     Number of[2 * IMAGES];
@@ -85,6 +87,7 @@ static Vector multiply_add(Vector sum, Vector words, Word by) { return sum + wor
 #endif
 constexpr int WORDS = IMAGES / PER_WORD;  // of a row
 
+static float& lane(Vector* halves, int image) { return ((float*)halves)[image]; }
 static float sum_of_lanes(Vector values) {
     float sum = 0;
     for (int lane = 0; lane < LANES; lane++) sum += values[lane];
@@ -355,9 +358,10 @@ struct Layer {  // a convolution, BN and ReLU
     int taps() const { return kernel.size * kernel.size; }
 
     void round_weights(const float* weight, Number* to) const {
-        for (int row = 0; row < z.channels * taps(); row++)
-            for (int in = 0; in < x.channels; in++)
-                to[row * x.channels + in] = in < ins ? rounded(weight[row * ins + in]) : 0;
+        for (int row = 0; row < z.channels * taps(); row++, weight += ins, to += x.channels) {
+            std::transform(weight, weight + ins, to, [](float value) { return rounded(value); });
+            std::fill(to + ins, to + x.channels, 0);
+        }
     }
 
     void forward(const Parameters& of, const Shortcut* shortcut, bool update_running, const Scratch& scratch) {
@@ -459,7 +463,7 @@ struct Network {
                 Vector halves[2];
                 for (int i = 0; i < IMAGES; i++) {
                     size_t image = pixel / area * IMAGES + i;
-                    halves[i / LANES][i % LANES] = images[(image * channels + channel) * area + pixel % area];
+                    lane(halves, i) = images[(image * channels + channel) * area + pixel % area];
                 }
                 store(x.row(pixel, channel), halves);
             }
@@ -468,24 +472,26 @@ struct Network {
             block.forward(of, update_running, scratch);
             of += block.num_layers();
         }
-        std::fill(features, features + (size_t)y.blocks * IMAGES * y.channels, 0.0f);
-        for (int pixel = 0; pixel < y.pixels(); pixel++)
-            for (int channel = 0; channel < y.channels; channel++)
+        for (int block = 0; block < y.blocks; block++)
+            for (int channel = 0; channel < y.channels; channel++) {
+                Vector halves[2] = {};
+                for (int pixel = block * area_of_y; pixel < (block + 1) * area_of_y; pixel++)
+                    for (int half = 0; half < 2; half++) halves[half] += load(y.row(pixel, channel), half);
                 for (int i = 0; i < IMAGES; i++)
-                    features[(pixel / area_of_y * IMAGES + i) * y.channels + channel] +=
-                        load(y.row(pixel, channel), i / LANES)[i % LANES] / area_of_y;
+                    features[(block * IMAGES + i) * y.channels + channel] = lane(halves, i) / area_of_y;
+            }
     }
 
     // of_features: the gradient to the features
     void backward(const float* of_features, const Parameters* of, const Gradients* to) {
         const int area = y.size * y.size;
-        for (int pixel = 0; pixel < y.pixels(); pixel++)
+        for (int block = 0; block < y.blocks; block++)
             for (int channel = 0; channel < y.channels; channel++) {
                 Vector halves[2];
                 for (int i = 0; i < IMAGES; i++)
-                    halves[i / LANES][i % LANES] =
-                        of_features[(pixel / area * IMAGES + i) * y.channels + channel] / area;
-                store(y.with(scratch.dy).row(pixel, channel), halves);
+                    lane(halves, i) = of_features[(block * IMAGES + i) * y.channels + channel] / area;
+                for (int pixel = block * area; pixel < (block + 1) * area; pixel++)
+                    store(y.with(scratch.dy).row(pixel, channel), halves);
             }
         int layer = 1;
         for (Block& block : blocks) layer += block.num_layers();

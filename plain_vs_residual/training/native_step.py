@@ -26,7 +26,7 @@ from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.training.execution import compiler
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-std=c++17", "-O3", "-fno-strict-aliasing", "-shared", "-fPIC", "-mfma")
+FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-mfma")
 AVX2 = ("-mavx2",)
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 AVX512_BF16 = "-mavx512bf16"
