@@ -10,6 +10,7 @@ from torch import Tensor
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic, Execution, Precision
+from plain_vs_residual.blocks import ResidualBlock
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.executors import fast_path, machine
@@ -326,6 +327,29 @@ def test_what_native_steps_are_made_for(monkeypatch: pytest.MonkeyPatch) -> None
     )  # this family has a 3x3 stem anywhere
 
 
+class Halved(ResidualBlock):
+    """What a student may write: a block that computes something else."""
+
+
+@pytest.mark.parametrize("what", ["block", "shortcut", "layer", "epsilon"])
+def test_layers_and_blocks_that_the_library_does_not_know_are_refused(what: str) -> None:
+    """Only two networks of a plan are compared with eager steps, and the others must not be computed wrongly."""
+    network = build(Architecture.parse("cifar-residual8-A"), DIGITS, channels=1, num_classes=10, seed=0)
+    block = network.get_submodule("layer2.0")
+    assert isinstance(block, ResidualBlock)
+    match what:
+        case "block":
+            network.layer2 = torch.nn.Sequential(Halved(block.layers(), block.shortcut))
+        case "shortcut":
+            block.shortcut = torch.nn.MaxPool2d(2)
+        case "layer":
+            block.conv1 = torch.nn.Conv2d(16, 32, 3, 2, 1)
+        case "epsilon":
+            block.bn2.eps = 1e-3
+    with pytest.raises(ValueError, match="native steps know no"):
+        Trainer(network, DIGITS, "fp32", execution=NATIVE)
+
+
 def test_a_network_that_does_not_fit_makes_all_runs_eager_and_one_line_says_so(make_native: Any) -> None:
     said: list[str] = []
     suite = make_native("cifar-residual8-A", "residual50-B")
@@ -379,8 +403,11 @@ def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     broken = tmp_path / "broken.cpp"
     broken.write_text("nonsense", encoding="utf-8")
-    with pytest.raises(OSError, match=r"does not compile broken.cpp: .*nonsense"):
+    with pytest.raises(ValueError, match=r"does not compile broken.cpp: .*nonsense"):
         library("fp32", broken)
+    monkeypatch.setattr(native_step, "compiler", lambda: None)
+    with pytest.raises(ValueError, match=r"native steps need a C\+\+ compiler"):
+        library("fp32", tmp_path / "another.cpp")
 
 
 def test_where_nothing_can_be_kept_the_library_is_made_for_one_process(

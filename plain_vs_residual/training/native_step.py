@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Precision
-from plain_vs_residual.blocks import PlainBlock, ResidualBlock
+from plain_vs_residual.blocks import PlainBlock, ResidualBlock, ZeroPaddedIdentity
 from plain_vs_residual.networks import CIFAR_STEM_WIDTH, Network
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.training.execution import compiler
@@ -32,6 +32,14 @@ AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
 AVX512_BF16 = "-mavx512bf16"
 IMAGES = 32  # a batch is a multiple of this number: AVX-512 computes as many at once, AVX2 half of them
 CHANNELS = 16  # a stage likewise
+NO_COMPILER = "native steps need a C++ compiler (g++ or clang++); install one, or use eager"
+# What the library calls a block with a shortcut, by their types: plain, identity, projection.
+KINDS: dict[tuple[type, type], int] = {
+    (PlainBlock, type(None)): 0,
+    (ResidualBlock, nn.Identity): 1,
+    (ResidualBlock, ZeroPaddedIdentity): 1,
+    (ResidualBlock, nn.Sequential): 2,
+}
 ONLY_WEIGHTS = ("none", "zero-gamma", "delta-orthogonal")  # modifications after which the layers are as they were
 
 
@@ -53,11 +61,11 @@ def library(precision: Precision, source: Path = SOURCE) -> ctypes.CDLL:
     """Load the compiled source; it is compiled once, and kept in the user's cache.
 
     Raises:
-        OSError: if there is no compiler, or it does not compile.
+        ValueError: if there is no compiler, or it fails.
     """
     found = compiler()
     if found is None:
-        raise OSError("no C++ compiler (g++ or clang++)")
+        raise ValueError(f"--execution native: {NO_COMPILER}")
     options = [*FLAGS, *instructions(), *(["-DBF16"] if precision == "bf16" else [])]
     version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
     made_of = hashlib.sha256(repr((source.read_text(encoding="utf-8"), options, version)).encode())
@@ -68,7 +76,7 @@ def library(precision: Precision, source: Path = SOURCE) -> ctypes.CDLL:
             command = [found, *options, str(source), "-o", str(new)]
             result = subprocess.run(command, capture_output=True, text=True, check=False)
             if result.returncode:
-                raise OSError(f"{found} does not compile {source.name}: {result.stderr.strip()[:200]}")
+                raise ValueError(f"{found} does not compile {source.name}: {result.stderr.strip()[:200]}")
             new.replace(made)  # at one stroke, because several processes may make it at the same time
     loaded = ctypes.CDLL(str(made))
     loaded.create.restype = ctypes.c_void_p
@@ -118,11 +126,15 @@ class NativePass:
         network: on the CPU, as :func:`~plain_vs_residual.networks.on_device` has it, for which :func:`misfit` has
             nothing to say.
         precision: in which it computes.
+
+    Raises:
+        ValueError: if blocks or layers have become others than those that the library knows.
     """
 
     def __init__(self, network: Network, precision: Precision) -> None:
         self.network = network
         self.library = library(precision)
+        self.description = _description(network)
         layers = list(_layers(network))
         self.normalisations = [bn for _, bn in layers]
         self.weights = [one for layer, bn in layers for one in (layer.weight, bn.weight, bn.bias)]
@@ -152,8 +164,8 @@ class NativePass:
         """Return the library's memory for images of a shape."""
         assert shape[0] % IMAGES == 0
         if self.computed is None or self.computed[0] != shape:
-            described = _described(self.network)
-            number, pointer = len(described) // 3, (ctypes.c_int * len(described))(*described)
+            number = len(self.description) // 3
+            pointer = (ctypes.c_int * len(self.description))(*self.description)
             memory = ctypes.c_void_p(self.library.create(*shape[:3], number, pointer))
             weakref.finalize(self, self.library.destroy, memory)
             self.computed = shape, memory
@@ -206,24 +218,26 @@ def _blocks(network: Network) -> list[PlainBlock]:
     return [one for stage in network.stages for one in network.get_submodule(stage).children()]  # type: ignore[misc]
 
 
-def _projection(block: PlainBlock) -> nn.Sequential | None:
-    shortcut = block.shortcut if isinstance(block, ResidualBlock) else None
-    return shortcut if isinstance(shortcut, nn.Sequential) else None
+def _description(network: Network) -> list[int]:
+    """Return the channels of the stem; then kind, channels and stride of each block."""
+    described = [network.conv1.out_channels]
+    for block in _blocks(network):
+        types = type(block), type(getattr(block, "shortcut", None))
+        if types not in KINDS or len(block.layers()) != 2:
+            raise ValueError(f"native steps know no {types[0].__name__} with {types[1].__name__}; use eager")
+        described += [KINDS[types], block.out_channels, block.conv1.stride[0]]
+    return described
 
 
 def _layers(network: Network) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Yield convolution and BN of each layer, in the library's order: a block's projection comes last."""
-    yield network.conv1, network.bn1
+    layers = [(network.conv1, network.bn1)]
     for block in _blocks(network):
-        yield from block.layers()
-        if projection := _projection(block):
-            yield projection[0], projection[1]  # type: ignore[misc]
-
-
-def _described(network: Network) -> list[int]:
-    """Return the channels of the stem; then kind (see the library), channels and stride of each block."""
-    described = [network.conv1.out_channels]
-    for block in _blocks(network):
-        kind = 2 if _projection(block) else int(isinstance(block, ResidualBlock))
-        described += [kind, block.out_channels, block.conv1.stride[0]]
-    return described
+        layers += block.layers()
+        if isinstance(block, ResidualBlock) and isinstance(block.shortcut, nn.Sequential):
+            layers.append(tuple(block.shortcut))  # type: ignore[arg-type]
+    for layer, bn in layers:
+        known = type(layer) is nn.Conv2d and layer.bias is None and type(bn) is nn.BatchNorm2d
+        if not known or (bn.eps, bn.momentum) != (1e-5, 0.1):
+            raise ValueError(f"native steps know no {layer} with {bn}; use eager")
+        yield layer, bn
