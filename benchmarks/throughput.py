@@ -24,9 +24,10 @@ from benchmarks import measuring
 from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
 from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.executors.description import environment
-from plain_vs_residual.executors.machine import choose_device, compiler
+from plain_vs_residual.executors.machine import choose_device, refusal
 from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.training.execution import best_execution
+from plain_vs_residual.training.execution import best_execution, compiler
+from plain_vs_residual.training.native_step import misfit
 from plain_vs_residual.training.precision import best_precision, prepare_arithmetic, this_process
 from plain_vs_residual.watching import watched
 
@@ -38,6 +39,7 @@ CASES = (
 )
 TEXTBOOK, COMPETENT = "textbook", "competent"
 AT_ONCE = f"+ {measuring.CORES} runs of one thread at once"
+NATIVE = f"{AT_ONCE}, native"
 
 
 def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Contestant]:
@@ -65,6 +67,8 @@ def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Conte
         found["+ compile"] = ours(best, Execution.COMPILE_AND_GRAPH if fastest.recorded else Execution.COMPILE)
     if device.type == "cpu" and measuring.CORES > 1:
         found[AT_ONCE] = in_processes(EngineInProcess(name, "cpu", best, Execution.EAGER, 1), measuring.CORES)
+        if not (refusal(Execution.NATIVE, device) or misfit(network, setting, best)):
+            found[NATIVE] = in_processes(EngineInProcess(name, "cpu", best, Execution.NATIVE, 1), measuring.CORES)
     return found
 
 
@@ -136,7 +140,8 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
     contestants = rungs(name, device, compiled=compiled)
     times = measuring.interleaved(contestants, rounds, device)
     # One step of several runs at once processes several batches.
-    times[AT_ONCE] = [seconds / measuring.CORES for seconds in times.get(AT_ONCE, [])]
+    for rung in (AT_ONCE, NATIVE):
+        times[rung] = [seconds / measuring.CORES for seconds in times.get(rung, [])]
     floor = floors(name, found, device)
     lowest = min(floor["images_per_second_by_operations"], floor["images_per_second_by_bytes"])
     rows = []
@@ -155,13 +160,15 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
                 "gflops": round(rate * floor["operations_per_image"] / 1e9, 1),
                 "share_of_floor": round(rate / lowest, 3),
                 "memory_mib": None
-                if rung in ("+ compile", AT_ONCE)
+                if rung in ("+ compile", AT_ONCE, NATIVE)
                 else round(memory_mib(contestants[rung], device), 1),
                 "milliseconds_per_step": [round(1000 * value, 2) for value in seconds],
             }
         )
     eager = [
-        rung for rung in contestants if rung.startswith("+") and rung not in ("+ graph", "+ compile", AT_ONCE)
+        rung
+        for rung in contestants
+        if rung.startswith("+") and rung not in ("+ graph", "+ compile", AT_ONCE, NATIVE)
     ]
     share = convolution_share(contestants[eager[-1]], device)
     return {

@@ -12,7 +12,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 class Execution(StrEnum):
     """How the operations of a step reach the device.
 
-    One by one; as one recorded CUDA graph, whose kernels are torch's or fuse BN with what follows it; or compiled.
+    One by one; as one recorded CUDA graph, whose kernels are torch's or fuse BN with what follows it; compiled; or
+    natively: on a CPU, all layers in one call.
     """
 
     EAGER = "eager"
@@ -20,6 +21,7 @@ class Execution(StrEnum):
     FUSED_AND_GRAPH = "fused+graph"
     COMPILE = "compile"
     COMPILE_AND_GRAPH = "compile+graph"
+    NATIVE = "native"
 
     @property
     def compiled(self) -> bool:
@@ -38,7 +40,9 @@ class Execution(StrEnum):
 
     @property
     def uncompiled(self) -> "Execution":
-        """The same without ``torch.compile``."""
+        """The same with layers that torch calls one by one: not compiled, and not native."""
+        if self is Execution.NATIVE:
+            return Execution.EAGER
         if not self.compiled:
             return self
         return Execution.GRAPH if self.recorded else Execution.EAGER

@@ -168,7 +168,7 @@ def test_python_m_reaches_the_command_line() -> None:
         (["--precision", "tf32"], "--precision tf32: only CUDA devices have it, not cpu; use fp32 or bf16"),
         (
             ["--execution", "jit"],
-            "--execution jit: accepted are eager, graph, fused+graph, compile, compile+graph",
+            "--execution jit: accepted are eager, graph, fused+graph, compile, compile+graph, native",
         ),
         (["--execution", "graph"], "--execution graph: graphs need a CUDA device, not cpu; use eager or compile"),
         (["--device", "tpu"], "--device tpu: accepted are cpu, cuda, cuda:N and mps"),

@@ -296,12 +296,14 @@ def test_what_a_device_allows(monkeypatch: pytest.MonkeyPatch) -> None:
         return [one for one in Execution if not machine.refusal(one, torch.device(device))]
 
     monkeypatch.setattr(machine, "compiler", lambda: "g++")
+    monkeypatch.setattr(machine, "instructions", lambda: ("-mavx2",))
     monkeypatch.setattr(machine, "has_triton", lambda: True)
-    assert allowed("cpu") == ["eager", "compile"]
+    assert allowed("cpu") == ["eager", "compile", "native"]
     assert allowed("cuda") == ["eager", "graph", "fused+graph", "compile", "compile+graph"]
     monkeypatch.setattr(machine, "compiler", lambda: None)
     monkeypatch.setattr(machine, "has_triton", lambda: False)
     assert allowed("cuda") == ["eager", "graph"]
+    assert allowed("cpu") == ["eager"]
 
 
 def test_the_deepest_and_the_widest_stand_for_the_plan(make_suite: Any) -> None:

@@ -1,6 +1,8 @@
 """The machine: which devices, precisions and executions are chosen, and which are refused."""
 
 import math
+import os
+import shutil
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +32,7 @@ def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("three_gpus")
 def test_cuda_means_every_gpu_and_a_number_means_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
     assert [device.index for device in machine.all_devices(CUDA)] == [0, 1, 2]
     assert machine.all_devices(torch.device("cuda:1")) == [torch.device("cuda:1")]
     assert machine.all_devices(torch.device("cpu")) == [torch.device("cpu")]
@@ -62,7 +64,7 @@ def test_small_runs_share_a_gpu_that_computes_them_at_the_same_time(monkeypatch:
 
 
 def test_cores_are_shared_among_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(cores, "granted", lambda: math.inf)
     assert share(torch.device("cpu")) == Sharing(at_once=4, devices=1, threads=2)
     assert share(torch.device("cpu"), jobs=1) == Sharing(at_once=1, devices=1, threads=8)
@@ -87,7 +89,7 @@ def test_fused_kernels_need_triton(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
 

@@ -59,7 +59,7 @@ def test_whoever_lists_runs_gives_the_options_of_whoever_trains_them() -> None:
     [
         ("--device", "tpu", "accepted are cpu, cuda, cuda:N and mps"),
         ("--precision", "fp8", "accepted are bf16, fp32, tf32, fp16"),
-        ("--execution", "auto", "accepted are eager, graph, fused+graph, compile, compile+graph"),
+        ("--execution", "auto", "accepted are eager, graph, fused+graph, compile, compile+graph, native"),
         ("--jobs", "0", "a whole number from 1 to 256 is needed"),
         ("--jobs", "257", "a whole number from 1 to 256 is needed"),
         ("--devices-per-run", "0", "a whole number from 1 to 4096 is needed"),

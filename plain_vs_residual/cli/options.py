@@ -76,7 +76,8 @@ ExecutionName = Annotated[
     str | None,
     typer.Option(
         "--execution",
-        help="eager, graph, compile or compile+graph; if left out, a checked graph with CUDA, eager without.",
+        help="eager, graph, fused+graph, compile, compile+graph or, on a CPU, native; if left out, a checked "
+        "graph with CUDA, eager without.",
     ),
 ]
 Deterministic = Annotated[

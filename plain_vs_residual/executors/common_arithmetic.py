@@ -22,6 +22,7 @@ from plain_vs_residual.ledger import Ledger
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.store import read_run
 from plain_vs_residual.run import Job, Run
+from plain_vs_residual.training.native_step import misfit
 from plain_vs_residual.training.place import Place
 
 
@@ -93,7 +94,8 @@ def choose_arithmetic(
     )
     jobs = ledger.jobs(runs, arithmetic)
     pending = [job for job in jobs if wanted.rerun or not job.folder.finished]
-    if reason := _fault_of(pending, Place(all_devices(device)[0]), dataset_of, arithmetic.execution):
+    place = Place(all_devices(device)[0])
+    if reason := _misfit(jobs) or _fault_of(pending, place, dataset_of, arithmetic.execution):
         wish = f"--execution {arithmetic.execution}"
         say(f"note: {wish} cannot be used here ({reason}); all runs are trained eagerly")
         return ledger.jobs(runs, arithmetic.model_copy(update={"execution": Execution.EAGER}))
@@ -106,9 +108,10 @@ def _wanted_execution(runs: Sequence[Run], wanted: str | None, num_devices: int)
         return wanted
     for run in runs:
         check_shares(run, num_devices)
-    if wanted and Execution(wanted).recorded:
+    if wanted and (Execution(wanted).recorded or wanted == Execution.NATIVE):
+        what = "a graph has" if Execution(wanted).recorded else "native steps have"
         raise ValueError(
-            f"--execution {wanted}: a graph has not been tried with several devices per run; leave the option out"
+            f"--execution {wanted}: {what} not been tried with several devices per run; leave the option out"
         )
     return wanted or Execution.EAGER
 
@@ -126,10 +129,22 @@ def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
     return found.pop() if len(found) == 1 else None
 
 
+def _misfit(jobs: Sequence[Job]) -> str:
+    """Name the first run that native steps were asked for and are not made for, and say why; empty if all fit."""
+    for job in jobs:
+        if job.arithmetic.execution is Execution.NATIVE:
+            reason = misfit(job.run.architecture, job.run.setting, job.arithmetic.precision)
+            if reason:
+                return f"{job.run.architecture.name}: {reason}"
+    return ""
+
+
 def _fault_of(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, execution: Execution) -> str:
     """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
     if execution is Execution.EAGER:
         return ""
+    if execution is Execution.NATIVE:
+        jobs = [job for job in jobs if job.arithmetic.execution is execution]  # the others may not fit
     fault = ""
     for job in deepest_and_widest(jobs, dataset_of):  # the second is tried only if the first passed
         with within_memory(job.run, place.device):

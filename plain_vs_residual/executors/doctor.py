@@ -64,8 +64,8 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
         choose_device,
         choose_execution,
         choose_precision,
-        compiler,
     )
+    from plain_vs_residual.training.execution import compiler
 
     try:
         device = choose_device(name)
@@ -82,7 +82,7 @@ def _device(setting: Setting, name: str | None) -> Iterator[Finding]:
     what = "; ".join(filter(None, (what, remark_on_precision(devices[0], precision), others)))
     unused = unused_gpu()
     yield Finding("device", f"{what}; {unused.reason}" if unused else what, unused.remedy if unused else "")
-    yield Finding("compiler", f"{compiler() or 'none'} (only --execution compile needs one)")
+    yield Finding("compiler", f"{compiler() or 'none'} (only --execution compile and native need one)")
     for fault in filter(None, map(cannot_compute, devices[1:])):
         yield Finding("device", *fault)
     yield Finding("cores", f"{num_cores()} of {os.cpu_count()} may be used")

@@ -1,13 +1,11 @@
 """The machine that runs take place on: its devices and cores, and what they can compute."""
 
-import os
-import shutil
-
 import torch
 
 from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
 from plain_vs_residual.executors.gpus import alike, cannot_compute, unused_gpu
-from plain_vs_residual.training.execution import best_execution, has_triton
+from plain_vs_residual.training.execution import best_execution, compiler, has_triton
+from plain_vs_residual.training.native_step import NO_COMPILER, instructions
 from plain_vs_residual.training.precision import best_precision
 
 
@@ -89,9 +87,14 @@ def refusal(execution: Execution, device: torch.device) -> str:
         return "fused kernels need Triton, which comes with torch for CUDA on Linux; use graph"
     if execution.compiled and not compiler():
         return "torch.compile needs a C++ compiler (g++ or clang++); install one"
+    return _no_native_steps(device) if execution is Execution.NATIVE else ""
+
+
+def _no_native_steps(device: torch.device) -> str:
+    if device.type != "cpu":
+        return f"native steps are computed on a CPU, not on {device.type}; leave the option out"
+    if not instructions():
+        return "native steps need a processor with AVX2; use eager"
+    if not compiler():
+        return NO_COMPILER
     return ""
-
-
-def compiler() -> str | None:
-    """Find the C++ compiler that ``torch.compile`` would call."""
-    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)

@@ -1,7 +1,7 @@
 """Whether a recorded run is the one that would be trained now: the same configuration, images and code.
 
 The code that counts is every module of this package that loads images, and every one that training and these
-import, directly or through others, but for those that EXEMPT names.
+import, directly or through others, but for those that EXEMPT names; and the C++ that a module is named after.
 """
 
 import ast
@@ -35,7 +35,8 @@ def code_hashes() -> dict[str, str]:
 def hashes_of_modules(*roots: Path) -> dict[str, str]:
     """Hash the code of modules and of all that they import, but for EXEMPT, by its path in the repository."""
     modules = (path for path in sorted(imported_by(*roots)) if not exempt(path))
-    codes = {path: code(path.read_text(encoding="utf-8")) for path in modules}
+    files = (file for path in modules for file in (path, path.with_suffix(".cpp")) if file.is_file())
+    codes = {path: code(path.read_text(encoding="utf-8"), path.suffix) for path in files}
     return {path.relative_to(PACKAGE.parent).as_posix(): hash_of(text) for path, text in codes.items() if text}
 
 
@@ -79,17 +80,20 @@ def imports_of(path: Path) -> Iterator[Path]:
                     yield file
 
 
-def code(source: str) -> str:
+def code(source: str, suffix: str = ".py") -> str:
     """Return what a program does: without comments, docstrings and blank space, the same on every Python.
 
     Text is cut out of the source by position, because the same program is printed in other words by another
-    Python. Of the path of an own module that is imported only its name counts, so that a file can be moved.
+    Python. Of the path of an own module that is imported only its name counts, so that a file can be moved. What
+    is not Python (by the suffix of its file) counts as it is written.
 
     >>> code("x = 1  # one") == code("x  =  1")
     True
     >>> code("if x:\\n  y()\\nz()") == code("if x:\\n  y()\\n  z()")
     False
     """
+    if suffix != ".py":
+        return source
     written: list[str] = []
     statement: list[str] = []
     for kind, text in _tokens(source):

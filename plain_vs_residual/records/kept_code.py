@@ -12,7 +12,7 @@ from plain_vs_residual.records.models import RunDescription
 def keep_code(folder: Path) -> None:
     """Keep every module that determines what training gives in ``.code/`` of a setting's results, by its hash."""
     for path, value in code_hashes().items():
-        kept = folder / ".code" / f"{value}.py"
+        kept = folder / ".code" / f"{value}{Path(path).suffix}"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_text(kept, (PACKAGE.parent / path).read_text(encoding="utf-8"))
@@ -44,11 +44,11 @@ def _text(folder: Path, run: RunDescription, path: str) -> str | None:
     if value is None:
         return ""
     for candidate in (
-        _read(folder / ".code" / f"{value}.py"),
+        _read(folder / ".code" / f"{value}{Path(path).suffix}"),
         _read(PACKAGE.parent / path),
         _committed(run, path),
     ):
-        if candidate is not None and hash_of(code(candidate)) == value:
+        if candidate is not None and hash_of(code(candidate, Path(path).suffix)) == value:
             return candidate
     return None
 

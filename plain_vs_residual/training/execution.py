@@ -4,6 +4,8 @@ The networks of the CIFAR family are so thin that a GPU finishes their operation
 start them. A CUDA graph starts all operations of a step at once; the arithmetic is the same.
 """
 
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -27,6 +29,11 @@ def best_execution(device: torch.device) -> Execution:
 def has_triton() -> bool:
     """Say whether Triton is installed, which comes with torch's builds for CUDA on Linux."""
     return find_spec("triton") is not None
+
+
+def compiler() -> str | None:
+    """Find the C++ compiler that ``torch.compile`` would call, which makes native steps as well."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
 
 
 class Recorder(Protocol):

@@ -18,7 +18,7 @@ from plain_vs_residual.records.rows import FirstIterationRow
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import OnDevice, executed
 from plain_vs_residual.training.precision import autocast
-from plain_vs_residual.training.training_pass import TrainingPass
+from plain_vs_residual.training.training_pass import make_pass
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe, learning_rate: Tensor) -> Optimizer:
@@ -80,7 +80,7 @@ class Trainer:
         self.group = group
         self.num_ghost_batches = recipe.num_ghost_batches
         self.normalisations = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-        self.training_pass: Callable[[Tensor], Tensor] = TrainingPass(network, precision, execution)
+        self.training_pass: Callable[[Tensor], Tensor] = make_pass(network, precision, execution)
         self.device = next(network.parameters()).device
         self.precision = precision
         self.clip_norm = recipe.clip_norm

@@ -18,8 +18,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from plain_vs_residual.arithmetic import Execution, Precision
+from plain_vs_residual.networks import Network
+from plain_vs_residual.training.native_step import NativePass
 from plain_vs_residual.training.precision import AUTOCAST
 from plain_vs_residual.training.two_streams import SecondStream, second_stream, weight_gradients_on
+
+
+def make_pass(
+    network: nn.Module, precision: Precision, execution: Execution = Execution.EAGER
+) -> Callable[[Tensor], Tensor]:
+    """Return what computes the logits of images in training mode: torch, or the passes in C++."""
+    if execution is not Execution.NATIVE:
+        return TrainingPass(network, precision, execution)
+    assert isinstance(network, Network)
+    return NativePass(network, precision)
 
 
 class TrainingPass:
