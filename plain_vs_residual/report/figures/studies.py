@@ -15,7 +15,7 @@ from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined
+from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined, marks_of_runs
 from plain_vs_residual.settings import find_setting
 
 SHOWN_CLASSES = 20
@@ -26,10 +26,11 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
     curves = recorded.select(recorded.curves, experiment)
     called = {"training": "training", "validation": recorded.validation_name(experiment)}
+    marks, study = marks_of_runs(recorded, experiment), experiment.studies_in(recorded.setting)[0].name
     drawn = []
     for axes, quantity, unit in ((panels[0], "error", "%"), (panels[1], "loss", "nats")):
         for name, colour in zip(experiment.networks[recorded.setting], COLOURS, strict=False):
-            label = Architecture.parse(name).label
+            label = Architecture.parse(name).label + marks.get((name, study), "")
             runs = curves[curves["network"] == name] if not curves.empty else curves
             if runs.empty:
                 axes.plot([], [], color=colour, label=f"{label}: not run")
