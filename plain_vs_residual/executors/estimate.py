@@ -90,5 +90,7 @@ def multiply_adds_of(run: Run, dataset: Dataset) -> int:
 
 @cache
 def _multiply_adds(architecture: Architecture, setting: Setting, channels: int, num_classes: int) -> int:
-    network = abstract(architecture, setting, channels=channels, num_classes=num_classes)
+    network = abstract(architecture, setting, channels=channels, num_classes=num_classes).to_empty(device="cpu")
+    for tensor in network.state_dict().values():
+        tensor.zero_()  # what lies in memory may be numbers so small that computing with them takes long
     return multiply_adds(network, (channels, setting.input_size, setting.input_size))
