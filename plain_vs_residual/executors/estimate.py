@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from heapq import heapify, heapreplace
 
+import torch
+
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.measures.cost import multiply_adds
@@ -90,7 +92,13 @@ def multiply_adds_of(run: Run, dataset: Dataset) -> int:
 
 @cache
 def _multiply_adds(architecture: Architecture, setting: Setting, channels: int, num_classes: int) -> int:
-    network = abstract(architecture, setting, channels=channels, num_classes=num_classes).to_empty(device="cpu")
-    for tensor in network.state_dict().values():
-        tensor.zero_()  # what lies in memory may be numbers so small that computing with them takes long
-    return multiply_adds(network, (channels, setting.input_size, setting.input_size))
+    """Count with zeros for weights: without any values, torch loads its compiler, a second's work and 140 MB."""
+    network = abstract(architecture, setting, channels=channels, num_classes=num_classes)
+    zeros = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in network.state_dict().items()}
+    network.load_state_dict(zeros, assign=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for one image several spend their time waiting for each other
+    try:
+        return multiply_adds(network, (channels, setting.input_size, setting.input_size))
+    finally:
+        torch.set_num_threads(threads)
