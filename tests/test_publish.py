@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +13,12 @@ import pytest
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import EXPERIMENTS, load_experiments
 from plain_vs_residual.records.files import RunFolder
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report import kept_pages, page
 from plain_vs_residual.report import publish as publishing
 from plain_vs_residual.report.figures.paper import depth_curves
 from plain_vs_residual.report.publish import Refresher, find_recorded_runs, headlines, publish
-from tests.made_up_records import write_results, write_run
+from tests.made_up_records import reseal, write_results, write_run
 
 
 @pytest.fixture
@@ -33,6 +35,101 @@ def test_reports_and_figures_are_drawn_beside_the_results(results: Path) -> None
     drawn.unlink()
     publish(results, None, "digits")
     assert drawn.exists()
+
+
+def drawn_again(results: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Publish, and say whether a page was drawn for it: a small one."""
+    drawn = []
+
+    def write(recorded: RecordedRuns, experiments: object, folder: Path) -> list[Path]:
+        drawn.append(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / name for name in ("figure.png", "figure.csv", "report.md", "report.html")]
+        for path in paths:
+            path.write_text("drawn", encoding="utf-8")
+        return paths[-2:]
+
+    monkeypatch.setattr(page, "write_report", write)
+    paths = publish(results, None, "digits")
+    assert [path.name for path in paths] == ["report.md", "report.html"]
+    assert all(path.is_file() for path in paths)
+    return bool(drawn)
+
+
+def test_pages_are_kept_as_long_as_nothing_changes(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert drawn_again(results, monkeypatch)
+    assert not drawn_again(results, monkeypatch)
+    weights = next((results / "digits").glob("*/run.json")).with_name("weights.pt")
+    weights.write_bytes(b"these are not drawn")
+    assert not drawn_again(results, monkeypatch)
+
+
+def _a_run_more(results: Path) -> None:
+    write_run(results, "digits", "plain18", 0)
+
+
+def _a_run_begins(results: Path) -> None:
+    write_run(results, "digits", "plain18", 0, finished=False)
+
+
+def _a_run_less(results: Path) -> None:
+    shutil.rmtree(next((results / "digits").glob("*-s0")))
+
+
+def _an_error_is_another(results: Path) -> None:
+    path = next((results / "digits").glob("*/run.json"))
+    path.write_text(path.read_text().replace("Abacus", "Difference engine"))
+    reseal(RunFolder(path.parent))
+
+
+def _a_figure_is_damaged(results: Path) -> None:
+    path = next((results.parent / "plots").glob("*/*.png"))
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _a_table_is_gone(results: Path) -> None:
+    next((results.parent / "plots").glob("*/*.csv")).unlink()
+
+
+def _a_report_of_less(results: Path) -> None:
+    (results.parent / "plots" / "digits" / "report.html").write_text("of one experiment", encoding="utf-8")
+
+
+def _what_was_noted_is_damaged(results: Path) -> None:
+    (results.parent / "plots" / ".digits.drawn.json").write_text("[]", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(_a_run_more, _a_run_begins, _a_run_less, _an_error_is_another),
+        *(_a_figure_is_damaged, _a_table_is_gone, _a_report_of_less, _what_was_noted_is_damaged),
+    ],
+)
+def test_pages_are_drawn_again_once_a_record_or_a_file_of_theirs_changed(
+    change: Callable[[Path], None], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert drawn_again(results, monkeypatch)
+    change(results)
+    assert drawn_again(results, monkeypatch)
+    assert not drawn_again(results, monkeypatch)
+
+
+def test_pages_are_drawn_again_by_other_code_and_other_versions_of_what_draws(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert drawn_again(results, monkeypatch)
+    monkeypatch.setattr(kept_pages, "version", lambda package: "99" if package == "matplotlib" else "1")
+    assert drawn_again(results, monkeypatch)
+    assert not drawn_again(results, monkeypatch)
+    package = tmp_path / "package"
+    shutil.copytree(kept_pages.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    monkeypatch.setattr(kept_pages, "PACKAGE", package)
+    assert drawn_again(results, monkeypatch)
+    for changed in ("report/figures/style.py", "report/templates/page.html.j2"):
+        (package / changed).write_text((package / changed).read_text(encoding="utf-8") + " ", encoding="utf-8")
+        assert drawn_again(results, monkeypatch)
+    assert not drawn_again(results, monkeypatch)
 
 
 def test_what_came_out_of_the_primary_claims_is_a_line_each(results: Path) -> None:

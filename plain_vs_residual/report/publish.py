@@ -12,6 +12,7 @@ from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.launcher import command
 from plain_vs_residual.records.files import RunFolder, plots_folder
 from plain_vs_residual.report.drawing import Drawing
+from plain_vs_residual.report.kept_pages import KeptPages
 
 if TYPE_CHECKING:
     from plain_vs_residual.records.recorded_runs import RecordedRuns
@@ -45,7 +46,7 @@ def find_recorded_runs(
 
 
 def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
-    """Draw the figures and write the reports of a setting.
+    """Draw the figures and write the reports of a setting, unless they would come out as they are.
 
     Args:
         results: where the records are.
@@ -55,12 +56,16 @@ def publish(results: Path, plots: Path | None, setting: str) -> list[Path]:
     Returns:
         The paths of the reports.
     """
+    experiments, where = list(load_experiments().values()), plots_folder(results, plots)
+    kept = KeptPages(results, where, setting, experiments)
+    if reports := kept.reports():
+        return reports
+
     from plain_vs_residual.report.page import write_report
 
-    experiments = list(load_experiments().values())
-    reports = []
     for recorded in find_recorded_runs(results, setting, experiments):
-        reports += write_report(recorded, experiments, plots_folder(results, plots) / recorded.name)
+        reports += write_report(recorded, experiments, where / recorded.name)
+    kept.note(reports)
     return reports
 
 
