@@ -217,11 +217,11 @@ def _publish(selection: Selection, named: list[str], results: Path, plots: Path 
 
 def _compared(folder: Path, plots: Path | None) -> list[Path]:
     """Put results that are elsewhere beside those of the default folder, where it has some of the same runs."""
-    from plain_vs_residual.report.comparison import compare, find_sides
-
     default = RESULTS / folder.name
     if folder.resolve() == default.resolve() or not any(default.glob("*/final.json")):
         return []
+    from plain_vs_residual.report.comparison import compare, find_sides
+
     pages = []
     try:
         for before, after in find_sides(default, folder):
