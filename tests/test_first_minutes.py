@@ -126,7 +126,7 @@ def say(seconds: float | None, setting: str, *names: str, **changes: Any) -> Non
 def test_shorter_ways_are_named_with_their_commands(capsys: pytest.CaptureFixture[str]) -> None:
     say(5 * 3600.0, "cifar10", "fig4_depth")
     assert capsys.readouterr().out.splitlines() == [
-        "  about 5 h 0 min for all of it, at the speed so far",
+        "  about 5 h 0 min until all of it is done, at the speed so far",
         f"  shorter: {command('fig4_depth', '--setting', 'cifar10', '--seeds', 1)} (about 1 h 40 min)",
         f"  shorter: {command('fig4_depth', '--setting', 'cifar10-short')} (about 38 min)",
         f"  shorter: {command('fig4_depth', '--setting', 'fashion')} ({SETTINGS['fashion'].expected})",

@@ -72,7 +72,7 @@ class FirstMinutes:
         if self.said or not seconds_left:  # nothing is left after a single run
             return
         self.said = True
-        print(f"  about {minutes(seconds_left)} for all of it, at the speed so far", flush=True)
+        print(f"  about {minutes(seconds_left)} until all of it is done, at the speed so far", flush=True)
         for line in self._shorter_ways(seconds_left) if seconds_left >= LONG_SECONDS else ():
             print(f"  shorter: {line}", flush=True)
 
