@@ -31,6 +31,7 @@ from plain_vs_residual.training.precision import autocast, prepare_arithmetic, t
 from plain_vs_residual.training.step import Trainer
 
 Contestant = Callable[[int], None]
+CPU = torch.device("cpu")
 
 
 def stepping(step: Callable[[], None]) -> Contestant:
@@ -198,6 +199,19 @@ def engine(
 
 
 @dataclass(frozen=True)
+class TextbookInProcess:
+    """Everything a process needs to build its own textbook loop on a CPU, of one thread, which also loads."""
+
+    case: str
+
+    def __call__(self) -> Contestant:
+        """Set the number of threads and build the loop."""
+        torch.set_num_threads(1)
+        network, setting, images = measuring.case(self.case)
+        return textbook(measuring.build_case(network, setting, images), images, setting, CPU, num_workers=0)
+
+
+@dataclass(frozen=True)
 class EngineInProcess:
     """Everything a process needs to build its own engine."""
 
@@ -216,8 +230,8 @@ class EngineInProcess:
         return engine(built, images, setting, torch.device(self.device), self.precision, self.execution)
 
 
-def in_processes(wanted: EngineInProcess, num: int) -> Contestant:
-    """Start ``num`` engines, each in a process of its own; every call makes all of them take the steps."""
+def in_processes(wanted: EngineInProcess | TextbookInProcess, num: int) -> Contestant:
+    """Start ``num`` contestants, each in a process of its own; every call makes all of them take the steps."""
     context = get_context("spawn")
     pipes = []
     for _ in range(num):
@@ -234,12 +248,12 @@ def in_processes(wanted: EngineInProcess, num: int) -> Contestant:
     return run
 
 
-def _serve(wanted: EngineInProcess, pipe: "Connection[None, int]") -> None:
+def _serve(wanted: EngineInProcess | TextbookInProcess, pipe: "Connection[None, int]") -> None:
     run = wanted()
     with suppress(EOFError):  # the parent process has closed the pipe
         while True:
             run(pipe.recv())
-            measuring.wait(torch.device(wanted.device))
+            measuring.wait(CPU if isinstance(wanted, TextbookInProcess) else torch.device(wanted.device))
             pipe.send(None)
 
 

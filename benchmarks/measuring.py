@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from plain_vs_residual.architecture import Architecture
-from plain_vs_residual.data.datasets import digits
+from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.images import Images
 from plain_vs_residual.executors.cores import num_cores
 from plain_vs_residual.executors.description import environment
@@ -83,11 +83,11 @@ def _best(function: Callable[[], object], device: torch.device) -> float:
 
 
 def case(name: str) -> tuple[Architecture, Setting, Images]:
-    """Return the architecture, setting and training images of a case; outside `digits`, the images are noise."""
+    """Return the architecture, setting and training images of a case; where those are not here, they are noise."""
     network, _, setting_name = name.partition("@")
     setting = find_setting(setting_name)
-    if setting.name == "digits":
-        training = digits(setting.image_size).training
+    if setting.name in ("digits", "fashion"):
+        training = load_dataset(setting).training
         assert isinstance(training, Images)
         return Architecture.parse(network), setting, training
     generator = torch.Generator().manual_seed(0)

@@ -4,8 +4,10 @@
     bash run_all.sh benchmark throughput --case cifar-residual20-A@cifar10 --rounds 3
 
 All variants train the same network with the same batch size and recipe. They take turns, and each number is the
-median of several rounds. Each variant is one rung of the results table. All variants share one process, except the
-last one on a CPU, which trains several runs in processes of their own.
+median of several rounds. Each variant is one rung of the results table. All variants share one process, except
+those of which a CPU trains as many at once as it has cores, in processes of their own. Of these, textbook loops
+are the yardstick: whoever has two cores and two runs can start two textbook loops, too. Against them, whole runs
+with their evaluations are compared as well as steps.
 
 The floor is the larger of two times per image: that of the network's operations at the rate of a large matrix
 product, and that of the bytes it cannot avoid moving at the rate of a large copy. Both rates are measured here.
@@ -21,7 +23,16 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks import measuring
-from benchmarks.contestants import Contestant, EngineInProcess, competent, engine, in_processes, textbook
+from benchmarks.contestants import (
+    Contestant,
+    EngineInProcess,
+    TextbookInProcess,
+    competent,
+    engine,
+    in_processes,
+    textbook,
+)
+from benchmarks.whole_runs import ratio, whole_runs
 from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.executors.description import environment
 from plain_vs_residual.executors.machine import choose_device, refusal
@@ -32,6 +43,7 @@ from plain_vs_residual.training.precision import best_precision, prepare_arithme
 from plain_vs_residual.watching import watched
 
 CASES = (
+    *("plain34@fashion", "residual34-A@fashion", "cifar-plain56@fashion", "cifar-residual56-A@fashion"),
     *("cifar-residual20-A@cifar10", "cifar-residual56-A@cifar10", "cifar-residual110-A@cifar10"),
     *("plain18@cifar10", "residual18-A@cifar10", "plain34@cifar10", "residual34-A@cifar10"),
     *("plain18@digits", "residual18-A@digits", "plain34@digits", "residual34-A@digits"),
@@ -40,6 +52,8 @@ CASES = (
 TEXTBOOK, COMPETENT = "textbook", "competent"
 AT_ONCE = f"+ {measuring.CORES} runs of one thread at once"
 NATIVE = f"{AT_ONCE}, native"
+TEXTBOOKS = f"{measuring.CORES} textbook loops of one thread at once"
+SEVERAL = (AT_ONCE, NATIVE, TEXTBOOKS)
 
 
 def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Contestant]:
@@ -66,6 +80,7 @@ def rungs(name: str, device: torch.device, *, compiled: bool) -> dict[str, Conte
     if compiled:
         found["+ compile"] = ours(best, Execution.COMPILE_AND_GRAPH if fastest.recorded else Execution.COMPILE)
     if device.type == "cpu" and measuring.CORES > 1:
+        found[TEXTBOOKS] = in_processes(TextbookInProcess(name), measuring.CORES)
         found[AT_ONCE] = in_processes(EngineInProcess(name, "cpu", best, Execution.EAGER, 1), measuring.CORES)
         if not (refusal(Execution.NATIVE, device) or misfit(network, setting, best)):
             found[NATIVE] = in_processes(EngineInProcess(name, "cpu", best, Execution.NATIVE, 1), measuring.CORES)
@@ -139,9 +154,8 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
     _, setting, _ = measuring.case(name)
     contestants = rungs(name, device, compiled=compiled)
     times = measuring.interleaved(contestants, rounds, device)
-    # One step of several runs at once processes several batches.
-    for rung in (AT_ONCE, NATIVE):
-        times[rung] = [seconds / measuring.CORES for seconds in times.get(rung, [])]
+    for several in SEVERAL:  # one step of several runs at once processes several batches
+        times[several] = [seconds / measuring.CORES for seconds in times.get(several, [])]
     floor = floors(name, found, device)
     lowest = min(floor["images_per_second_by_operations"], floor["images_per_second_by_bytes"])
     rows = []
@@ -154,25 +168,23 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
                 "rung": rung,
                 "images_per_second": round(rate, 1),
                 # Comparing within each round cancels slow drifts in the speed of the machine.
-                "ratio_to_textbook": round(
-                    median([a / b for a, b in zip(times[TEXTBOOK], seconds, strict=True)]), 2
-                ),
+                "ratio_to_textbook": ratio(times[TEXTBOOK], seconds),
+                "ratio_to_textbooks": ratio(times[TEXTBOOKS], seconds) if times[TEXTBOOKS] else None,
                 "gflops": round(rate * floor["operations_per_image"] / 1e9, 1),
                 "share_of_floor": round(rate / lowest, 3),
                 "memory_mib": None
-                if rung in ("+ compile", AT_ONCE, NATIVE)
+                if rung in ("+ compile", *SEVERAL)
                 else round(memory_mib(contestants[rung], device), 1),
                 "milliseconds_per_step": [round(1000 * value, 2) for value in seconds],
             }
         )
     eager = [
-        rung
-        for rung in contestants
-        if rung.startswith("+") and rung not in ("+ graph", "+ compile", AT_ONCE, NATIVE)
+        rung for rung in contestants if rung.startswith("+") and rung not in ("+ graph", "+ compile", *SEVERAL)
     ]
     share = convolution_share(contestants[eager[-1]], device)
     return {
         "case": name,
+        **(whole_runs(name, times[TEXTBOOKS], times[AT_ONCE], rounds) if times[TEXTBOOKS] else {}),
         "batch_size": setting.batch_size,
         **floor,
         "convolutions_share_of_eager_step": round(share, 3),
@@ -183,15 +195,15 @@ def measure(name: str, device: torch.device, rounds: int, found: dict[str, float
 def table(cases: list[Any]) -> str:
     """Format images per second, ratio to the textbook loop and share of the floor as Markdown tables."""
     lines = [
-        "| network @ setting | rung | images/s | x textbook | GFLOP/s | % of floor | memory, MiB |",
-        "|---|---|--:|--:|--:|--:|--:|",
+        "| network @ setting | rung | images/s | x textbook | x textbooks at once | GFLOP/s | % of floor | MiB |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for entry in cases:
         for row in entry["rungs"]:
             memory = "" if row["memory_mib"] is None else f"{row['memory_mib']:,.0f}"
             lines.append(
                 f"| {entry['case']} | {row['rung']} | {row['images_per_second']:,.0f} | "
-                f"{row['ratio_to_textbook']:.2f} | {row['gflops']:,.0f} | "
+                f"{row['ratio_to_textbook']:.2f} | {row.get('ratio_to_textbooks') or ''} | {row['gflops']:,.0f} | "
                 f"{100 * row['share_of_floor']:.0f} | {memory} |"
             )
     lines += [
@@ -203,6 +215,14 @@ def table(cases: list[Any]) -> str:
         f"| {entry['case']} | {100 * entry['convolutions_share_of_eager_step']:.0f} | "
         f"{entry['images_per_second_by_operations']:,.0f} | {entry['images_per_second_by_bytes']:,.0f} |"
         for entry in cases
+    ]
+    whole = [entry for entry in cases if "ratio_of_whole_runs" in entry]
+    if whole:
+        lines += ["", f"| network @ setting | evaluations, x {TEXTBOOKS} | whole runs |"]
+        lines += ["|---|--:|--:|"]
+    lines += [
+        f"| {entry['case']} | {entry['ratio_of_evaluations']:.2f} | {entry['ratio_of_whole_runs']:.2f} |"
+        for entry in whole
     ]
     return "\n".join(lines) + "\n"
 

@@ -56,19 +56,35 @@ class Selection:
     def plan(self) -> list[Run]:
         """List every run once, in order of work: all experiments with the first seed, then the next seed.
 
+        Of each experiment, the networks of its headline come first: their curves say most, and are there first.
+
         Raises:
             ValueError: if two experiments mean different runs by one name, or no run has a name that is given.
         """
         planned: dict[str, Run] = {}  # by name: several experiments may need the same run
         for seed in self.seeds:
             for experiment in self.experiments:
-                for network, study in experiment.runs_in(self.setting.name):
-                    if not self.only_networks or network in self.only_networks:
-                        run = self._run(network, seed, study, experiment.name)
-                        planned[run.name] = _merged(planned.get(run.name), run)
+                for run in self._headline_first(experiment, seed):
+                    planned[run.name] = _merged(planned.get(run.name), run)
         if strangers := sorted(self.only_runs - planned.keys()):
             raise ValueError(f"run {strangers[0]}: no such run is planned; {command('runs')} lists those that are")
         return [run for run in planned.values() if not self.only_runs or run.name in self.only_runs]
+
+    def _headline_first(self, experiment: Experiment, seed: int) -> list[Run]:
+        """List an experiment's runs: first those that its primary claim compares, with what these need."""
+        setting = self.setting.name
+        primary = [claim for claim in experiment.claims_in(setting) if claim.primary]
+        compared = {experiment.member(key, setting) for claim in primary for key in claim.contrast}
+        runs = [
+            self._run(network, seed, study, experiment.name)
+            for network, study in experiment.runs_in(setting)
+            if not self.only_networks or network in self.only_networks
+        ]
+        first: set[str] = set()
+        for run in reversed(runs):  # what a run needs comes before it
+            if (run.architecture.name, run.study) in compared or run.name in first:
+                first |= {run.name, *run.needs}
+        return sorted(runs, key=lambda run: run.name not in first)
 
     def _run(self, network: str, seed: int, study: Study, experiment: str) -> Run:
         """Describe the run of one network in one study, which an experiment needs."""

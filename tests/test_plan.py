@@ -13,7 +13,7 @@ from plain_vs_residual.arithmetic import Arithmetic, Execution
 from plain_vs_residual.cli.app import main
 from plain_vs_residual.cli.training import runs, train
 from plain_vs_residual.evidence.differences import differences
-from plain_vs_residual.experiment import Study, load_experiments
+from plain_vs_residual.experiment import Experiment, Study, load_experiments
 from plain_vs_residual.ledger import Changed, Ledger
 from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.atomic import write_json
@@ -21,7 +21,7 @@ from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.records.models import Resumption, RunDescription
 from plain_vs_residual.records.store import read_record, read_run, write_run
 from plain_vs_residual.run import Job
-from plain_vs_residual.settings import DIGITS
+from plain_vs_residual.settings import CIFAR10, DIGITS, SETTINGS, Setting
 from tests.conftest import Silent
 from tests.made_up_records import read_json, reseal
 from tests.test_suite_and_verify import experiment_of
@@ -31,6 +31,13 @@ EXPERIMENTS = load_experiments()
 
 def selected(*names: str, **changes: Any) -> Selection:
     return Selection(tuple(EXPERIMENTS[name] for name in names), DIGITS, changes.pop("seeds", range(1)), **changes)
+
+
+def default_of(setting: str) -> tuple[Experiment, ...]:
+    """Return the experiments that a setting trains without being named."""
+    return tuple(
+        one for one in EXPERIMENTS.values() if setting in one.networks and not one.waits_to_be_named(setting)
+    )
 
 
 def test_a_plan_needs_no_torch_no_images_and_no_folder(tmp_path: Path) -> None:
@@ -80,6 +87,28 @@ def test_seeds_need_not_be_consecutive_and_come_in_their_order() -> None:
     planned = selected("fig4_depth", seeds=(7, 3)).plan()
     assert [run.seed for run in planned] == [7] * 4 + [3] * 4
     assert planned[0].name == "plain18-s7"
+
+
+def test_the_networks_of_figures_4_and_1_are_trained_first() -> None:
+    planned = [run.name for run in Selection(default_of("cifar10"), CIFAR10, range(2)).plan()]
+    figure_4 = ["plain18-s0", "plain34-s0", "residual18-A-s0", "residual34-A-s0"]
+    figure_1 = ["cifar-plain20-s0", "cifar-residual20-A-s0", "cifar-plain56-s0", "cifar-residual56-A-s0"]
+    assert planned[:8] == figure_4 + figure_1
+    assert planned[8] == "cifar-plain32-s0"
+    half = len(planned) // 2
+    assert [name.replace("-s1", "-s0") for name in planned[half:]] == planned[:half]
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
+def test_whatever_comes_first_comes_after_what_it_needs(name: str, setting: Setting) -> None:
+    done: set[str] = set()
+    experiment = EXPERIMENTS[name]
+    runs = Selection((experiment,), setting, range(2)).plan()
+    assert len(runs) == 2 * len(experiment.runs_in(setting.name))
+    for run in runs:
+        assert done.issuperset(run.needs)
+        done.add(run.name)
 
 
 def test_some_networks_and_some_runs() -> None:

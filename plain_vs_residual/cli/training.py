@@ -4,11 +4,12 @@ import inspect
 import io
 import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plain_vs_residual.cli.announcements import FirstMinutes, say_what_is_trained, say_why_this_setting
 from plain_vs_residual.cli.checks import check_computing, check_folders, check_writable
 from plain_vs_residual.cli.options import (
     ClusterAddress,
@@ -80,7 +81,10 @@ def train(
 
     wanted = picked(ComputeOptions, options)
     with _only_the_first_speaks():
-        trained = _train(selection, wanted, results, plots, rerun=rerun, refresh=report, say_why=setting is None)
+        say_why = setting is None
+        trained = _train(
+            selection, wanted, results, plots, names or [], rerun=rerun, refresh=report, say_why=say_why
+        )
         if trained and report:
             named = [experiment.name for experiment in selection.experiments] if names else []
             _publish(selection, named, results, plots)
@@ -121,6 +125,7 @@ def _train(
     wanted: "ComputeOptions",
     results: Path,
     plots: Path | None,
+    names: Sequence[str],
     *,
     rerun: bool,
     refresh: bool,
@@ -132,19 +137,27 @@ def _train(
     from plain_vs_residual.executors.progress import SuiteProgress
     from plain_vs_residual.ledger import Ledger
 
-    _say_why_this_setting(selection, wanted, say_why=say_why)
+    say_why_this_setting(selection, wanted, say_why=say_why)
     ledger = Ledger(results.resolve() if wanted.cluster else results)  # a cluster's processes start elsewhere
     planned = selection.plan()
     placed = choose_placement(planned, ledger, load_dataset(selection.setting, wanted.data), wanted)
-    _say_what_is_trained(selection, placed, ledger)
+    say_what_is_trained(selection, placed, ledger)
     folders = {seed: [job.folder for job in placed.jobs if job.run.seed == seed] for seed in selection.seeds}
-    refresher = Refresher(results, plots, selection.setting.name, selection.name, folders) if refresh else None
-    progress = SuiteProgress(refresher, bars=placed.executor.at_once == 1)
-    return _lock_and_carry_out(selection, ledger, placed, progress, rerun=rerun)
+    seeds = folders if refresh else {}  # of none, no page is drawn on the way
+    with closing(Refresher(results, plots, selection.setting.name, selection.name, seeds)) as refresher:
+        progress = SuiteProgress(refresher, bars=placed.executor.at_once == 1)
+        meanwhile = FirstMinutes(selection, names, refresher.meanwhile)
+        return _lock_and_carry_out(selection, ledger, placed, progress, meanwhile, rerun=rerun)
 
 
 def _lock_and_carry_out(
-    selection: Selection, ledger: "Ledger", placed: "PlacedJobs", monitor: "SuiteMonitor", *, rerun: bool
+    selection: Selection,
+    ledger: "Ledger",
+    placed: "PlacedJobs",
+    monitor: "SuiteMonitor",
+    meanwhile: FirstMinutes,
+    *,
+    rerun: bool,
 ) -> bool:
     """Lock the runs, check what is recorded of them, train and measure; say whether to publish, as above."""
     from plain_vs_residual.evidence.registering import register
@@ -166,7 +179,7 @@ def _lock_and_carry_out(
                 for remark in register(selection, list(load_experiments().values()), ledger.results):
                     print(remark)
                 keep_code(ledger.results / selection.setting.name)
-                train_all(mine, monitor)
+                train_all(mine, monitor, meanwhile)
             # On this machine, by the first process alone.
             measure_all(placed, selection.experiments, print)
         except Stopped as stop:
@@ -204,11 +217,11 @@ def _publish(selection: Selection, named: list[str], results: Path, plots: Path 
 
 def _compared(folder: Path, plots: Path | None) -> list[Path]:
     """Put results that are elsewhere beside those of the default folder, where it has some of the same runs."""
-    from plain_vs_residual.report.comparison import compare, find_sides
-
     default = RESULTS / folder.name
     if folder.resolve() == default.resolve() or not any(default.glob("*/final.json")):
         return []
+    from plain_vs_residual.report.comparison import compare, find_sides
+
     pages = []
     try:
         for before, after in find_sides(default, folder):
@@ -218,38 +231,3 @@ def _compared(folder: Path, plots: Path | None) -> list[Path]:
     except Exception as error:  # nobody asked for it, and everything was trained
         print(f"note: not compared with {default} ({error})")
     return pages
-
-
-def _say_why_this_setting(selection: Selection, wanted: "ComputeOptions", *, say_why: bool) -> None:
-    """Say why the setting was taken if nobody named it, and whether a GPU is here that torch does not use."""
-    from plain_vs_residual.executors.gpus import remarks_on_unused
-    from plain_vs_residual.executors.machine import choose_device
-
-    device, setting = choose_device(wanted.device), selection.setting
-    if say_why:
-        reason = "CUDA is here" if device.type == "cuda" else "no CUDA device is used"
-        print(f"setting {setting.name}, because {reason}: {setting.expected}; --setting chooses another")
-    for remark in remarks_on_unused(device):
-        print(f"note: {remark}")
-
-
-def _say_what_is_trained(selection: Selection, placed: "PlacedJobs", ledger: "Ledger") -> None:
-    """Say what is trained on what, and what a reader must know of it."""
-    from plain_vs_residual.executors.description import environment
-    from plain_vs_residual.executors.gpus import remark_on_precision
-    from plain_vs_residual.executors.machine import all_devices
-
-    first, device = placed.jobs[0], all_devices(placed.device)[0]
-    dataset, arithmetic = placed.dataset_of(first.run), first.arithmetic
-    seeds = f"{len(selection.seeds)} {'seed' if len(selection.seeds) == 1 else 'seeds'}"
-    print(
-        f"{selection.setting.name} on {dataset.name}: {len(dataset.training):,} training and "
-        f"{len(dataset.validation):,} validation images; {seeds}; "
-        f"{environment(device).device_name} ({arithmetic.precision}, {arithmetic.execution}); "
-        f"records in {ledger.results / selection.setting.name}"
-    )
-    if arithmetic.execution.compiled:
-        print("note: torch.compile takes about a minute per network the first time; later runs use its cache")
-    remark = remark_on_precision(device, arithmetic.precision)
-    for caveat in filter(None, (remark, dataset.caveat, *dataset.remarks, selection.setting.caveat)):
-        print(f"note: {caveat}")

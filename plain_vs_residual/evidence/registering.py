@@ -3,16 +3,19 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plain_vs_residual.claim import Claim
-from plain_vs_residual.evidence.levels import ERROR_RATE, family_of, num_primary
+from plain_vs_residual.evidence.families import ERROR_RATE, family_of, num_primary
 from plain_vs_residual.evidence.registration import in_words
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.launcher import command
 from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.git import ask_git
-from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.registered import RegisteredClaim, Registration, add_registrations
+
+if TYPE_CHECKING:
+    from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 MORE_SEEDS = "more seeds"
 
@@ -59,7 +62,7 @@ def registrations_of(
 
 
 def register_more_seeds(
-    recorded: RecordedRuns, claims: Sequence[tuple[str, Claim]], seeds: Sequence[int], folder: Path
+    recorded: "RecordedRuns", claims: Sequence[tuple[str, Claim]], seeds: Sequence[int], folder: Path
 ) -> Registration:
     """Register new seeds for claims, each given with its experiment's name, as a family of their own."""
 

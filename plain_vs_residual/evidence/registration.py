@@ -8,10 +8,13 @@ claim compares, or its measurement, began after the claim was registered.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from plain_vs_residual.experiment import Claim, Experiment
-from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.records.registered import RegisteredClaim, Registration
+
+if TYPE_CHECKING:
+    from plain_vs_residual.records.recorded_runs import RecordedRuns
 
 NOTHING_REGISTERED = "nothing was registered before these runs: what came out describes, and decides nothing"
 
@@ -30,7 +33,7 @@ class Plan:
     registration: Registration | None
     decides: bool
 
-    def deciding(self, recorded: RecordedRuns, experiment: Experiment) -> set[int]:
+    def deciding(self, recorded: "RecordedRuns", experiment: Experiment) -> set[int]:
         """Return the seeds that decide: all there are where nothing was registered, which decides nothing."""
         if self.registration is None:
             return set(recorded.seeds)
@@ -44,7 +47,7 @@ class Plan:
         return fresh & set(self.registration.seeds)
 
 
-def plans(recorded: RecordedRuns, experiment: Experiment) -> Iterator[Plan]:
+def plans(recorded: "RecordedRuns", experiment: Experiment) -> Iterator[Plan]:
     """Yield each claim of an experiment under every registration of it, then those that nobody registered."""
     declared = experiment.claims_in(recorded.setting)
     registered = [
@@ -62,7 +65,7 @@ def plans(recorded: RecordedRuns, experiment: Experiment) -> Iterator[Plan]:
             yield Plan(claim, None, decides=True)
 
 
-def departures_from_plan(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
+def departures_from_plan(recorded: "RecordedRuns", experiment: Experiment) -> list[str]:
     """Say what of an experiment is not as it was registered before the runs, a sentence each; empty if all is."""
     if not recorded.registrations:
         return [NOTHING_REGISTERED]
@@ -80,7 +83,7 @@ def departures_from_plan(recorded: RecordedRuns, experiment: Experiment) -> list
     return list(dict.fromkeys(said))
 
 
-def runs_of_a_lost_registration(recorded: RecordedRuns) -> list[str]:
+def runs_of_a_lost_registration(recorded: "RecordedRuns") -> list[str]:
     """Name the runs that were trained under a registration which is not there, or not as it was then."""
     there = {one.digest for one in recorded.registrations}
     lost = [record.name for record in recorded.records if set(record.run.registered) - there]
@@ -139,7 +142,7 @@ def _claim_changed(registered: Claim, now: Claim | None, setting: str) -> Iterat
         yield f"{words}: whether {setting} can decide it was registered otherwise"
 
 
-def _seeds_departed(recorded: RecordedRuns, experiment: Experiment, plan: Plan) -> Iterator[str]:
+def _seeds_departed(recorded: "RecordedRuns", experiment: Experiment, plan: Plan) -> Iterator[str]:
     assert plan.registration
     finished = {record.identity for record in recorded.of(experiment) if record.final}
     compared = {experiment.member(key, recorded.setting) for key in plan.claim.contrast}

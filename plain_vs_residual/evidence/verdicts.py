@@ -41,13 +41,8 @@ from plain_vs_residual.evidence.exceptions import (
     runs_without_value,
     seeds_that_divergence_helped,
 )
-from plain_vs_residual.evidence.levels import (
-    DESCRIPTIVE_LEVEL,
-    bonferroni,
-    holm,
-    num_primary,
-    p_value,
-)
+from plain_vs_residual.evidence.families import num_primary
+from plain_vs_residual.evidence.levels import DESCRIPTIVE_LEVEL, bonferroni, holm, p_value
 from plain_vs_residual.evidence.measurement import Measurement, finals_of_members, measure
 from plain_vs_residual.evidence.pairing import PairCheck, verify
 from plain_vs_residual.evidence.papers_terms import on_the_papers_terms

@@ -16,8 +16,8 @@ from torch import Tensor
 from plain_vs_residual.arithmetic import Execution, Precision
 from plain_vs_residual.data.feeds import make_feed
 from plain_vs_residual.data.images import Dataset
-from plain_vs_residual.measures.cost import multiply_adds
-from plain_vs_residual.networks import abstract, on_device
+from plain_vs_residual.executors.estimate import multiply_adds_of
+from plain_vs_residual.networks import on_device
 from plain_vs_residual.run import Job, Run
 from plain_vs_residual.training.execution import Recorded
 from plain_vs_residual.training.initial_network import initial_network
@@ -153,11 +153,7 @@ def deepest_and_widest(jobs: Sequence[Job], dataset_of: Callable[[Run], Dataset]
     """Choose what stands for a plan: the network of most layers and that of most multiply-adds; none of none."""
 
     def cost(job: Job) -> int:
-        run, dataset = job.run, dataset_of(job.run)
-        network = abstract(
-            run.architecture, run.setting, channels=dataset.channels, num_classes=len(dataset.classes)
-        )
-        return multiply_adds(network, (dataset.channels, run.setting.input_size, run.setting.input_size))
+        return multiply_adds_of(job.run, dataset_of(job.run))
 
     if not jobs:
         return []

@@ -19,16 +19,19 @@ from types import TracebackType
 import torch
 
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.board import Board
 from plain_vs_residual.executors.children import WorkerDied, ended, handed_over, wait_for
 from plain_vs_residual.executors.executor import Begins, DatasetOf, Work
 from plain_vs_residual.executors.nvidia_mps import at_the_same_time
 from plain_vs_residual.executors.worker import prepare, work_on
 from plain_vs_residual.recipe import Split
 from plain_vs_residual.run import Job
+from plain_vs_residual.training.loop import Monitor
 from plain_vs_residual.training.session import Stopped
 
 # An evaluation on ImageNet takes minutes, and only after it can a run be saved.
 STOP_SECONDS = 900.0
+LOOK_SECONDS = 1.0  # how often the suite looks at how far the runs are
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,20 @@ class Processes:
             WorkerDied: if a process was killed.
         """
         datasets = {job.run.setting.split: self.dataset_of(job.run) for job in jobs}
-        waiting, running = list(jobs), dict[Future[None], Job]()
+        waiting, running, watching = list(jobs), dict[Future[None], Job](), dict[str, Monitor]()
         with Workers(max(1, min(self.at_once, len(jobs))), datasets, self.devices, work) as workers:
             while waiting or running:
                 unfinished = {job.folder for job in (*waiting, *running.values())}
                 ready = [job for job in waiting if not unfinished.intersection(job.needs)]
                 for job in ready[: self.at_once - len(running)]:
                     waiting.remove(job)
-                    begins(job)  # what it returns would watch the run; a worker has a monitor of its own
+                    watching[job.name] = begins(job)
                     running[workers.submit(job)] = job
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in wait(running, LOOK_SECONDS, FIRST_COMPLETED).done:
                     future.result()
                     yield running.pop(future)
+                for job in running.values():
+                    workers.board.tell(job.name, watching[job.name])
 
 
 class Workers:
@@ -87,6 +92,7 @@ class Workers:
             assigned_devices.put(device)
         self.cleanup = ExitStack()
         path = self.cleanup.enter_context(handed_over(datasets))
+        self.board = Board(path.parent)
         shared = devices[0].type == "cuda" and number > len(devices)
         self.cleanup.enter_context(at_the_same_time() if shared else nullcontext())
         self.pool = ProcessPoolExecutor(number, context, prepare, (path, assigned_devices, os.getpid()))

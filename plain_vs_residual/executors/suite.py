@@ -10,6 +10,7 @@ from plain_vs_residual.executors.measuring import Measuring
 from plain_vs_residual.executors.placement import PlacedJobs
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.models import FinalRecord
+from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.loop import Monitor
@@ -27,8 +28,17 @@ class SuiteMonitor(Protocol):
         ...
 
 
-def train_all(placed: PlacedJobs, monitor: SuiteMonitor) -> None:
+Meanwhile = Callable[[float | None], None]
+
+
+def train_all(placed: PlacedJobs, monitor: SuiteMonitor, meanwhile: Meanwhile = lambda seconds_left: None) -> None:
     """Train what is not finished.
+
+    Args:
+        placed: the jobs, and what it takes to train them.
+        monitor: is told what becomes of each run.
+        meanwhile: called once in a second or more rarely while runs are trained, and as each of them ends, with an
+            estimate of the time that is left for all; None before there is one.
 
     Raises:
         Stopped: after Ctrl-C or SIGTERM; says what was saved.
@@ -41,12 +51,37 @@ def train_all(placed: PlacedJobs, monitor: SuiteMonitor) -> None:
     def begins(job: Job) -> Monitor:
         seconds_left = estimate.seconds_left()
         estimate.begins(job.name)
-        return monitor.begins(job, pending.index(job) + 1, len(pending), seconds_left)
+        watching = monitor.begins(job, pending.index(job) + 1, len(pending), seconds_left)
+        return _Timed(job.name, watching, estimate, meanwhile)
 
     with closing(placed.executor.carry_out(pending, placed.work, begins)) as trained:
         for job in trained:
             estimate.ended(job.name)
             monitor.ended(job, read_final(job.folder))
+            meanwhile(estimate.seconds_left())
+
+
+class _Timed:
+    """Watches a run for its own monitor and, once in a second, for the suite."""
+
+    SECONDS = 1.0
+
+    def __init__(self, name: str, watching: Monitor, estimate: Estimate, meanwhile: Meanwhile) -> None:
+        self.name = name
+        self.watching = watching
+        self.estimate = estimate
+        self.meanwhile = meanwhile
+        self.last = estimate.now()
+
+    def advanced(self, iteration: int, num_iterations: int) -> None:
+        self.watching.advanced(iteration, num_iterations)
+        if (now := self.estimate.now()) - self.last >= self.SECONDS:
+            self.last = now
+            self.estimate.advanced(self.name, iteration, num_iterations)
+            self.meanwhile(self.estimate.seconds_left())
+
+    def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
+        self.watching.evaluated(row, num_iterations)
 
 
 def measure_all(placed: PlacedJobs, experiments: Sequence[Experiment], say: Callable[[str], object]) -> None:

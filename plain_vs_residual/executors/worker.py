@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 
 from plain_vs_residual.data.images import Dataset
+from plain_vs_residual.executors.board import Board, Noting
 from plain_vs_residual.executors.children import end_when
-from plain_vs_residual.executors.executor import SilentMonitor, Work
+from plain_vs_residual.executors.executor import Work
 from plain_vs_residual.recipe import Split
 from plain_vs_residual.run import Job
 from plain_vs_residual.training.place import Place
@@ -26,6 +27,7 @@ class _Worker:
     """
 
     datasets: dict[Split, Dataset]
+    board: Board
     device: torch.device
     parent: int
     asked_to_stop: bool = False
@@ -50,7 +52,8 @@ _worker: _Worker  # of this process; set by `prepare`
 def prepare(datasets_path: Path, devices: "Queue[torch.device]", parent: int) -> None:
     """Make a worker of this process: read the images, take a device, and obey the suite's signals."""
     global _worker  # noqa: PLW0603 -- the way to hand something to the tasks of a process pool
-    _worker = _Worker(pickle.loads(datasets_path.read_bytes()), devices.get(), parent)
+    datasets = pickle.loads(datasets_path.read_bytes())
+    _worker = _Worker(datasets, Board(datasets_path.parent), devices.get(), parent)
     signal.signal(signal.SIGTERM, lambda *_: setattr(_worker, "asked_to_stop", True))
     signal.signal(signal.SIGUSR1, lambda *_: setattr(_worker, "dismissed", True))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -67,6 +70,7 @@ def work_on(job: Job, work: Work) -> None:
         raise Stopped(f"{job.name} was about to begin")
     _worker.working = True
     try:
-        work(job, Place(_worker.device), _worker.datasets[job.run.setting.split], SilentMonitor(), _worker.stops)
+        noting = Noting(_worker.board, job.name)
+        work(job, Place(_worker.device), _worker.datasets[job.run.setting.split], noting, _worker.stops)
     finally:
         _worker.working = False

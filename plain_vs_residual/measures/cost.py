@@ -1,6 +1,5 @@
 """What a network costs: multiply-adds of its convolutions and fully connected layers."""
 
-import copy
 from functools import partial
 
 import torch
@@ -12,7 +11,8 @@ from plain_vs_residual.watching import watched
 def multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
     """Count the multiply-adds for one image of shape (C, H, W), as He et al. do in Table 1.
 
-    Batch normalisation, activations, pooling and additions do not count.
+    Batch normalisation, activations, pooling and additions do not count. The network computes an empty image for
+    it, in evaluation mode, and is left as it was.
     """
     total = 0
 
@@ -20,12 +20,17 @@ def multiply_adds(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
         nonlocal total
         total += output.numel() * weights_per_output
 
-    abstract = copy.deepcopy(network).to("meta").eval()
     counted = {
         name: partial(count, module.weight[0].numel())
-        for name, module in abstract.named_modules()
+        for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     }
-    with watched(abstract, counted), torch.no_grad():
-        abstract(torch.empty(1, *image_shape, device="meta"))
+    first = next(network.parameters())
+    was_training = network.training
+    network.eval()
+    try:
+        with watched(network, counted), torch.no_grad():
+            network(torch.zeros(1, *image_shape, dtype=first.dtype, device=first.device))
+    finally:
+        network.train(was_training)
     return total

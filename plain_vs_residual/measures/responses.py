@@ -2,12 +2,11 @@
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
 from plain_vs_residual.modifications import PreActivationBlock
@@ -16,6 +15,7 @@ from plain_vs_residual.records.rows import ResponseRow
 from plain_vs_residual.watching import Observer, watched
 
 NUM_IMAGES = 1000
+NOTHING = torch.empty(0)
 
 
 def layer_responses(
@@ -37,13 +37,18 @@ def layer_responses(
         residual blocks also ``ratio``: root mean square of F(x) over that of x, the shortcut's output; and
         ``cosine`` of F(x) and x.
     """
-    modules = dict(network.named_modules())
+    modules, workspace = dict(network.named_modules()), _Workspace()
     layers = [
-        _Layer(name, modules[name.rpartition(".")[0]])
+        _Layer(name, modules[name.rpartition(".")[0]], workspace)
         for name, module in modules.items()
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
     ]
-    blocks = [_Block(name, module) for name, module in modules.items() if isinstance(module, PlainBlock)]
+    by_output = {name: layer for layer in layers for name in layer.observers}
+    blocks = [
+        _Block(name, module, workspace, by_output)
+        for name, module in modules.items()
+        if isinstance(module, PlainBlock)
+    ]
     places: list[_Layer | _Block] = [*layers, *blocks]
     was_training = network.training
     network.eval()
@@ -59,13 +64,18 @@ def layer_responses(
 class _Sums:
     """Number of elements, their sum and sum of squares, in double precision."""
 
-    def __init__(self) -> None:
+    def __init__(self, workspace: "_Workspace") -> None:
+        self.workspace = workspace
         self.num, self.total, self.squares = 0, 0.0, 0.0
 
     def add(self, values: Tensor) -> None:
+        self.total += self.workspace.sum(values)
+        self.add_squares(values)
+
+    def add_squares(self, values: Tensor) -> None:
+        """Add what :meth:`rms` needs, and nothing for :meth:`std`."""
         self.num += values.numel()
-        self.total += _sum(values).item()
-        self.squares += _sum(values.square()).item()
+        self.squares += self.workspace.sum_of_squares(values)
 
     def std(self) -> float:
         mean = self.total / self.num
@@ -78,14 +88,14 @@ class _Sums:
 class _Layer:
     """What a 3x3 layer of a block, or of the network itself, gives, summed over all images."""
 
-    def __init__(self, name: str, block: nn.Module) -> None:
+    def __init__(self, name: str, block: nn.Module, workspace: "_Workspace") -> None:
         self.name = name
         gives = name if isinstance(block, PreActivationBlock) else name.replace("conv", "bn")
         self.observers: dict[str, Observer] = {gives: self._note}
-        self.response = _Sums()
+        self.workspace, self.response = workspace, _Sums(workspace)
 
     def _note(self, x: Tensor, output: Tensor) -> None:
-        self.response.add(output.float())
+        self.response.add(self.workspace.in_fp32(output, "layer"))
 
     def values(self) -> dict[ResponseKind, float]:
         """Return the layer's numbers by kind of row."""
@@ -93,38 +103,51 @@ class _Layer:
 
 
 class _Block:
-    """What a block's F and shortcut give, and what its output owes to the shortcut, summed over all images."""
+    """What a block's F and shortcut give, and what its output owes to the shortcut, summed over all images.
 
-    def __init__(self, name: str, block: PlainBlock) -> None:
+    Args:
+        name: of the block.
+        block: the module.
+        workspace: of all places.
+        layers: the 3x3 layers by the name of what gives their response. Where the last of a block is one, F has
+            been summed up there.
+    """
+
+    def __init__(
+        self, name: str, block: PlainBlock, workspace: "_Workspace", layers: Mapping[str, _Layer]
+    ) -> None:
         self.name = name
         self.residual = isinstance(block, ResidualBlock)
         # What gives F(x), and whether a ReLU follows the addition.
         self.last_relu = not isinstance(block, PreActivationBlock)
-        last_layer = f"{'bn' if self.last_relu else 'conv'}{block.num_layers}"
-        self.observers: dict[str, Observer] = {
-            f"{name}.{last_layer}": self._note_function,
-            name: self._note_output,
-        }
+        last_layer = f"{name}.{'bn' if self.last_relu else 'conv'}{block.num_layers}"
+        self.observers: dict[str, Observer] = {last_layer: self._note_function, name: self._note_output}
         if self.residual:
             self.observers[f"{name}.shortcut"] = self._note_shortcut
-        self.function, self.shortcut, self.output, self.owed = (_Sums() for _ in range(4))
-        self.product = 0.0
-        self.last_function = self.last_shortcut = torch.empty(0)  # of the images that are being computed
+        self.summed_up_there = last_layer in layers
+        self.function = layers[last_layer].response if self.summed_up_there else _Sums(workspace)
+        self.shortcut, self.output, self.owed = (_Sums(workspace) for _ in range(3))
+        self.workspace, self.product = workspace, 0.0
+        self.last_function = self.last_shortcut = NOTHING  # of the images that are being computed
 
     def _note_function(self, x: Tensor, output: Tensor) -> None:
-        self.last_function = output.float()
-        self.function.add(self.last_function)
+        self.last_function = self.workspace.in_fp32(output, "function")
+        if not self.summed_up_there:
+            self.function.add_squares(self.last_function)
 
     def _note_shortcut(self, x: Tensor, output: Tensor) -> None:
-        self.last_shortcut = output.float()
-        self.shortcut.add(self.last_shortcut)
+        self.last_shortcut = self.workspace.in_fp32(output, "shortcut")
+        self.shortcut.add_squares(self.last_shortcut)
 
     def _note_output(self, x: Tensor, output: Tensor) -> None:
-        values = output.float()
-        self.output.add(values)
-        self.owed.add(values - (relu(self.last_function) if self.last_relu else self.last_function))
+        values, function = self.workspace.in_fp32(output, "output"), self.last_function
+        self.output.add_squares(values)
+        scratch = self.workspace.like(values, "scratch")
+        own = scratch.copy_(function).relu_() if self.last_relu else function
+        self.owed.add_squares(torch.sub(values, own, out=scratch))
         if self.residual:
-            self.product += _sum(self.last_function * self.last_shortcut).item()
+            self.product += self.workspace.sum(torch.mul(function, self.last_shortcut, out=scratch))
+        self.last_function = self.last_shortcut = NOTHING
 
     def values(self) -> dict[ResponseKind, float]:
         """Return the block's numbers by kind of row."""
@@ -139,10 +162,32 @@ class _Block:
         }
 
 
-def _sum(values: Tensor) -> Tensor:
-    """Add up in double precision; on the CPU where the device has none, as Apple's (mps)."""
-    summed = values.cpu() if values.device.type == "mps" else values
-    return summed.sum(dtype=torch.float64)
+class _Workspace:
+    """Memory that is kept from layer to layer: to be given new memory for each takes longer than to compute."""
+
+    def __init__(self) -> None:
+        self.kept: dict[object, Tensor] = {}
+
+    def like(self, values: Tensor, what: str, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return memory for something of the shape of ``values``; what was in it may be overwritten."""
+        kind = (what, values.shape, values.stride(), values.device)
+        if kind not in self.kept:
+            self.kept[kind] = torch.empty_like(values, dtype=dtype)
+        return self.kept[kind]
+
+    def in_fp32(self, values: Tensor, what: str) -> Tensor:
+        """Return values as they are in fp32, until others of that name are."""
+        return values if values.dtype == torch.float32 else self.like(values, what).copy_(values)
+
+    def sum(self, values: Tensor) -> float:
+        """Add up in double precision; bit for bit what ``sum(dtype=torch.float64)`` gives."""
+        if values.device.type == "mps":  # which has none
+            values = values.cpu()
+        return self.like(values, "sum", torch.float64).copy_(values).sum().item()
+
+    def sum_of_squares(self, values: Tensor) -> float:
+        """Add up the squares, each in fp32, in double precision."""
+        return self.sum(torch.square(values, out=self.like(values, "squares")))
 
 
 def _over(numerator: float, denominator: float) -> float:

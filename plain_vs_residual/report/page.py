@@ -8,12 +8,14 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.as_declared import remarks
 from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.evidence.pairing import CANNOT_SEE, compares, summary_line, verify
-from plain_vs_residual.evidence.registration import departures_from_plan, runs_of_a_lost_registration
+from plain_vs_residual.evidence.registration import departures_from_plan, in_words, runs_of_a_lost_registration
 from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.records.atomic import write_text
-from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.records.recorded_runs import RecordedRuns, read_table
+from plain_vs_residual.records.rows import MetricsRow
+from plain_vs_residual.records.store import Record
 from plain_vs_residual.report.error_table import error_table
 from plain_vs_residual.report.figures import FIGURES, claims_stem, draw, draw_claims, figure_stem
 from plain_vs_residual.report.html import TEMPLATES, as_html
@@ -71,6 +73,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
     seconds = 0.0 if finals.empty else (finals["training_seconds"] + finals["evaluation_seconds"]).sum()
     return TEMPLATES.get_template("page.md.j2").render(
         recorded=recorded,
+        under_way=_under_way(recorded, shown),
         primary=[verdict for verdict in verdicts if verdict.claim.primary and verdict.experiment in names],
         counted_unread=sorted({name for verdict in verdicts for name in verdict.counted_unread}),
         difference=plain_beside_residual(),
@@ -87,6 +90,28 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         families=list(dict.fromkeys(one.registration.family for one in decided if one.registration)),
         few_seeds=any(0 < one.measurement.num < DISTRIBUTION_FREE for one in decided),
     )
+
+
+def _under_way(recorded: RecordedRuns, shown: Sequence[Experiment]) -> str:
+    """Say how many runs are finished and how far the others are, as long as some have begun and not ended."""
+    begun = [record for record in recorded.records if not record.final]
+    if not begun:
+        return ""
+    seeds = {*recorded.seeds, *(seed for one in recorded.registrations for seed in one.seeds)}
+    needed = {(*run, seed) for experiment in shown for run in recorded.needed(experiment) for seed in seeds}
+    finished = sum(record.identity in needed for record in recorded.records if record.final)
+    those = [
+        f"{record.name} (at iteration {_reached(record):,} of {record.run.configuration.iterations:,})"
+        for record in begun
+    ]
+    which = f"the experiments below need for seed{'s' if len(seeds) > 1 else ''} {in_words(sorted(seeds))}"
+    return f"{finished} of the {len(needed)} runs that {which} are finished; not yet: {', '.join(those)}"
+
+
+def _reached(record: Record) -> int:
+    """Return the iteration at which an unfinished run was evaluated last."""
+    path = record.folder.metrics
+    return int(read_table(path, MetricsRow)["iteration"].max()) if path.exists() else 0
 
 
 def _setting_of(recorded: RecordedRuns) -> Setting:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.decision import Verdict
@@ -14,7 +13,6 @@ from plain_vs_residual.evidence.divergence import COUNT_AS_CHANCE
 from plain_vs_residual.evidence.measurement import Measurement, beyond
 from plain_vs_residual.experiment import COLUMN_WORDS, Claim, Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.studies import confusion_matrix
 
 
 def label(network: str, study: str = "") -> str:
@@ -22,8 +20,26 @@ def label(network: str, study: str = "") -> str:
     return Architecture.parse(network).label + (f" ({study})" if study else "")
 
 
+def confusion_matrix(
+    recorded: RecordedRuns, experiment: Experiment, network: str
+) -> tuple[np.ndarray, list[str], str] | None:
+    """Add up images by class (row) and prediction (column) over all seeds; None where the network was not run.
+
+    Returns:
+        The counts, the classes, and which images they are of.
+    """
+    finals = [(r.run, r.final) for r in recorded.of(experiment) if r.final and r.run.network == network]
+    if not finals:
+        return None
+    counts = np.sum([np.array(final.confusion) for _, final in finals], axis=0)
+    run, final = finals[0]
+    return counts, run.dataset.classes, final.confusion_on
+
+
 def class_tables(recorded: RecordedRuns, experiment: Experiment) -> Iterator[str]:
     """Tabulate precision, recall and F1 of each class for every network, all seeds together."""
+    from sklearn.metrics import precision_recall_fscore_support  # a second to import, for few experiments
+
     for network in experiment.networks[recorded.setting]:
         summed = confusion_matrix(recorded, experiment, network)
         if summed is None:

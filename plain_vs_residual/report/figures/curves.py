@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import CURVE, GREY, diverged_marks
+from plain_vs_residual.report.figures.style import CURVE, GREY, marks_of_runs
 
 TRAINING, VALIDATION = "running_training_error", "validation_error"
 BETWEEN_LABELS = 0.052  # of the height of a panel
@@ -35,7 +35,8 @@ def draw_curves(
 ) -> list[pd.DataFrame]:
     """Draw curves and return what was drawn; a missing run stays in the legend.
 
-    A run that diverged is named there and left out of the mean, unless all of its network's runs diverged.
+    A run that diverged is named there and left out of the mean, unless all of its network's runs diverged. Of a
+    network without a finished run, the one that is furthest is drawn, and named as unfinished.
 
     The band is that of the training error, on which the claims are. Bands of both would hide each other.
 
@@ -49,13 +50,13 @@ def draw_curves(
         study: which study of the experiment; the first one if left out.
     """
     wanted = experiment.studies_in(recorded.setting)[0].name if study is None else study
-    diverged = diverged_marks(recorded, experiment)
+    marks = marks_of_runs(recorded, experiment)
     drawn = []
     for name in names:
         architecture = Architecture.parse(name)
         colour, gid = colour_of(architecture), f"{CURVE}{architecture.label}"
-        if (name, wanted) in diverged:
-            axes.plot([], [], color=colour, label=architecture.label + diverged[name, wanted])
+        if (name, wanted) in marks:
+            axes.plot([], [], color=colour, label=architecture.label + marks[name, wanted])
         for line in lines:
             table = _over_seeds(recorded, experiment, name, wanted, line.column)
             if table.empty:
@@ -99,8 +100,8 @@ def _over_seeds(
         if record.final and record.identity[:2] == (name, study)
     }
     whole = [seed for seed, outcome in outcomes.items() if outcome == "finished"] or list(outcomes)
-    if whole:
-        curves = curves[curves["seed"].isin(whole)]
+    furthest = curves.sort_values("iteration")["seed"].iloc[-1]
+    curves = curves[curves["seed"].isin(whole or [furthest])]
     return curves.groupby("iteration")[column].agg(["mean", "min", "max", "count"]).reset_index()
 
 

@@ -21,8 +21,8 @@ from plain_vs_residual.report.figures.style import (
     THIN,
     Drawn,
     depth_colour,
-    diverged_marks,
     joined,
+    marks_of_runs,
 )
 
 # What the trained network's BN normalised by, of the panels left and right.
@@ -37,7 +37,7 @@ def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the standard deviation of every layer's response by E and by R, and F(x) against x (Fig. 7)."""
     figure, panels = response_panels(residual=True)
     responses = recorded.select(recorded.responses, experiment)
-    diverged = diverged_marks(recorded, experiment)
+    marks = marks_of_runs(recorded, experiment)
     drawn = []
     for name in experiment.networks[recorded.setting]:
         architecture = Architecture.parse(name)
@@ -47,7 +47,7 @@ def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
                 axes.plot([], [], label=f"{architecture.label}: not run", **_style(architecture))
             continue
         study = experiment.studies_in(recorded.setting)[0].name
-        draw_responses(panels, architecture, runs, architecture.label + diverged.get((name, study), ""))
+        draw_responses(panels, architecture, runs, architecture.label + marks.get((name, study), ""))
         kept = runs[runs["kind"].isin(("response_std", "ratio", "cosine"))].dropna()
         drawn.append(kept[["network", "seed", "moment", "kind", "order", "layer", "value"]])
     label_responses(panels, wide=is_wide(drawn))

@@ -15,7 +15,8 @@ from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined
+from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined, marks_of_runs
+from plain_vs_residual.report.tables import confusion_matrix
 from plain_vs_residual.settings import find_setting
 
 SHOWN_CLASSES = 20
@@ -26,10 +27,11 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
     curves = recorded.select(recorded.curves, experiment)
     called = {"training": "training", "validation": recorded.validation_name(experiment)}
+    marks, study = marks_of_runs(recorded, experiment), experiment.studies_in(recorded.setting)[0].name
     drawn = []
     for axes, quantity, unit in ((panels[0], "error", "%"), (panels[1], "loss", "nats")):
         for name, colour in zip(experiment.networks[recorded.setting], COLOURS, strict=False):
-            label = Architecture.parse(name).label
+            label = Architecture.parse(name).label + marks.get((name, study), "")
             runs = curves[curves["network"] == name] if not curves.empty else curves
             if runs.empty:
                 axes.plot([], [], color=colour, label=f"{label}: not run")
@@ -103,22 +105,6 @@ def draw_confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str]) -> No
     short = max(map(len, classes)) <= 3
     axes.tick_params(axis="x", rotation=0 if short or not legible else 45)
     axes.tick_params(axis="y", rotation=0)
-
-
-def confusion_matrix(
-    recorded: RecordedRuns, experiment: Experiment, network: str
-) -> tuple[np.ndarray, list[str], str] | None:
-    """Add up images by class (row) and prediction (column) over all seeds; None where the network was not run.
-
-    Returns:
-        The counts, the classes, and which images they are of.
-    """
-    finals = [(r.run, r.final) for r in recorded.of(experiment) if r.final and r.run.network == network]
-    if not finals:
-        return None
-    counts = np.sum([np.array(final.confusion) for _, final in finals], axis=0)
-    run, final = finals[0]
-    return counts, run.dataset.classes, final.confusion_on
 
 
 def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:

@@ -82,14 +82,14 @@ def depth_colour(architecture: Architecture) -> Any:
     return plt.get_cmap("plasma")(float(np.interp(architecture.depth, _FAMILIES[0], _LIGHT_TO_DARK)))[:3]
 
 
-def diverged_marks(recorded: RecordedRuns, experiment: Experiment) -> dict[tuple[str, str], str]:
-    """Say for the label of each network in each study how many of its runs diverged."""
-    finals = recorded.select(recorded.finals, experiment)
-    if finals.empty:
-        return {}
-    lost = finals[finals["diverged"]]
-    counts = Counter(zip(lost["network"], lost["study"], strict=True))
-    return {identity: f" ({count} diverged)" for identity, count in counts.items()}
+def marks_of_runs(recorded: RecordedRuns, experiment: Experiment) -> dict[tuple[str, str], str]:
+    """Say for the label of each network in each study how many of its runs diverged, or that none has ended."""
+    runs = recorded.of(experiment)
+    begun = {record.identity[:2] for record in runs if record.folder.metrics.exists()}
+    ended = [(record.identity[:2], record.final.outcome) for record in runs if record.final]
+    lost = Counter(identity for identity, outcome in ended if outcome == "diverged")
+    marks = {identity: f" ({count} diverged)" for identity, count in lost.items()}
+    return marks | dict.fromkeys(begun - {identity for identity, _ in ended}, " (not finished)")
 
 
 def joined(drawn: Sequence[pd.DataFrame]) -> pd.DataFrame:
