@@ -21,16 +21,10 @@ from plain_vs_residual.networks import build, on_device
 from plain_vs_residual.records.fingerprint import code_hashes
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.settings import DIGITS, IMAGENET
-from plain_vs_residual.training import native_step
+from plain_vs_residual.training import native_library, native_step
 from plain_vs_residual.training.execution import compiler
-from plain_vs_residual.training.native_step import (
-    AVX2,
-    AVX512_BF16,
-    SOURCE,
-    instructions,
-    library,
-    misfit,
-)
+from plain_vs_residual.training.native_library import AVX2, AVX512_BF16, SOURCE, instructions, library
+from plain_vs_residual.training.native_step import misfit
 from plain_vs_residual.training.session import Stopped
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import Silent, command
@@ -53,7 +47,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-QUICKLY_COMPILED = tuple("-O0" if flag == "-O3" else flag for flag in native_step.FLAGS)
+QUICKLY_COMPILED = tuple("-O0" if flag == "-O3" else flag for flag in native_library.FLAGS)
 
 
 def trainer_of(
@@ -159,8 +153,8 @@ def test_several_blocks_of_images_are_one_batch() -> None:
 
 
 def test_processors_without_avx512_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native_step, "instructions", lambda: AVX2)
-    monkeypatch.setattr(native_step, "FLAGS", QUICKLY_COMPILED)
+    monkeypatch.setattr(native_library, "instructions", lambda: AVX2)
+    monkeypatch.setattr(native_library, "FLAGS", QUICKLY_COMPILED)
     library.cache_clear()
     try:
         eager, native = (
@@ -279,7 +273,7 @@ def test_a_fault_in_the_library_is_caught(
     faulty = tmp_path / "faulty.cpp"
     faulty.write_text(text.replace(as_it_is, instead), encoding="utf-8")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native_step, "FLAGS", QUICKLY_COMPILED)
+    monkeypatch.setattr(native_library, "FLAGS", QUICKLY_COMPILED)
     monkeypatch.setattr(native_step, "library", lambda precision: library(precision, faulty))
     monkeypatch.setattr(fast_path, "CHECKED", 2)
     said: list[str] = []
@@ -331,7 +325,7 @@ class Halved(ResidualBlock):
     """What a student may write: a block that computes something else."""
 
 
-@pytest.mark.parametrize("what", ["block", "shortcut", "layer", "epsilon"])
+@pytest.mark.parametrize("what", ["block", "shortcut", "bias", "kernel", "epsilon"])
 def test_layers_and_blocks_that_the_library_does_not_know_are_refused(what: str) -> None:
     """Only two networks of a plan are compared with eager steps, and the others must not be computed wrongly."""
     network = build(Architecture.parse("cifar-residual8-A"), DIGITS, channels=1, num_classes=10, seed=0)
@@ -342,8 +336,10 @@ def test_layers_and_blocks_that_the_library_does_not_know_are_refused(what: str)
             network.layer2 = torch.nn.Sequential(Halved(block.layers(), block.shortcut))
         case "shortcut":
             block.shortcut = torch.nn.MaxPool2d(2)
-        case "layer":
+        case "bias":
             block.conv1 = torch.nn.Conv2d(16, 32, 3, 2, 1)
+        case "kernel":
+            block.conv2 = torch.nn.Conv2d(32, 32, 5, padding=2, bias=False)
         case "epsilon":
             block.bn2.eps = 1e-3
     with pytest.raises(ValueError, match="native steps know no"):
@@ -405,7 +401,7 @@ def test_a_compiler_that_fails_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     broken.write_text("nonsense", encoding="utf-8")
     with pytest.raises(ValueError, match=r"does not compile broken.cpp: .*nonsense"):
         library("fp32", broken)
-    monkeypatch.setattr(native_step, "compiler", lambda: None)
+    monkeypatch.setattr(native_library, "compiler", lambda: None)
     with pytest.raises(ValueError, match=r"native steps need a C\+\+ compiler"):
         library("fp32", tmp_path / "another.cpp")
 
@@ -415,7 +411,7 @@ def test_where_nothing_can_be_kept_the_library_is_made_for_one_process(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    folder = native_step._cache()
+    folder = native_library._cache()
     assert folder.is_dir()
     assert tmp_path not in folder.parents
 

@@ -66,7 +66,7 @@ def choose_arithmetic(
 
     Its execution is what was asked for; else what recorded runs used, if this machine has it; else the default. If
     that turns out to compute something else than eager steps, all runs are eager. Runs that note their first
-    iterations are not compiled.
+    iterations are neither compiled nor native, and if one run does not fit native steps, none is.
 
     Args:
         runs: all that are planned.

@@ -1,4 +1,4 @@
-"""Whether a graph or a compiled step computes what the eager step computes, tried before a plan is trained.
+"""Whether a graph, a compiled or a native step computes what the eager step does, tried before a plan is trained.
 
 Some iterations are taken eagerly, each from the state that the last one left, and then again, each from the same
 state as before: by the fast step, and by an eager one in another precision. The fast step may be about as far from

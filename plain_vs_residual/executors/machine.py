@@ -5,7 +5,7 @@ import torch
 from plain_vs_residual.arithmetic import PRECISIONS, Execution, Precision, check_names
 from plain_vs_residual.executors.gpus import alike, cannot_compute, unused_gpu
 from plain_vs_residual.training.execution import best_execution, compiler, has_triton
-from plain_vs_residual.training.native_step import NO_COMPILER, instructions
+from plain_vs_residual.training.native_library import NO_COMPILER, instructions
 from plain_vs_residual.training.precision import best_precision
 
 

@@ -5,14 +5,8 @@ rest stays torch's: parameters, classifier, loss, SGD, and so checkpoints; evalu
 """
 
 import ctypes
-import hashlib
-import os
-import subprocess
-import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,16 +17,10 @@ from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock, ZeroPaddedIdentity
 from plain_vs_residual.networks import CIFAR_STEM_WIDTH, Network
 from plain_vs_residual.recipe import Recipe
-from plain_vs_residual.training.execution import compiler
+from plain_vs_residual.training.native_library import AVX512_BF16, instructions, library
 
-SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-mfma")
-AVX2 = ("-mavx2",)
-AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq")
-AVX512_BF16 = "-mavx512bf16"
 IMAGES = 32  # a batch is a multiple of this number: AVX-512 computes as many at once, AVX2 half of them
 CHANNELS = 16  # a stage likewise
-NO_COMPILER = "native steps need a C++ compiler (g++ or clang++); install one, or use eager"
 # What the library calls a block with a shortcut, by their types: plain, identity, projection.
 KINDS: dict[tuple[type, type], int] = {
     (PlainBlock, type(None)): 0,
@@ -41,57 +29,6 @@ KINDS: dict[tuple[type, type], int] = {
     (ResidualBlock, nn.Sequential): 2,
 }
 ONLY_WEIGHTS = ("none", "zero-gamma", "delta-orthogonal")  # modifications after which the layers are as they were
-
-
-# ---- the library -----------------------------------------------------------------------------------------------
-
-
-def instructions() -> tuple[str, ...]:
-    """Return a compiler's options for the vectors of this processor; none where it has no AVX2."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    if capability == "AVX2":
-        return AVX2
-    if not capability.startswith("AVX512"):
-        return ()
-    return (*AVX512, AVX512_BF16) if torch.cpu._is_avx512_bf16_supported() else AVX512
-
-
-@cache
-def library(precision: Precision, source: Path = SOURCE) -> ctypes.CDLL:
-    """Load the compiled source; it is compiled once, and kept in the user's cache.
-
-    Raises:
-        ValueError: if there is no compiler, or it fails.
-    """
-    found = compiler()
-    if found is None:
-        raise ValueError(f"--execution native: {NO_COMPILER}")
-    options = [*FLAGS, *instructions(), *(["-DBF16"] if precision == "bf16" else [])]
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    made_of = hashlib.sha256(repr((source.read_text(encoding="utf-8"), options, version)).encode())
-    made = _cache() / f"native-step-{made_of.hexdigest()[:16]}.so"
-    if not made.exists():
-        with tempfile.TemporaryDirectory(dir=made.parent) as folder:
-            new = Path(folder) / made.name
-            command = [found, *options, str(source), "-o", str(new)]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise ValueError(f"{found} does not compile {source.name}: {result.stderr.strip()[:200]}")
-            new.replace(made)  # at one stroke, because several processes may make it at the same time
-    loaded = ctypes.CDLL(str(made))
-    loaded.create.restype = ctypes.c_void_p
-    return loaded
-
-
-def _cache() -> Path:
-    """Return the user's cache; where nothing can be kept in it, a new folder for this process alone."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plain-vs-residual"
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except (OSError, RuntimeError):  # RuntimeError: a user without a home
-        return Path(tempfile.mkdtemp())
-    return folder
 
 
 # ---- what it can compute ---------------------------------------------------------------------------------------
@@ -120,7 +57,7 @@ def misfit(architecture: Architecture, recipe: Recipe, precision: Precision) -> 
 class NativePass:
     """Computes the logits of a network in training mode, and gradients, by the library but for the classifier.
 
-    A backward pass is that of the last forward pass, and puts its gradients where autograd puts them.
+    A backward pass is that of the last forward pass.
 
     Args:
         network: on the CPU, as :func:`~plain_vs_residual.networks.on_device` has it, for which :func:`misfit` has
@@ -163,6 +100,7 @@ class NativePass:
     def activations(self, shape: torch.Size) -> ctypes.c_void_p:
         """Return the library's memory for images of a shape."""
         assert shape[0] % IMAGES == 0
+        assert shape[2] == shape[3], "images are squares"
         if self.computed is None or self.computed[0] != shape:
             number = len(self.description) // 3
             pointer = (ctypes.c_int * len(self.description))(*self.description)
@@ -173,7 +111,11 @@ class NativePass:
 
 
 class _Features(torch.autograd.Function):
-    """Pooled features (N, channels) of images; the gradients of weights are no output, only the anchor's is."""
+    """Computes pooled features (N, channels) of images.
+
+    Its backward pass puts gradients where autograd puts them, which would call a function for each weight. The
+    anchor, of which nobody asks for a gradient, is there for autograd to call the pass at all.
+    """
 
     @staticmethod
     def forward(ctx: Any, native: NativePass, images: Tensor, anchor: Tensor) -> Tensor:
@@ -231,13 +173,25 @@ def _description(network: Network) -> list[int]:
 
 def _layers(network: Network) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Yield convolution and BN of each layer, in the library's order: a block's projection comes last."""
-    layers = [(network.conv1, network.bn1)]
+    yield _known(network.conv1, network.bn1, 3, 1)
     for block in _blocks(network):
-        layers += block.layers()
+        first, second = block.layers()
+        stride = first[0].stride[0]
+        yield _known(*first, 3, stride)
+        yield _known(*second, 3, 1)
         if isinstance(block, ResidualBlock) and isinstance(block.shortcut, nn.Sequential):
-            layers.append(tuple(block.shortcut))  # type: ignore[arg-type]
-    for layer, bn in layers:
-        known = type(layer) is nn.Conv2d and layer.bias is None and type(bn) is nn.BatchNorm2d
-        if not known or (bn.eps, bn.momentum) != (1e-5, 0.1):
-            raise ValueError(f"native steps know no {layer} with {bn}; use eager")
-        yield layer, bn
+            projection, bn = block.shortcut
+            yield _known(projection, bn, 1, stride)
+
+
+def _known(layer: nn.Module, bn: nn.Module, size: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """Return a convolution and its BN, if nothing about them differs from what the library computes."""
+    assert isinstance(layer, nn.Conv2d)
+    assert isinstance(bn, nn.BatchNorm2d)
+    channels = layer.in_channels, layer.out_channels
+    with torch.device("meta"):
+        expected = nn.Conv2d(*channels, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(channels[1])
+    for one, known in zip((layer, bn), expected, strict=True):
+        if repr(one) != repr(known):  # which says kernel, stride, padding, epsilon, and so on
+            raise ValueError(f"native steps know no {one}; use eager")
+    return layer, bn
