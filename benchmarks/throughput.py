@@ -5,9 +5,9 @@
 
 All variants train the same network with the same batch size and recipe. They take turns, and each number is the
 median of several rounds. Each variant is one rung of the results table. All variants share one process, except
-those of which a CPU trains as many at once as it has cores, in processes of their own. Of these, textbook loops
-are the yardstick: whoever has two cores and two runs can start two textbook loops, too. Against them, whole runs
-with their evaluations are compared as well as steps.
+those of which a CPU trains as many at once as it has cores, in processes of their own. Of these, the textbook
+loops are the yardstick: whoever has two cores and two runs can start two textbook loops, too. Against them, whole
+runs with their evaluations are compared as well as steps.
 
 The floor is the larger of two times per image: that of the network's operations at the rate of a large matrix
 product, and that of the bytes it cannot avoid moving at the rate of a large copy. Both rates are measured here.
