@@ -68,14 +68,12 @@ class _Sums:
         self.workspace = workspace
         self.num, self.total, self.squares = 0, 0.0, 0.0
 
-    def add(self, values: Tensor) -> None:
-        self.total += self.workspace.sum(values)
-        self.add_squares(values)
-
-    def add_squares(self, values: Tensor) -> None:
-        """Add what :meth:`rms` needs, and nothing for :meth:`std`."""
+    def add(self, values: Tensor, *, for_rms: bool = False) -> None:
+        """Add values, or only what :meth:`rms` needs of them."""
         self.num += values.numel()
-        self.squares += self.workspace.sum_of_squares(values)
+        self.squares += self.workspace.sum_of_squares(values).item()
+        if not for_rms:
+            self.total += self.workspace.sum(values).item()
 
     def std(self) -> float:
         mean = self.total / self.num
@@ -133,20 +131,20 @@ class _Block:
     def _note_function(self, x: Tensor, output: Tensor) -> None:
         self.last_function = self.workspace.in_fp32(output, "function")
         if not self.summed_up_there:
-            self.function.add_squares(self.last_function)
+            self.function.add(self.last_function, for_rms=True)
 
     def _note_shortcut(self, x: Tensor, output: Tensor) -> None:
         self.last_shortcut = self.workspace.in_fp32(output, "shortcut")
-        self.shortcut.add_squares(self.last_shortcut)
+        self.shortcut.add(self.last_shortcut, for_rms=True)
 
     def _note_output(self, x: Tensor, output: Tensor) -> None:
         values, function = self.workspace.in_fp32(output, "output"), self.last_function
-        self.output.add_squares(values)
+        self.output.add(values, for_rms=True)
         scratch = self.workspace.like(values, "scratch")
         own = scratch.copy_(function).relu_() if self.last_relu else function
-        self.owed.add_squares(torch.sub(values, own, out=scratch))
+        self.owed.add(torch.sub(values, own, out=scratch), for_rms=True)
         if self.residual:
-            self.product += self.workspace.sum(torch.mul(function, self.last_shortcut, out=scratch))
+            self.product += self.workspace.sum(torch.mul(function, self.last_shortcut, out=scratch)).item()
         self.last_function = self.last_shortcut = NOTHING
 
     def values(self) -> dict[ResponseKind, float]:
@@ -179,13 +177,13 @@ class _Workspace:
         """Return values as they are in fp32, until others of that name are."""
         return values if values.dtype == torch.float32 else self.like(values, what).copy_(values)
 
-    def sum(self, values: Tensor) -> float:
+    def sum(self, values: Tensor) -> Tensor:
         """Add up in double precision; bit for bit what ``sum(dtype=torch.float64)`` gives."""
         if values.device.type == "mps":  # which has none
             values = values.cpu()
-        return self.like(values, "sum", torch.float64).copy_(values).sum().item()
+        return self.like(values, "sum", torch.float64).copy_(values).sum()
 
-    def sum_of_squares(self, values: Tensor) -> float:
+    def sum_of_squares(self, values: Tensor) -> Tensor:
         """Add up the squares, each in fp32, in double precision."""
         return self.sum(torch.square(values, out=self.like(values, "squares")))
 
