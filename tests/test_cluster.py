@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: four of them on two nodes, one of which is lost; equal to those of a suite without Ray."""
+"""Runs on a Ray cluster: four on two nodes, one of which is lost; equal to those of a suite without Ray."""
 
 import json
 import threading

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from plain_vs_residual.cli.training import _say_what_is_trained
+from plain_vs_residual.cli.announcements import say_what_is_trained
 from plain_vs_residual.data import unreadable
 from plain_vs_residual.data.datasets import load_dataset
 from plain_vs_residual.data.decoding import decode, decode_image
@@ -218,7 +218,7 @@ def test_what_was_changed_is_said_by_doctor_and_as_training_starts(
     (image_folder / "train" / "bee" / ".DS_Store").write_bytes(b"x")
     finding = _data(tiny_setting, image_folder)
     suite = make_suite("plain18", dataset=load_dataset(tiny_setting, image_folder))
-    _say_what_is_trained(suite.selection, suite.placed(suite.plan()), suite.ledger)
+    say_what_is_trained(suite.selection, suite.placed(suite.plan()), suite.ledger)
     started = capsys.readouterr().out
     for line in ("transparency was dropped in 1 of 34 images (1 RGBA)", "left out: 1 hidden (.DS_Store)"):
         assert line in finding.found
