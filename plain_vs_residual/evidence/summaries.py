@@ -151,7 +151,8 @@ def _folded_training_error(table: pd.DataFrame, record: Record) -> float:
 
 
 def _folded_logit_difference(table: pd.DataFrame, record: Record) -> float:
-    return float(_values(table, "logit_difference")["value"].iloc[0])
+    found = _values(table, "logit_difference")
+    return math.nan if found.empty else float(found["value"].iloc[0])
 
 
 SUMMARIES: Mapping[str, Mapping[str, Summary]] = {

@@ -3,6 +3,8 @@
 Ding et al. (2021), RepVGG: Making VGG-style ConvNets Great Again. Everything is evaluated by running statistics (E).
 """
 
+import math
+
 import torch
 
 from plain_vs_residual.folding import fold
@@ -18,25 +20,23 @@ COLUMNS = ("folded_training_error", "folded_logit_difference")
 
 def measure(subject: Subject) -> Measured:
     """Take the error of the trained network, and of what it folds into; a residual one does not fold."""
-    errors = {"error_trained": error(subject, subject.network)}
-    difference = float("nan")
+    numbers = {"error_trained": error(subject, subject.network)}
     if subject.architecture.kind == "plain":
         plain = folded(subject)
-        errors["error_folded"] = error(subject, plain)
+        numbers["error_folded"] = error(subject, plain)
         images, _ = subject.images(NUM_IMAGES)
         with torch.no_grad():
-            difference = (plain(images) - subject.network(images)).abs().max().item()
-    numbers = {**errors, "logit_difference": difference}
-    rows = [
-        MeasuredRow(
-            iteration=subject.num_iterations, quantity=quantity, place="network", position=0, value=value
-        )
-        for quantity, value in numbers.items()
-    ]
-    # The last error is that of the folded network where there is one.
+            numbers["logit_difference"] = (plain(images) - subject.network(images)).abs().max().item()
+    end = subject.num_iterations
     return Measured(
-        rows,
-        {"folded_training_error": list(errors.values())[-1], "folded_logit_difference": difference},
+        [
+            MeasuredRow(iteration=end, quantity=quantity, place="network", position=0, value=value)
+            for quantity, value in numbers.items()
+        ],
+        {
+            "folded_training_error": numbers.get("error_folded", numbers["error_trained"]),
+            "folded_logit_difference": numbers.get("logit_difference", math.nan),
+        },
     )
 
 
