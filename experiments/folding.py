@@ -3,30 +3,31 @@
 Plain-56 trains badly. Is that because no good plain-56 exists? Ding et al. (2021, RepVGG) train a network in which
 an identity passes each convolution by: BN(conv(x)) + x wherever shapes agree, then ReLU. Both are linear in x, and
 the ReLU comes after the sum. So once the network is trained, BN's scale goes into the kernel, its shift into a
-bias, and the identity into the centre of the kernel: what is left is plain-56 again, with 55 biases in the place of
-55 BN layers, and nothing else. It computes the same.
+bias, and the identity into the centre of the kernel: what is left is plain-56 again, with biases in the place of
+its 55 BN layers, and nothing else. It computes the same.
 
     bash run_all.sh describe cifar-plain56 --folded --compare cifar-plain56
 
 Predict: the folded network has no shortcut, no BN, and the convolutions of plain-56. How many percent of its
 training images does it get wrong: as many as plain-56, as many as ResNet-56, or half way between?
 
-What to look for: the two columns on the left are one architecture. On the left it was trained as it is, in the middle
-its kernels were found with identities around them. A ring is the error before folding: it and the dot lie on
-each other. This is the paper's solution by construction in its strongest form: the good plain network exists, with a
-deep network's error and not a copied shallow one's, and what fails is the search for it. Mind what it does not say:
-the folded network is exact by running statistics only, and to train it on is another matter.
+What to look for: the two columns on the left are one architecture. On the left it was trained as it is; in the
+middle its kernels were found with identities around them. A ring is the error before folding: dot and ring lie on
+each other. This is the paper's solution by construction in its strongest form: a plain-56 that fits its training
+images exists, and SGD on plain-56 does not find it. What it does not say: the folded network computes the same by
+running statistics only, and training it further is another matter.
 
     bash run_all.sh folding
 
-Cost: one run per seed, 8 s on one core (`fashion`), and 5 s of measuring, in addition to those shared with fig6_cifar_depth.
+Cost: one run per seed, half a minute on one core (`fashion`), and as long for measuring all three networks, in
+addition to the runs shared with fig6_cifar_depth.
 
-Exercise: a ResNet's shortcut passes two convolutions and the ReLU between them. Why does it not fold? And what
-becomes of the folded kernels if fold in plain_vs_residual/folding.py forgets eps?
+Exercise: a ResNet's shortcut passes two convolutions by, and the ReLU between them. Why does it not fold? And what
+becomes of the logits if fold in plain_vs_residual/folding.py forgets eps?
 
-Solution: relu(W1 x) is not linear in x, so that no kernel computes x + W2 relu(W1 x) for every x; DiracNet and RepVGG
-therefore pass one convolution by. Without eps every kernel becomes larger by the factor sqrt(1 + eps / variance): a
-channel that hardly varies is scaled wrongly, layer upon layer, and the logits differ by more than rounding.
+Solution: relu(W1 x) is not linear in x, so that no kernel computes x + W2 relu(W1 x) for every x; DiracNet and
+RepVGG therefore pass one convolution by. Without eps every kernel grows by the factor sqrt(1 + eps / variance): a
+channel that hardly varies is scaled wrongly, layer upon layer, and logits differ by more than rounding.
 """
 
 from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study

@@ -1,8 +1,8 @@
 """A network with an identity around each convolution, folded into a plain one (RepVGG; Ding et al., 2021).
 
-In evaluation mode BN is a scale and a shift per channel, and an identity is a convolution by Dirac's delta. Both are
-linear and lie inside of the ReLU, so that they go into the kernel and a bias: what is left is a plain network. It
-computes the same, with as many convolutions of the same shapes.
+In evaluation mode BN is a scale and a shift per channel, and an identity is a convolution by Dirac's delta. No
+ReLU comes between them and the convolution, so that they go into its kernel and a bias: what is left is a plain
+network. It computes the same, with as many convolutions of the same shapes.
 """
 
 from typing import Any

@@ -31,7 +31,7 @@ def describe(
     compare: Annotated[str | None, typer.Option(help="Another network, to be put beside it.")] = None,
     folded: Annotated[
         bool,
-        typer.Option("--folded", help="Folded: biases in the place of BN (plain networks; not of --compare)."),
+        typer.Option("--folded", help="Biases in the place of BN; of plain networks, not of --compare."),
     ] = False,
 ) -> None:
     """Show a network layer by layer: sizes, parameters, multiply-adds, and how they come about."""

@@ -22,9 +22,7 @@ HEADINGS = (
     *("para-\nmeters", "+ BN", "mult.-\nadds, M", "how"),
 )
 BN, RELU = 2, 3  # which of the notes do not hold of a folded network, and what does
-FOLDED = (
-    "No BN: every convolution has a bias for each channel instead. ReLU, not listed, follows every convolution."
-)
+FOLDED = "No BN: every convolution has a bias for each channel instead, and ReLU, not listed, follows it."
 TABLE_1 = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}  # multiply-adds as printed, x 10^9
 NOTES = (
     "3x3 /2 p1: a 3x3 kernel at stride 2, with 1 pixel of padding on every side.",

@@ -1,6 +1,6 @@
 """What a trained plain network errs once it is folded: its BN and its identities into kernels and biases.
 
-Ding et al. (2021), RepVGG: Making VGG-style ConvNets Great Again. Everything is evaluated by running statistics (E).
+Ding et al. (2021), RepVGG: Making VGG-style ConvNets Great Again. BN is evaluated by running statistics (E).
 """
 
 import math
