@@ -98,14 +98,12 @@ def describe(
 
     Args:
         architecture: which network.
-        setting: its stem, width, image size and kind of data; if left out, ``imagenet`` for the family of Table 1
-            and ``cifar10`` for the CIFAR family.
+        setting: its stem, width and images; if left out, ``imagenet``, or ``cifar10`` for the CIFAR family.
         image_size: side of the image in pixels; the setting's if left out.
         folded: whether biases are in the place of BN, as in what a foldable network folds into.
 
     Raises:
-        ValueError: if the image is too small for the network, with the smallest that works; or too large; if a
-            residual network is to be folded.
+        ValueError: if the image is too small (says what works) or too large; if a residual network is folded.
     """
     setting = setting or (CIFAR10 if architecture.family == "cifar" else IMAGENET)
     size = setting.image_size if image_size is None else image_size
