@@ -3,6 +3,7 @@
 import copy
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from plain_vs_residual import folding
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.blocks import PlainBlock, basic_layers
 from plain_vs_residual.cli.app import main
+from plain_vs_residual.evidence.own_faults import _shortcuts
 from plain_vs_residual.evidence.pairing import verify
 from plain_vs_residual.evidence.summaries import SUMMARIES, wrong_summaries
 from plain_vs_residual.experiment import Claim, Experiment, Study, load_experiments
@@ -245,6 +247,20 @@ def test_folding_is_measured_on_all_training_images_and_computed_again_from_its_
         else:
             assert rows["error_folded"] == error
             assert 0 < summary["folded_logit_difference"] == rows["logit_difference"] < 1e-4
+
+
+def test_verify_names_identities_that_are_missing_or_that_nobody_asked_for(suite: Suite) -> None:
+    (recorded,) = load_recorded_runs(suite.results)
+    said = {}
+    for record in recorded.records:
+        if record.run.network == "cifar-plain8":
+            other = "none" if record.run.study else "foldable"
+            configuration = record.run.configuration.model_copy(update={"modification": other})
+            mistaken = replace(record, run=record.run.model_copy(update={"configuration": configuration}))
+            said[other] = " ".join(_shortcuts(mistaken, read_final(record.folder)))
+            assert list(_shortcuts(record, read_final(record.folder))) == []
+    assert said["none"].startswith("a plain network with shortcuts: layer1.0")
+    assert said["foldable"].startswith("shortcuts that add nothing: layer1.0")
 
 
 def test_the_network_that_is_measured_is_the_folded_one(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
