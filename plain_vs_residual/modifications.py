@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
+from plain_vs_residual.folding import FoldableBlock
 from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.recipe import Modification
 
@@ -172,6 +173,20 @@ class Mirrored(nn.Module):
         return torch.cat((x, -x), dim=1)
 
 
+def foldable(network: nn.Module, seed: int) -> None:
+    """Pass each convolution that keeps the shape by, as RepVGG does in training (Ding et al., 2021)."""
+    for name, block in list(_plain_blocks(network)):
+        _replace(network, name, FoldableBlock(block.layers()))
+
+
+def folded(network: nn.Module, seed: int) -> None:
+    """Put biases in the place of BN: the plain network that a foldable one is folded into (folding.py)."""
+    for name, block in list(_plain_blocks(network)):
+        for number, (convolution, _) in enumerate(block.layers(), start=1):
+            _replace(network, f"{name}.bn{number}", Bias(convolution.out_channels, scale=None))
+    _replace(network, "bn1", Bias(network.get_submodule("conv1").out_channels, scale=None))  # type: ignore[arg-type]
+
+
 STEPS: dict[Modification, Callable[[nn.Module, int], None]] = {
     "none": lambda network, seed: None,
     "zero-gamma": zero_gamma,
@@ -180,7 +195,16 @@ STEPS: dict[Modification, Callable[[nn.Module, int], None]] = {
     "delta-orthogonal": delta_orthogonal,
     "dirac": dirac,
     "looks-linear": looks_linear,
+    "foldable": foldable,
+    "folded": folded,
 }
+
+
+def _plain_blocks(network: nn.Module) -> Iterator[tuple[str, PlainBlock]]:
+    for name, block in _blocks(network, PlainBlock):
+        if isinstance(block, ResidualBlock):
+            raise ValueError("a residual network cannot be folded: its shortcuts pass ReLUs; take a plain one")
+        yield name, block
 
 
 def _blocks(network: nn.Module, kind: type[Block]) -> Iterator[tuple[str, Block]]:

@@ -14,7 +14,15 @@ from plain_vs_residual.schedules import FIXED
 Stem = Literal["3x3", "7x7"]
 Split = Literal["test", "45k/5k"]
 Modification = Literal[
-    "none", "zero-gamma", "pre-activation", "skip-init", "delta-orthogonal", "dirac", "looks-linear"
+    "none",
+    "zero-gamma",
+    "pre-activation",
+    "skip-init",
+    "delta-orthogonal",
+    "dirac",
+    "looks-linear",
+    "foldable",
+    "folded",
 ]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 # Schedules that are not fixed before the run: one member of a pair watches itself, the others repeat its rates.

@@ -76,6 +76,7 @@ ENVIRONMENT = Environment(
 # What each measurement of the seminar writes: its quantities, and how often through training it looks.
 MEASURED = {
     "construction": (("error_E", "error_R", "error_T"), (0, 2_000)),
+    "folding": (("error_trained", "error_folded", "logit_difference"), (2_000,)),
     "gradient_norms": (("output", "weight", "weights"), (0, 10, 2_000)),
     "shattered_gradients": (("correlation",), (0, 2_000)),
     "lesions": (
@@ -280,7 +281,7 @@ def _measured_rows(folder: RunFolder, measurement: str) -> list[MeasuredRow]:
         )
         for iteration in iterations
         for quantity in quantities
-        for place in range(1 if quantity.startswith("intact") else 6)
+        for place in range(1 if quantity.startswith("intact") or measurement == "folding" else 6)
     ]
 
 

@@ -27,6 +27,7 @@ CPU = torch.device("cpu")
 IMAGES = torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 ABLATIONS = ("zero-gamma", "pre-activation", "skip-init")
 CURES = ("delta-orthogonal", "dirac", "looks-linear")
+FOLDING = ("foldable", "folded")  # of plain networks, see test_folding.py as well
 
 
 def modified(name: str, modification: str, seed: int = 100) -> Network:
@@ -39,10 +40,10 @@ def drawn(name: str) -> Network:
 
 
 def test_every_modification_of_the_recipe_has_its_step() -> None:
-    assert set(STEPS) == set(get_args(Modification)) == {"none", *ABLATIONS, *CURES}
+    assert set(STEPS) == set(get_args(Modification)) == {"none", *ABLATIONS, *CURES, *FOLDING}
 
 
-@pytest.mark.parametrize("modification", [*ABLATIONS, *CURES])
+@pytest.mark.parametrize("modification", [*ABLATIONS, *CURES, *FOLDING])
 def test_every_modified_network_learns_under_the_fast_path_as_without_it(modification: str) -> None:
     name = "cifar-residual8-A" if modification in ABLATIONS else "cifar-plain8"
     network = modified(name, modification)
@@ -96,6 +97,8 @@ def test_pre_activation_adds_without_a_relu_and_ends_with_one() -> None:
         ("cifar-residual8-A", "pre-activation", "layer2.0.conv1"),  # its BN comes before it
         ("cifar-residual8-A", "skip-init", "layer2.0.bn1"),  # a bias, and in the last layer a scalar, in its place
         ("cifar-plain8", "dirac", "layer2.0.bn1"),
+        ("cifar-plain8", "foldable", "layer2.0.bn1"),  # before the identity is added
+        ("cifar-plain8", "folded", "layer2.0.bn1"),  # a bias in its place
         ("cifar-plain8", "delta-orthogonal", "layer2.0.bn1"),
         ("cifar-plain8", "looks-linear", "layer2.0.bn1"),  # x beside -x
     ],
@@ -164,7 +167,7 @@ def images_behind_the_convolutions(network: Network) -> dict[str, tuple[int, ...
     return shapes
 
 
-@pytest.mark.parametrize("modification", [*ABLATIONS, *CURES])
+@pytest.mark.parametrize("modification", [*ABLATIONS, *CURES, *FOLDING])
 def test_every_convolution_keeps_its_stride_and_its_width(modification: str) -> None:
     name = "cifar-residual8-A" if modification in ABLATIONS else "cifar-plain8"
     shapes = images_behind_the_convolutions(modified(name, modification))

@@ -43,6 +43,17 @@ TOLD: dict[tuple[str, int], tuple[str, Numbers, Numbers]] = {
         )
         for place, ablation in enumerate(ABLATIONS, start=len(CURES))
     },
+    ("folding", 0): (
+        "folded_training_error",
+        {PLAIN: 77, f"{PLAIN}@foldable": 27},
+        {PLAIN: 28, f"{PLAIN}@foldable": 27},
+    ),
+    ("folding", 1): ("folded_logit_difference", {f"{PLAIN}@foldable": 2e-5}, {f"{PLAIN}@foldable": 2e-4}),
+    ("folding", 2): (
+        "folded_training_error",
+        {f"{PLAIN}@foldable": 27, RESIDUAL: 28},
+        {f"{PLAIN}@foldable": 24, RESIDUAL: 27},
+    ),
     ("gradient_norms", 0): ("log10_gradient_ratio", {PLAIN: 3, RESIDUAL: 1}, {PLAIN: 1.5, RESIDUAL: 1}),
     ("gradient_norms", 1): ("gradient_growth_in_stage_1", {PLAIN: 1.2}, {PLAIN: 1.1}),
     ("gradient_norms", 2): ("log10_gradient_ratio_at_iteration_10", {PLAIN: 0.3}, {PLAIN: 3}),

@@ -29,6 +29,10 @@ def describe(
         typer.Option(help=f"{', '.join(SETTINGS)}; if left out, imagenet, or cifar10 for the CIFAR family."),
     ] = None,
     compare: Annotated[str | None, typer.Option(help="Another network, to be put beside it.")] = None,
+    folded: Annotated[
+        bool,
+        typer.Option("--folded", help="Biases in the place of BN; of plain networks, not of --compare."),
+    ] = False,
 ) -> None:
     """Show a network layer by layer: sizes, parameters, multiply-adds, and how they come about."""
     architectures = [Architecture.parse(name) for name in (network, compare) if name is not None]
@@ -40,7 +44,9 @@ def describe(
     from plain_vs_residual.inspection.layer_table import print_comparison, print_description
 
     console = Console(highlight=False, markup=False)
-    first, *second = (measure(one, chosen, image_size) for one in architectures)
+    first, *second = (
+        measure(one, chosen, image_size, folded=folded and number == 0) for number, one in enumerate(architectures)
+    )
     if second:
         print_comparison(console, first, *second)
     else:

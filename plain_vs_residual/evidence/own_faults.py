@@ -97,11 +97,13 @@ def _shortcuts(record: Record, final: FinalRecord) -> Iterator[str]:
     if any((shares["moment"] == moment).sum() != blocks for moment in moments):
         yield "what the shortcuts add: not recorded for every block"
         return
-    residual = architecture.kind == "residual"
-    wrong = shares[(shares["value"] > 0) != residual]
+    # A foldable block ends with an identity around its last convolution, unless that is a bottleneck's.
+    foldable = record.run.configuration.modification == "foldable" and not architecture.bottleneck
+    adds = architecture.kind == "residual" or foldable
+    wrong = shares[(shares["value"] > 0) != adds]
     if not wrong.empty:
         names = ", ".join(wrong["layer"].unique())
-        yield f"shortcuts that add nothing: {names}" if residual else f"a plain network with shortcuts: {names}"
+        yield f"shortcuts that add nothing: {names}" if adds else f"a plain network with shortcuts: {names}"
 
 
 def shape_of(text: str) -> tuple[int, ...]:

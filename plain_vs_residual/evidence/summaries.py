@@ -144,8 +144,23 @@ def _worst_training_error(table: pd.DataFrame, record: Record) -> float:
     return float(read_table(record.folder.training_curve, CurveRow)["running_training_error"].max())
 
 
+def _folded_training_error(table: pd.DataFrame, record: Record) -> float:
+    """Error of the folded network, or of the trained one where it does not fold."""
+    folded = _values(table, "error_folded")
+    return float((_values(table, "error_trained") if folded.empty else folded)["value"].iloc[0])
+
+
+def _folded_logit_difference(table: pd.DataFrame, record: Record) -> float:
+    found = _values(table, "logit_difference")
+    return math.nan if found.empty else float(found["value"].iloc[0])
+
+
 SUMMARIES: Mapping[str, Mapping[str, Summary]] = {
     "construction": {"error_as_built": _error_as_built, "worst_training_error": _worst_training_error},
+    "folding": {
+        "folded_training_error": _folded_training_error,
+        "folded_logit_difference": _folded_logit_difference,
+    },
     "gradient_norms": {
         "log10_gradient_ratio": _gradient_ratio(0),
         "log10_gradient_ratio_at_iteration_10": _gradient_ratio(10),

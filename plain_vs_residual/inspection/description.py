@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.blocks import ZeroPaddedIdentity
+from plain_vs_residual.modifications import Bias, modify
 from plain_vs_residual.networks import abstract, num_parameters
 from plain_vs_residual.recipe import IMAGE_KINDS
 from plain_vs_residual.settings import CIFAR10, IMAGENET, Setting
@@ -68,6 +69,7 @@ class Description:
     image_size: int
     rows: tuple[Row, ...]
     parameters: int
+    folded: bool  # biases are in the place of BN
 
     @property
     def multiply_adds(self) -> int:
@@ -86,18 +88,22 @@ class Description:
 
 
 def describe(
-    architecture: Architecture, setting: Setting | None = None, image_size: int | None = None
+    architecture: Architecture,
+    setting: Setting | None = None,
+    image_size: int | None = None,
+    *,
+    folded: bool = False,
 ) -> Description:
     """Run the real network on one abstract image (meta device) and note what every layer does to it.
 
     Args:
         architecture: which network.
-        setting: its stem, width, image size and kind of data; if left out, ``imagenet`` for the family of Table 1
-            and ``cifar10`` for the CIFAR family.
+        setting: its stem, width and images; if left out, ``imagenet``, or ``cifar10`` for the CIFAR family.
         image_size: side of the image in pixels; the setting's if left out.
+        folded: whether biases are in the place of BN, as in what a foldable network folds into.
 
     Raises:
-        ValueError: if the image is too small for the network, with the smallest that works; or too large.
+        ValueError: if the image is too small (says what works) or too large; if a residual network is folded.
     """
     setting = setting or (CIFAR10 if architecture.family == "cifar" else IMAGENET)
     size = setting.image_size if image_size is None else image_size
@@ -105,6 +111,9 @@ def describe(
         raise ValueError(f"input {size}: accepted are at most {LARGEST_INPUT} px")
     kind = IMAGE_KINDS[setting.data]
     network = abstract(architecture, setting, channels=kind.channels, num_classes=kind.num_classes)
+    if folded:
+        with torch.device("meta"):
+            modify(network, "folded", seed=0)
     try:
         rows = measure(network, architecture, (kind.channels, size, size))
     except RuntimeError as error:
@@ -115,7 +124,7 @@ def describe(
             f"input {size} is too small for {architecture.name}: a feature map would vanish or a kernel would no "
             f"longer fit; the smallest input that works is {smallest} px"
         ) from error
-    return Description(architecture, setting, size, tuple(rows), num_parameters(network))
+    return Description(architecture, setting, size, tuple(rows), num_parameters(network), folded)
 
 
 def smallest_input(network: nn.Module, architecture: Architecture, channels: int) -> int | None:
@@ -155,6 +164,10 @@ def measure(network: nn.Module, architecture: Architecture, image_shape: tuple[i
             raise RuntimeError(f"the output of {layer} is empty")
         if isinstance(module, nn.BatchNorm2d) and rows:
             rows[-1] = replace(rows[-1], bn_parameters=rows[-1].bn_parameters + num_parameters(module))
+            return
+        if isinstance(module, Bias) and rows:
+            words = f"{rows[-1].words}; a bias per channel, no BN"
+            rows[-1] = replace(rows[-1], parameters=rows[-1].parameters + num_parameters(module), words=words)
             return
         if isinstance(module, nn.Linear):  # what is between the last block and fc is no module
             rows.append(_mean(rows[-1]))

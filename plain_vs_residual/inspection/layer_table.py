@@ -21,6 +21,8 @@ HEADINGS = (
     *("layer", "kernel\n/stride\np(adding)", "size", "channels"),
     *("para-\nmeters", "+ BN", "mult.-\nadds, M", "how"),
 )
+BN, RELU = 2, 3  # which of the notes do not hold of a folded network, and what does
+FOLDED = "No BN: every convolution has a bias for each channel instead, and ReLU, not listed, follows it."
 TABLE_1 = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}  # multiply-adds as printed, x 10^9
 NOTES = (
     "3x3 /2 p1: a 3x3 kernel at stride 2, with 1 pixel of padding on every side.",
@@ -76,7 +78,7 @@ def print_description(console: Console, described: Description) -> None:
     wide, narrow = (_layers(described, how) for how in ({one: one for one in words}, numbers))
     if not _print_table(console, wide, narrow, right=range(4, 7)):
         console.print("\nHow the sizes come about", *(f"{n}  {one}" for one, n in numbers.items()), sep="\n")
-    notes = list(NOTES)
+    notes = [*NOTES[:BN], FOLDED, *NOTES[RELU + 1 :]] if described.folded else list(NOTES)
     if alone := [row.layer for row in described.rows if row.kernel > 1 and row.sizes[0] == 1]:
         notes.append(
             f"From {alone[0]} on maps are 1x1: only the centre of a kernel meets the image, the rest padding."
@@ -116,7 +118,8 @@ def print_comparison(console: Console, first: Description, second: Description) 
     for described, rows in ((first, [pair.first for pair in marked]), (second, [pair.second for pair in marked])):
         words = Counter(row.words if row else "no such layer" for row in rows)
         differing = (f"* {count} x {one}" for one, count in words.items())
-        console.print(f"\n{described.architecture.name}", *differing, *_totals(described), sep="\n  ")
+        folded = ", folded" if described.folded else ""
+        console.print(f"\n{described.architecture.name}{folded}", *differing, *_totals(described), sep="\n  ")
 
 
 def _side_by_side(first: Description, second: Description, pairs: Sequence[Pair], gap: str) -> Lines:
@@ -187,7 +190,8 @@ def _title(described: Description) -> str:
     kind = IMAGE_KINDS[setting.data]
     channels = f"{kind.channels} channel{'s' if kind.channels > 1 else ''}"
     images = f"{size}x{size} px, {channels}, {kind.num_classes} classes"
-    return f"{described.architecture.name}: {images} (setting {setting.name})"
+    folded = ", folded (biases in the place of BN)" if described.folded else ""
+    return f"{described.architecture.name}{folded}: {images} (setting {setting.name})"
 
 
 def _totals(described: Description) -> list[str]:

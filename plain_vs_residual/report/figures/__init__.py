@@ -10,6 +10,7 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.budgets import gap_by_budget
 from plain_vs_residual.report.figures.finals import final_errors, shortcut_options
+from plain_vs_residual.report.figures.folding import folding
 from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, forest
 from plain_vs_residual.report.figures.landscape import loss_landscape
 from plain_vs_residual.report.figures.paper import cifar_curves, depth_curves, longer_curves, training_and_test
@@ -103,6 +104,10 @@ DECLARED = (
         learning_rates,
         "Final training and {validation} error of each network by its learning rate.",
         OF_ALL,
+    ),
+    Figure(
+        folding,
+        "Plain-56 trained as such, and plain-56 folded from a network with identities; a dot per seed, bar: mean.",
     ),
     Figure(
         gradient_norms,

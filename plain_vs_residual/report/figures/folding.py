@@ -1,0 +1,63 @@
+"""One architecture, trained as it is and found by folding: a figure that is understood from the last row."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from plain_vs_residual.experiment import Experiment
+from plain_vs_residual.records.recorded_runs import RecordedRuns
+from plain_vs_residual.report.figures.style import COLOURS, GREY, Drawn, joined
+
+# Network and study of each column, what it is called, and how its dots look.
+COLUMNS = (
+    ("cifar-plain56", "", "plain-56,\ntrained as such", {"color": COLOURS[1], "marker": "X"}),
+    ("cifar-plain56", "foldable", "plain-56, trained\nwith identities,\nthen folded", {"color": COLOURS[2]}),
+    ("cifar-residual56-A", "", "ResNet-56 A", {"color": COLOURS[0], "marker": "s"}),
+)
+DOTS: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 13}
+RINGS: dict[str, Any] = {**DOTS, "markersize": 22, "color": GREY, "markerfacecolor": "none"}
+
+
+def folding(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
+    """Draw the error on training images of the trained, the folded and the residual network, a dot per seed."""
+    figure, axes = plt.subplots(figsize=(13, 8))
+    table = recorded.select(recorded.measured(experiment.measurement), experiment)
+    drawn: list[pd.DataFrame] = []
+    labels = []
+    for place, (network, study, words, looks) in enumerate(COLUMNS):
+        rows = table if table.empty else table[(table["network"] == network) & (table["study"] == study)]
+        labels.append(words if len(rows) else f"{words}\n(not measured)")
+        if len(rows):
+            shown = rows[rows["quantity"] == ("error_folded" if study else "error_trained")]
+            _draw(axes, place, shown, DOTS | looks)
+            axes.hlines(shown["value"].mean(), place - 0.16, place + 0.16, color=GREY, linewidth=3)
+            _write(axes, place + 0.2, shown["value"].mean(), f"{shown['value'].mean():.0f} %", 26, ha="left")
+            drawn.append(shown)
+            if study:
+                before = rows[rows["quantity"] == "error_trained"]
+                _draw(axes, place, before, RINGS | {"label": "before folding"})
+                drawn.append(before)
+    chance = 100 * (1 - 1 / len(recorded.usual.dataset.classes))
+    axes.axhline(chance, color=GREY, linestyle=":", linewidth=2)
+    _write(axes, 2, chance + 3, f"guessing: {chance:.0f} %", 16)
+    _write(axes, 0.5, 95, "one architecture: 56 layers, no shortcut", 19, weight="bold")
+    axes.axvline(1.5, color=GREY, linewidth=1)
+    axes.set_xticks(range(len(labels)), labels, fontsize=18)
+    axes.set(ylabel="error on all training images (%)", ylim=(0, 100), xlim=(-0.5, len(labels) - 0.5))
+    axes.grid(visible=False, axis="x")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(loc="lower center", fontsize=16)
+    return figure, joined(drawn)
+
+
+def _draw(axes: Axes, place: int, rows: pd.DataFrame, looks: dict[str, Any]) -> None:
+    """Draw a dot per seed around the middle of a column, seeds from left to right."""
+    ordered = rows.sort_values("seed")["value"]
+    places = [place + 0.3 * ((number + 0.5) / len(ordered) - 0.5) for number in range(len(ordered))]
+    axes.plot(places, ordered, **looks)
+
+
+def _write(axes: Axes, x: float, y: float, words: str, size: int, **looks: Any) -> None:
+    axes.text(x, y, words, fontsize=size, va="center", parse_math=False, **{"ha": "center"} | looks)
