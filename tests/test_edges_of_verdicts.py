@@ -6,10 +6,20 @@ from typing import Any
 
 import pytest
 
-from plain_vs_residual.evidence.decision import FAILS, HOLDS, SMALL, SMALLER, UNDECIDED, Verdict, decide
+from plain_vs_residual.evidence.decision import (
+    FAILS,
+    HOLDS,
+    NOTHING,
+    SMALL,
+    SMALLER,
+    UNDECIDED,
+    Verdict,
+    decide,
+)
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.power import assurance, new_seeds
 from plain_vs_residual.experiment import Claim
+from plain_vs_residual.records.registered import Registration
 
 PAIR = {"plain34": 1, "plain18": -1}
 ABOVE, BELOW = Claim("more", PAIR, above=0.5), Claim("less", PAIR, below=0.5)
@@ -72,3 +82,29 @@ def test_two_seeds_have_a_spread_and_one_has_none() -> None:
     assert "mean +9.05 ± 0.07 over 2 seeds, heads for it; 3 new seeds" in found.line()
     one = replace(two, measurement=Measurement({0: 9.0}, 0.95, 0.0))
     assert new_seeds(one, 0.95).line().endswith("1 complete seeds; a spread needs 2")
+
+
+def test_every_margin_of_an_equivalence_is_a_distance() -> None:
+    for wrong in (0, -0.5, {"digits": 0.5, "fashion": 0.0}, {"digits": -0.5, "fashion": 0.5}):
+        with pytest.raises(ValueError, match="within is a distance from 0"):
+            Claim("alike", PAIR, within=wrong)
+    assert Claim("alike", PAIR, within={"digits": 0.5, "fashion": 0.1}).margin_in("fashion") == 0.1
+
+
+def test_what_decides_is_printed_bold_and_what_more_seeds_took_over_from_is_not() -> None:
+    registration = Registration(
+        variant="",
+        family="by default",
+        seeds=[0],
+        error_rate=0.05,
+        num_primary=1,
+        unread=[],
+        claims=[],
+        registered="now",
+    )
+    primary = Verdict("made-up", replace(ABOVE, primary=True), 0.5, "test", NOTHING, UNDECIDED, decides=False)
+    assert primary.bold  # nothing was registered
+    assert not replace(primary, registration=registration).bold
+    assert replace(primary, registration=registration, decides=True).bold
+    assert not replace(primary, claim=ABOVE, decides=True).bold
+    assert replace(primary, claim=Claim("more validation error", PAIR, above=1)).statement == "more test error"
