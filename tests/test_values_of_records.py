@@ -1,11 +1,17 @@
 """What is read from records: which columns there are, what changed through training, and of which run they speak."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from plain_vs_residual.experiment import Study
-from tests.made_up_records import read_runs, write_run
+from plain_vs_residual.evidence.copies import contents_of_tables
+from plain_vs_residual.evidence.own_faults import CONSUMED, own_faults
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.records.store import read_record, write_rows
+from tests.made_up_records import read_runs, write_made_up_measurement, write_run
 
 HELD_OUT = Study("held-out", {"split": "45k/5k"})
 
@@ -40,3 +46,37 @@ def test_a_run_of_the_setting_as_it_is_speaks_for_all(tmp_path: Path) -> None:
     write_run(tmp_path, "digits", "residual18-A", 0)
     both = read_runs(tmp_path, "digits")
     assert (both.records[0].run.study, both.usual.study) == ("held-out", "")
+
+
+def test_every_table_of_a_run_is_compared_with_those_of_others_and_a_measurements_with_its_own(tmp_path: Path) -> None:
+    measurement = "gradient_norms"
+    experiment = Experiment("E", "none", (), {"digits": ("plain18",)}, (), measurement=measurement, name="mine")
+    folders = [write_run(tmp_path, "digits", "plain18", seed) for seed in range(2)]
+    tables = ["metrics.csv", "training_curve.csv", "responses.csv"]
+    assert [name for name, _ in contents_of_tables(read_record(folders[0]), measurement)] == tables
+    for folder in folders:
+        write_made_up_measurement(folder, experiment)
+    measured = folders[0].measured(measurement)
+    first, second = (dict(contents_of_tables(read_record(folder), measurement)) for folder in folders)
+    assert list(first) == [*tables, measured.name]
+    assert not set(first.values()) & set(second.values())
+    assert list(dict(contents_of_tables(read_record(folders[0]), ""))) == tables
+    # The same rows again are the same content; few different numbers say nothing.
+    rows = [MeasuredRow(**row) for row in read_table(measured, MeasuredRow).to_dict("records")]
+    write_rows(folders[1].measured(measurement), rows)
+    copied = dict(contents_of_tables(read_record(folders[1]), measurement))
+    assert copied[measured.name] == first[measured.name]
+    write_rows(measured, [row.model_copy(update={"value": float(place % 9)}) for place, row in enumerate(rows)])
+    assert measured.name not in dict(contents_of_tables(read_record(folders[0]), measurement))
+    write_rows(measured, [row.model_copy(update={"value": float(place % 10)}) for place, row in enumerate(rows)])
+    assert measured.name in dict(contents_of_tables(read_record(folders[0]), measurement))
+
+
+@pytest.mark.parametrize("part", CONSUMED)
+def test_whatever_a_run_consumed_has_to_be_recorded(tmp_path: Path, part: str) -> None:
+    record = read_record(write_run(tmp_path, "digits", "plain18", 0))
+    assert record.final
+    assert list(own_faults(record)) == []
+    kept = {name: value for name, value in record.final.consumed.items() if name != part}
+    without = replace(record, final=record.final.model_copy(update={"consumed": kept, "checksum": part}))
+    assert list(own_faults(without)) == [f"{CONSUMED[part]}: not recorded"]
