@@ -1,6 +1,7 @@
 """Verdicts where an interval only touches its margin, and the seeds that a claim heading the other way needs."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +17,13 @@ from plain_vs_residual.evidence.decision import (
     Verdict,
     decide,
 )
+from plain_vs_residual.evidence.exceptions import failed_check
 from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.pairing import PairCheck
 from plain_vs_residual.evidence.power import assurance, new_seeds
-from plain_vs_residual.experiment import Claim
+from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.registered import Registration
+from tests.made_up_records import read_runs, write_run
 
 PAIR = {"plain34": 1, "plain18": -1}
 ABOVE, BELOW = Claim("more", PAIR, above=0.5), Claim("less", PAIR, below=0.5)
@@ -108,3 +112,23 @@ def test_what_decides_is_printed_bold_and_what_more_seeds_took_over_from_is_not(
     assert replace(primary, registration=registration, decides=True).bold
     assert not replace(primary, claim=ABOVE, decides=True).bold
     assert replace(primary, claim=Claim("more validation error", PAIR, above=1)).statement == "more test error"
+
+
+def test_the_first_check_that_failed_among_a_claims_own_runs_is_named(tmp_path: Path) -> None:
+    for network in PAIR:
+        for seed in range(2):
+            write_run(tmp_path, "digits", network, seed)
+    recorded = read_runs(tmp_path, "digits")
+    experiment = Experiment("E", "none", (), {"digits": tuple(PAIR)}, (ABOVE,), name="mine")
+    strange = PairCheck(("residual18-A-s0", "plain18-s0"), ("of another claim",))
+    passed = PairCheck(("plain18-s0", "plain34-s0"), ())
+    first = PairCheck(("plain18-s0", "plain34-s0"), ("this", "that"))
+    second = PairCheck(("plain34-s1",), ("another",))
+
+    def said(checks: list[PairCheck], seeds: set[int]) -> str:
+        return failed_check(recorded, experiment, ABOVE, checks, seeds)
+
+    assert said([first, second], {0, 1}) == "plain18-s0 and plain34-s0: this"
+    assert said([strange, passed, second, first], {0, 1}) == "plain34-s1: another"
+    assert said([first, second], {1}) == "plain34-s1: another"
+    assert said([strange, passed], {0, 1}) == ""

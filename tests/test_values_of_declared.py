@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from plain_vs_residual.evidence import as_declared
 from plain_vs_residual.evidence.as_declared import remarks, unlike_recipe
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.fingerprint import code, hash_of
 from plain_vs_residual.records.store import Record, read_record
 from plain_vs_residual.settings import DIGITS
 from tests.made_up_records import read_runs, write_run
@@ -74,3 +76,35 @@ def test_recipes_of_their_own_are_counted_field_by_field(tmp_path: Path) -> None
         f"1 {own}: iterations 100 instead of {USUAL} of the setting and study",
         f"2 {own}: learning_rate 0.3 instead of 0.02 of the setting and study",
     ]
+
+
+@pytest.mark.parametrize(
+    ("at_the_commit", "said"),
+    [
+        ("x = 1\n", "that of commit {commit} ("),
+        ("x = 2\n", "that of commit {commit}, but for blocks.py, WHICH IS NOT THAT COMMIT'S ("),
+        (None, "that of commit {commit}, which git does not know here ("),
+    ],
+    ids=["its own", "another", "unknown"],
+)
+def test_other_code_is_compared_with_that_of_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_the_commit: str | None, said: str
+) -> None:
+    write_run(tmp_path, "digits", "plain18", 0)
+    recorded = read_runs(tmp_path, "digits")
+    commit, path = f"commit-{len(said)}", "plain_vs_residual/blocks.py"
+    run = recorded.records[0].run
+    environment = run.environment.model_copy(update={"git_commit": commit})
+    sources = {path: hash_of(code("x = 1\n"))}
+    changed = run.model_copy(update={"environment": environment, "sources": sources})
+    asked: list[tuple[str, ...]] = []
+
+    def ask(*words: str) -> str | None:
+        asked.append(words)
+        return at_the_commit if words == ("show", f"{commit}:{path}") else None
+
+    monkeypatch.setattr(as_declared, "ask_git", ask)
+    records = (replace(recorded.records[0], run=changed),)
+    (line,) = (one for one in remarks(replace(recorded, records=records), []) if "by other code" in one)
+    assert line.startswith("1 runs were trained by other code than is here today, " + said.format(commit=commit))
+    assert ("show", f"{commit}:{path}") in asked
