@@ -21,9 +21,10 @@ from plain_vs_residual.evidence.exceptions import failed_check
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.evidence.pairing import PairCheck
 from plain_vs_residual.evidence.power import assurance, new_seeds
+from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Claim, Experiment
 from plain_vs_residual.records.registered import Registration
-from tests.made_up_records import read_runs, write_run
+from tests.made_up_records import read_runs, registered, write_run
 
 PAIR = {"plain34": 1, "plain18": -1}
 ABOVE, BELOW = Claim("more", PAIR, above=0.5), Claim("less", PAIR, below=0.5)
@@ -132,3 +133,21 @@ def test_the_first_check_that_failed_among_a_claims_own_runs_is_named(tmp_path: 
     assert said([strange, passed, second, first], {0, 1}) == "plain34-s1: another"
     assert said([first, second], {1}) == "plain34-s1: another"
     assert said([strange, passed], {0, 1}) == ""
+
+
+def test_files_that_count_as_a_primary_claim_are_named_beside_primary_claims_alone(tmp_path: Path) -> None:
+    for network in PAIR:
+        for seed in range(3):
+            write_run(tmp_path, "digits", network, seed)
+    recorded = read_runs(tmp_path, "digits")
+    claims = (replace(ABOVE, primary=True), replace(BELOW, column="validation_error"))
+    experiment = Experiment("E", "none", (), {"digits": tuple(PAIR)}, claims, name="mine", left_out=("wrong.py",))
+
+    def named(verdicts: list[Verdict]) -> dict[str, tuple[str, ...]]:
+        return {one.claim.statement: one.counted_unread for one in verdicts if one.declared}
+
+    assert named(judge(recorded, [experiment])) == {"more": ("wrong.py",), "less": ()}
+    # What was registered stays, whatever is left out today.
+    planned = registered(recorded, [experiment])
+    assert named(judge(planned, [replace(experiment, left_out=())])) == {"more": ("wrong.py",), "less": ()}
+    assert named(judge(planned, [replace(experiment, left_out=("a.py", "b.py"))]))["more"] == ("wrong.py",)
