@@ -1,4 +1,4 @@
-"""What a run says of its own recipe, beside what its setting and its study say: each word of it counts or does not."""
+"""What a run says of its own recipe, beside what setting and study say: each word of it counts or does not."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,9 @@ def test_a_budget_is_told_of_by_its_own_words_and_never_against_a_study(record: 
     short = {"iterations": 100}
     said = [f"iterations: 100, but {USUAL} in its setting and study"]
     assert list(unlike_recipe(with_recipe(record, (), **short), Study())) == said
-    assert list(unlike_recipe(with_recipe(record, ("learning rate 0.3 instead of 0.02",), **short), Study())) == said
+    assert (
+        list(unlike_recipe(with_recipe(record, ("learning rate 0.3 instead of 0.02",), **short), Study())) == said
+    )
     assert list(unlike_recipe(with_recipe(record, ("budget 1,000 iterations",), **short), Study())) == said
     told = with_recipe(record, ("no flips", "budget 100 iterations instead of 10 epochs"), **short)
     assert list(unlike_recipe(told, Study())) == []

@@ -1,4 +1,4 @@
-"""What is read from records: which columns there are, what changed through training, and of which run they speak."""
+"""What is read from records: which columns there are, what changed through training, which run speaks for all."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from plain_vs_residual.evidence.copies import contents_of_tables
+from plain_vs_residual.evidence.measured_otherwise import measured_otherwise
 from plain_vs_residual.evidence.own_faults import CONSUMED, own_faults
+from plain_vs_residual.evidence.summaries import wrong_summaries
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.rows import MeasuredRow
-from plain_vs_residual.records.store import read_record, write_rows
-from tests.made_up_records import read_runs, write_made_up_measurement, write_run
+from plain_vs_residual.records.store import read_record, sealed, write_rows
+from tests.made_up_records import read_json, read_runs, write_made_up_measurement, write_run
 
 HELD_OUT = Study("held-out", {"split": "45k/5k"})
 
@@ -30,7 +33,7 @@ def test_a_ratio_changed_by_what_it_is_now_less_what_it_was(tmp_path: Path) -> N
     write_run(tmp_path, "digits", "residual18-A", 3)
     (row,) = read_runs(tmp_path, "digits").finals.to_dict("records")
     blocks = range(1, 9)
-    # The made-up ratios: 1 / sqrt(order) before training, half of it after, three quarters by estimated statistics.
+    # The made-up ratios: 1 / sqrt(order) before training, half of it after it, three quarters by estimated BN.
     before, after, estimated = (
         sum(factor / order**0.5 + 0.03 for order in blocks) / len(blocks) for factor in (1.0, 0.5, 0.75)
     )
@@ -48,7 +51,7 @@ def test_a_run_of_the_setting_as_it_is_speaks_for_all(tmp_path: Path) -> None:
     assert (both.records[0].run.study, both.usual.study) == ("held-out", "")
 
 
-def test_every_table_of_a_run_is_compared_with_those_of_others_and_a_measurements_with_its_own(tmp_path: Path) -> None:
+def test_every_table_of_a_run_and_of_its_measurement_is_compared_with_those_of_others(tmp_path: Path) -> None:
     measurement = "gradient_norms"
     experiment = Experiment("E", "none", (), {"digits": ("plain18",)}, (), measurement=measurement, name="mine")
     folders = [write_run(tmp_path, "digits", "plain18", seed) for seed in range(2)]
@@ -80,3 +83,27 @@ def test_whatever_a_run_consumed_has_to_be_recorded(tmp_path: Path, part: str) -
     kept = {name: value for name, value in record.final.consumed.items() if name != part}
     without = replace(record, final=record.final.model_copy(update={"consumed": kept, "checksum": part}))
     assert list(own_faults(without)) == [f"{CONSUMED[part]}: not recorded"]
+
+
+def test_a_measurement_says_what_it_is_of_and_two_of_them_how_they_were_taken(tmp_path: Path) -> None:
+    experiment = Experiment(
+        "E", "none", (), {"digits": ("plain18",)}, (), measurement="gradient_norms", name="mine"
+    )
+    folders = [write_run(tmp_path, "digits", "plain18", seed) for seed in range(2)]
+    for folder in folders:
+        write_made_up_measurement(folder, experiment)
+    first, second = (read_record(folder) for folder in folders)
+    assert list(wrong_summaries(first, "gradient_norms")) == []
+    assert list(measured_otherwise(first, second, "gradient_norms")) == []
+    path = folders[1].measurement("gradient_norms")
+    values = read_json(path)
+    write_json(path, sealed(values | {"environment": values["environment"] | {"torch": "3.0"}}))
+    assert list(measured_otherwise(first, second, "gradient_norms")) == [
+        "gradient_norms was measured with torch 2.99.0+made-up against 3.0"
+    ]
+    assert list(measured_otherwise(second, first, "gradient_norms")) == [
+        "gradient_norms was measured with torch 3.0 against 2.99.0+made-up"
+    ]
+    assert list(measured_otherwise(first, second, "")) == []
+    write_json(path, sealed(values | {"measurement": "lesions"}))
+    assert list(wrong_summaries(second, "gradient_norms")) == ["gradient_norms: its record is of lesions"]
