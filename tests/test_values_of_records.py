@@ -1,0 +1,109 @@
+"""What is read from records: which columns there are, what changed through training, which run speaks for all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from plain_vs_residual.evidence.copies import contents_of_tables
+from plain_vs_residual.evidence.measured_otherwise import measured_otherwise
+from plain_vs_residual.evidence.own_faults import CONSUMED, own_faults
+from plain_vs_residual.evidence.summaries import wrong_summaries
+from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.records.store import read_record, sealed, write_rows
+from tests.made_up_records import read_json, read_runs, write_made_up_measurement, write_run
+
+HELD_OUT = Study("held-out", {"split": "45k/5k"})
+
+
+def test_errors_that_were_not_measured_are_no_columns_and_those_that_were_are(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "residual18-A", 0)
+    assert not {"test_error", "ten_crop_error", "ten_crop_top5_error"} & set(read_runs(tmp_path, "digits").finals)
+    write_run(tmp_path, "digits", "residual18-A", 1, study=HELD_OUT)
+    finals = read_runs(tmp_path, "digits").finals.set_index("seed")
+    assert finals["test_error"].isna().to_dict() == {0: True, 1: False}
+    assert finals["test_error"][1] == 50.0
+    assert finals["study"].to_dict() == {0: "", 1: "held-out"}
+
+
+def test_a_ratio_changed_by_what_it_is_now_less_what_it_was(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "residual18-A", 3)
+    (row,) = read_runs(tmp_path, "digits").finals.to_dict("records")
+    blocks = range(1, 9)
+    # The made-up ratios: 1 / sqrt(order) before training, half of it after it, three quarters by estimated BN.
+    before, after, estimated = (
+        sum(factor / order**0.5 + 0.03 for order in blocks) / len(blocks) for factor in (1.0, 0.5, 0.75)
+    )
+    assert row["initial_mean_ratio"] == pytest.approx(before)
+    assert row["ratio_change"] == pytest.approx(after - before)
+    assert row["ratio_change_estimated"] == pytest.approx(estimated - before)
+
+
+def test_a_run_of_the_setting_as_it_is_speaks_for_all(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "plain18", 0, study=HELD_OUT)
+    alone = read_runs(tmp_path, "digits")
+    assert alone.usual.study == "held-out"
+    write_run(tmp_path, "digits", "residual18-A", 0)
+    both = read_runs(tmp_path, "digits")
+    assert (both.records[0].run.study, both.usual.study) == ("held-out", "")
+
+
+def test_every_table_of_a_run_and_of_its_measurement_is_compared_with_those_of_others(tmp_path: Path) -> None:
+    measurement = "gradient_norms"
+    experiment = Experiment("E", "none", (), {"digits": ("plain18",)}, (), measurement=measurement, name="mine")
+    folders = [write_run(tmp_path, "digits", "plain18", seed) for seed in range(2)]
+    tables = ["metrics.csv", "training_curve.csv", "responses.csv"]
+    assert [name for name, _ in contents_of_tables(read_record(folders[0]), measurement)] == tables
+    for folder in folders:
+        write_made_up_measurement(folder, experiment)
+    measured = folders[0].measured(measurement)
+    first, second = (dict(contents_of_tables(read_record(folder), measurement)) for folder in folders)
+    assert list(first) == [*tables, measured.name]
+    assert not set(first.values()) & set(second.values())
+    assert list(dict(contents_of_tables(read_record(folders[0]), ""))) == tables
+    # The same rows again are the same content; few different numbers say nothing.
+    rows = [MeasuredRow(**row) for row in read_table(measured, MeasuredRow).to_dict("records")]
+    write_rows(folders[1].measured(measurement), rows)
+    copied = dict(contents_of_tables(read_record(folders[1]), measurement))
+    assert copied[measured.name] == first[measured.name]
+    write_rows(measured, [row.model_copy(update={"value": float(place % 9)}) for place, row in enumerate(rows)])
+    assert measured.name not in dict(contents_of_tables(read_record(folders[0]), measurement))
+    write_rows(measured, [row.model_copy(update={"value": float(place % 10)}) for place, row in enumerate(rows)])
+    assert measured.name in dict(contents_of_tables(read_record(folders[0]), measurement))
+
+
+@pytest.mark.parametrize("part", CONSUMED)
+def test_whatever_a_run_consumed_has_to_be_recorded(tmp_path: Path, part: str) -> None:
+    record = read_record(write_run(tmp_path, "digits", "plain18", 0))
+    assert record.final
+    assert list(own_faults(record)) == []
+    kept = {name: value for name, value in record.final.consumed.items() if name != part}
+    without = replace(record, final=record.final.model_copy(update={"consumed": kept, "checksum": part}))
+    assert list(own_faults(without)) == [f"{CONSUMED[part]}: not recorded"]
+
+
+def test_a_measurement_says_what_it_is_of_and_two_of_them_how_they_were_taken(tmp_path: Path) -> None:
+    experiment = Experiment(
+        "E", "none", (), {"digits": ("plain18",)}, (), measurement="gradient_norms", name="mine"
+    )
+    folders = [write_run(tmp_path, "digits", "plain18", seed) for seed in range(2)]
+    for folder in folders:
+        write_made_up_measurement(folder, experiment)
+    first, second = (read_record(folder) for folder in folders)
+    assert list(wrong_summaries(first, "gradient_norms")) == []
+    assert list(measured_otherwise(first, second, "gradient_norms")) == []
+    path = folders[1].measurement("gradient_norms")
+    values = read_json(path)
+    write_json(path, sealed(values | {"environment": values["environment"] | {"torch": "3.0"}}))
+    assert list(measured_otherwise(first, second, "gradient_norms")) == [
+        "gradient_norms was measured with torch 2.99.0+made-up against 3.0"
+    ]
+    assert list(measured_otherwise(second, first, "gradient_norms")) == [
+        "gradient_norms was measured with torch 3.0 against 2.99.0+made-up"
+    ]
+    assert list(measured_otherwise(first, second, "")) == []
+    write_json(path, sealed(values | {"measurement": "lesions"}))
+    assert list(wrong_summaries(second, "gradient_norms")) == ["gradient_norms: its record is of lesions"]
