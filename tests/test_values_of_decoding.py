@@ -1,4 +1,4 @@
-"""What is noted of an image of 16 bits while it is decoded: its largest value, in 16 bits and in the 8 it keeps."""
+"""What is noted of an image of 16 bits while it is decoded: its largest value, whole and as 8 bits keep it."""
 
 from pathlib import Path
 
