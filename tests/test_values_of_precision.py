@@ -8,6 +8,7 @@ from torch import Tensor
 
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.measures.responses import layer_responses
+from plain_vs_residual.modifications import modify
 from plain_vs_residual.training.precision import prepare_arithmetic
 from tests.conftest import CPU, network_of
 
@@ -45,3 +46,11 @@ def test_processes_share_the_threads_of_a_run(threads: int, devices: int, of_eac
         assert torch.get_num_threads() == of_each
     finally:
         torch.set_num_threads(were)
+
+
+def test_a_folded_shortcut_adds_two_numbers_a_filter_to_the_weights_and_no_constant() -> None:
+    network = network_of("cifar-plain8", channels=1, num_classes=3)
+    names = set(network.state_dict())
+    modify(network, "dirac", 0)
+    convolutions = {name.removesuffix(".weight") for name in names if ".conv" in name}
+    assert set(network.state_dict()) - names == {f"{name}.{one}" for name in convolutions for one in "ab"}
