@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
+from plain_vs_residual.data.conversions import conversions_of_files
 from plain_vs_residual.data.decoding import decode
+from plain_vs_residual.data.images import ImageFiles
 
 
 def test_the_largest_of_16_bits_is_noted_whole_and_as_it_is_kept(tmp_path: Path) -> None:
@@ -15,3 +18,10 @@ def test_the_largest_of_16_bits_is_noted_whole_and_as_it_is_kept(tmp_path: Path)
     image, original = decode(tmp_path / "grey.png")
     assert (original.largest, original.brightest) == (40_000, 40_000 // 256)
     assert np.array_equal(np.asarray(image)[..., 0], values // 256)
+
+
+def test_an_unreadable_image_does_not_hide_what_is_said_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    Image.new("CMYK", (4, 4)).save(tmp_path / "b.jpg")
+    (said,) = conversions_of_files([ImageFiles([tmp_path / "a.png", tmp_path / "b.jpg"], torch.tensor([0, 1]))])
+    assert "1 CMYK" in said
