@@ -316,7 +316,7 @@ def test_a_run_that_is_missing_is_named_in_the_figure(tmp_path: Path) -> None:
     (recorded,) = load_recorded_runs(tmp_path / "results", "fashion")
     draw(recorded, experiment, "folding", tmp_path)
     text = (tmp_path / "folding.svg").read_text(encoding="utf-8")
-    assert text.count("(not measured)") == 1
+    assert text.count(">not measured<") == 1
     assert "guessing: 90 %" in text
 
 

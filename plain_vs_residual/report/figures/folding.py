@@ -28,8 +28,10 @@ def folding(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     labels = []
     for place, (network, study, words, looks) in enumerate(COLUMNS):
         rows = table if table.empty else table[(table["network"] == network) & (table["study"] == study)]
-        labels.append(words if len(rows) else f"{words}\n(not measured)")
-        if len(rows):
+        labels.append(words)
+        if rows.empty:
+            _write(axes, place, 50, "not measured", 18)
+        else:
             shown = rows[rows["quantity"] == ("error_folded" if study else "error_trained")]
             _draw(axes, place, shown, DOTS | looks)
             axes.hlines(shown["value"].mean(), place - 0.16, place + 0.16, color=GREY, linewidth=3)
