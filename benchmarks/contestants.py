@@ -203,6 +203,7 @@ class TextbookInProcess:
     """Everything a process needs to build its own textbook loop on a CPU, of one thread, which also loads."""
 
     case: str
+    device: str = "cpu"
 
     def __call__(self) -> Contestant:
         """Set the number of threads and build the loop."""
@@ -253,7 +254,7 @@ def _serve(wanted: EngineInProcess | TextbookInProcess, pipe: "Connection[None, 
     with suppress(EOFError):  # the parent process has closed the pipe
         while True:
             run(pipe.recv())
-            measuring.wait(CPU if isinstance(wanted, TextbookInProcess) else torch.device(wanted.device))
+            measuring.wait(torch.device(wanted.device))
             pipe.send(None)
 
 

@@ -81,9 +81,8 @@ def whole_runs(name: str, textbooks: list[float], engines: list[float], rounds: 
     evaluations = measuring.interleaved(contestants, rounds, CPU)
     torch.set_num_threads(threads)
     steps = num_iterations(setting, training)
-    batches = (
-        setting.evaluations * evaluated / setting.batch_size / measuring.CORES
-    )  # a process per core evaluates
+    # A process per core evaluates.
+    batches = setting.evaluations * evaluated / setting.batch_size / measuring.CORES
     whole = [
         [steps * step + batches * batch for step, batch in zip(several, evaluations[rung], strict=False)]
         for rung, several in (("textbook", textbooks), ("engine", engines))

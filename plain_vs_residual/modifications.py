@@ -4,7 +4,7 @@ Each changes one thing of a network in place and leaves the names of the layers 
 know nothing of it: what differs is what stands in their places.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 import torch
@@ -76,9 +76,7 @@ class PreActivationBlock(ResidualBlock):
 
 def skip_init(network: nn.Module, seed: int) -> None:
     """Do without BN: biases instead, and F(x) times a learned scalar that begins with 0 (De and Smith, 2020)."""
-    last = {f"{name}.bn{block.num_layers}" for name, block in _blocks(network, ResidualBlock)}
-    for name, normalisation in list(_normalisations(network)):
-        _replace(network, name, Bias(normalisation.num_features, scale=0.0 if name in last else None))
+    _biases_for_bn(network, {f"{name}.bn{block.num_layers}" for name, block in _blocks(network, ResidualBlock)})
 
 
 class Bias(nn.Module):
@@ -181,10 +179,8 @@ def foldable(network: nn.Module, seed: int) -> None:
 
 def folded(network: nn.Module, seed: int) -> None:
     """Put biases in the place of BN: the plain network that a foldable one is folded into (folding.py)."""
-    for name, block in list(_plain_blocks(network)):
-        for number, (convolution, _) in enumerate(block.layers(), start=1):
-            _replace(network, f"{name}.bn{number}", Bias(convolution.out_channels, scale=None))
-    _replace(network, "bn1", Bias(network.get_submodule("conv1").out_channels, scale=None))  # type: ignore[arg-type]
+    list(_plain_blocks(network))  # refuses a residual network
+    _biases_for_bn(network)
 
 
 STEPS: dict[Modification, Callable[[nn.Module, int], None]] = {
@@ -212,6 +208,12 @@ def _blocks(network: nn.Module, kind: type[Block]) -> Iterator[tuple[str, Block]
     if not found:
         raise ValueError("a network without shortcuts cannot be modified like a residual one")
     yield from found
+
+
+def _biases_for_bn(network: nn.Module, scaled: Collection[str] = ()) -> None:
+    """Put a bias per channel in the place of each BN; those that are named get a scalar, 0, as well."""
+    for name, normalisation in list(_normalisations(network)):
+        _replace(network, name, Bias(normalisation.num_features, scale=0.0 if name in scaled else None))
 
 
 def _normalisations(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from plain_vs_residual.records.locks import RunLocks
 from plain_vs_residual.run import Job
 from plain_vs_residual.settings import DIGITS, Setting
 from plain_vs_residual.training.place import Place
+from tests.warm import fork_for_spawn
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
@@ -180,9 +181,7 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReque
 
     With a GPU that could not be done. Each module that uses this has another test that starts some as they are.
     """
-    own = multiprocessing.get_context
-    fork = partial(own, "fork")
-    monkeypatch.setattr(multiprocessing, "get_context", lambda kind=None: fork() if kind == "spawn" else own(kind))
+    monkeypatch.setattr(multiprocessing, "get_context", fork_for_spawn)
     # Newer versions of Python warn of threads; those of pytest hold no lock that a worker needs.
     ignored = "ignore:This process .* is multi-threaded:DeprecationWarning"
     request.node.add_marker(pytest.mark.filterwarnings(ignored))

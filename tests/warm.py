@@ -30,6 +30,13 @@ IMPORTED = (
     *("plain_vs_residual.executors.suite", "plain_vs_residual.data.datasets"),
 )
 
+_own_context = multiprocessing.get_context
+
+
+def fork_for_spawn(method: str | None = None) -> Any:
+    """Stand for ``multiprocessing.get_context``: a worker that is spawned would import again what is here."""
+    return _own_context("fork" if method == "spawn" else method)
+
 
 # ---- the side that asks --------------------------------------------------------------------------------------
 
@@ -126,9 +133,7 @@ def _become(output: int, module: str, arguments: list[str], cores: list[int]) ->
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.argv[1:] = arguments
-    own_context = multiprocessing.get_context
-    # Its workers are forked, too: a spawned one would import again what is here.
-    multiprocessing.get_context = lambda method=None: own_context("fork" if method == "spawn" else method)
+    multiprocessing.get_context = fork_for_spawn
     code: Any = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
