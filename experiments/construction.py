@@ -29,7 +29,7 @@ by the batch: in trials on `digits` 17 to 20 % were wrong, instead of under 1 %.
 elsewhere.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction, Study
 from plain_vs_residual.settings import SETTINGS
 
 SHALLOW = ("cifar-plain20", "cifar-residual20-A")
@@ -110,6 +110,18 @@ EXPERIMENT = Experiment(
             contrast={"cifar-residual56-A@grown": 1, "cifar-residual20-A@grown": -1},
             column="training_error",
             below=MARGINS,
+        ),
+    ),
+    prediction=Prediction(
+        "Plain-56 is built so that it computes what trained plain-20 computes. Both train on. Where does plain-56 "
+        "end, against plain-20?",
+        claim="Plain-56 does not keep the error that it was given: trained on, it ends above plain-20 trained on",
+        limits=(-2, 2, 20),
+        answers=(
+            "more than 2 points below it: depth pays at last",
+            "where plain-20 ends, but for 2 points",
+            "2 to 20 points above it",
+            "more than 20 points above it",
         ),
     ),
 )

@@ -40,7 +40,7 @@ between a half and one, so after n blocks the ratio is about 1 / sqrt(n): small,
 learned.
 """
 
-from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.experiment import Claim, Experiment, Prediction
 
 FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
 
@@ -140,5 +140,12 @@ EXPERIMENT = Experiment(
             above=0.1,
             reason=A_TENTH,
         ),
+    ),
+    prediction=Prediction(
+        "ResNet-56 has three times the blocks of ResNet-20. Does a layer of it respond by more or by less "
+        "(median over layers; before training every layer responds by 1)?",
+        claim="Layer responses of ResNet-56 are generally smaller than those of ResNet-20",
+        limits=(-0.1, 0.1, 0.5),
+        answers=("by over 0.1 more", "as much, but for 0.1", "by 0.1 to 0.5 less", "by over 0.5 less"),
     ),
 )

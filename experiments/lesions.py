@@ -25,7 +25,7 @@ Solution: the first ones. There x is still small, and F(x) is as large as x or l
 accumulated, and one more F(x) is a small part of it.
 """
 
-from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.experiment import Claim, Experiment, Prediction
 
 FAMILY = ("cifar-plain20", "cifar-residual20-A", "cifar-residual56-A")
 
@@ -60,6 +60,19 @@ EXPERIMENT = Experiment(
             column="lesion_median",
             below=1,
             reason="Veit et al. see next to nothing; one point is half of the margin of errors in `fashion`",
+        ),
+    ),
+    prediction=Prediction(
+        "Plain-20 and ResNet-20 each lose one of their nine blocks after training. Which of them moves farther from "
+        "its own error towards guessing?",
+        claim="Without one of its blocks plain-20 loses over a quarter more of what it can than ResNet-20 does "
+        "(rise of the error over its distance from guessing, median over blocks)",
+        limits=(-0.25, 0.25, 0.75),
+        answers=(
+            "ResNet-20, by over a quarter of the way",
+            "both alike, but for a quarter of the way",
+            "plain-20, by a quarter to three quarters",
+            "plain-20, by more: it guesses, and ResNet-20 hardly errs more",
         ),
     ),
 )
