@@ -22,6 +22,8 @@ def answer(prediction: Prediction, verdicts: Sequence[Verdict], setting: str) ->
     measured, claim = verdict.measurement, verdict.claim
     letter = prediction.letter(measured.mean)
     words = f"{letter}. {formula(claim, verdict.validation_name)}: {number_and_interval(measured)}"
+    if claim.column.startswith("log10"):
+        words += f"; that is {10**measured.mean:,.0f} times"
     if measured.num > 1:
         ends = "".join(dict.fromkeys(map(prediction.letter, measured.interval)))
         words += f"; the interval reaches from {ends[0]} to {ends[-1]}" if ends != letter else ""
