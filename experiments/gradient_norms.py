@@ -66,9 +66,10 @@ EXPERIMENT = Experiment(
         ),
     ),
     prediction=Prediction(
-        "Before training, the gradient grows from the last layer to the second. How many times as much does it grow "
-        "in plain-56 as in ResNet-56?",
-        claim="Before training, the gradient grows towards the input ten times as much in plain-56 as in ResNet-56",
+        "Before training, the gradient grows from the last layer to the second. How many times as much does it "
+        "grow in plain-56 as in ResNet-56?",
+        claim="Before training, the gradient grows towards the input ten times as much in plain-56 as in "
+        "ResNet-56",
         limits=(0, 1, 3),
         answers=("less than there", "1 to 10 times", "10 to 1,000 times", "more than 1,000 times"),
     ),

@@ -92,8 +92,8 @@ EXPERIMENT = Experiment(
         )
     ),
     prediction=Prediction(
-        "Each network at its own best learning rate: where does the training error of plain-56 end, against that of "
-        "plain-20?",
+        "Each network at its own best learning rate: where does the training error of plain-56 end, against that "
+        "of plain-20?",
         claim="Each at its best rate, plain-56 has a higher training error than plain-20",
         limits=(0, 2, 20),
         answers=(

@@ -63,8 +63,8 @@ EXPERIMENT = Experiment(
         ),
     ),
     prediction=Prediction(
-        "Plain-20 and ResNet-20 each lose one of their nine blocks after training. Which of them moves farther from "
-        "its own error towards guessing?",
+        "Plain-20 and ResNet-20 each lose one of their nine blocks after training. Which of them moves farther "
+        "from its own error towards guessing?",
         claim="Without one of its blocks plain-20 loses over a quarter more of what it can than ResNet-20 does "
         "(rise of the error over its distance from guessing, median over blocks)",
         limits=(-0.25, 0.25, 0.75),

@@ -87,7 +87,7 @@ def test_the_report_stands_on_its_own_and_draws_its_figures(tmp_path: Path) -> N
     markdown, html = write_report(recorded, [FIG4], tmp_path / "plots")
     assert (markdown.name, html.name) == ("report.md", "report.html")
     page = Page(html.read_text(encoding="utf-8"))
-    assert page.drawings == len(FIG4.figures) + 3  # and the forest plots of primary claims, of all others and of these
+    assert page.drawings == len(FIG4.figures) + 3  # and the claims: primary ones, others, these
     assert not page.sources
     assert not page.tags & {"link", "iframe", "object", "img"}
     assert {"table", "svg", "h1", "h2"} <= page.tags

@@ -81,7 +81,8 @@ def plot(
         folder = plots_folder(results, plots) / recorded.name
         for path in draw_all(recorded, experiments, folder):
             print(path)
-        print(draw_claims(recorded, judge(recorded, chosen_experiments(None)), folder))
+        verdicts = judge(recorded, chosen_experiments(None))
+        print(draw_claims(recorded, [one for one in verdicts if one.claim.primary], folder))
 
 
 @app.command()

@@ -1,9 +1,9 @@
 """A page of Markdown as one HTML file: an article with its figures inside it, and a lecture of the same figures.
 
-Needs no network and no library. What Markdown says decides how it is shown: a heading of the second level begins a
-section, which the contents name; one of the third level folds away what follows; ``LEADS`` below are the words at the
-beginning of a paragraph that have a meaning. The lecture (``templates/lecture.js.j2``) takes every section that
-shows a figure for a slide.
+Needs no network and no library. What Markdown says decides how it is shown. A heading of the second level begins a
+section, which the contents name; one of the third level folds away what follows. ``LEADS`` below are the words at
+the beginning of a paragraph that have a meaning. The lecture (``templates/lecture.js.j2``) takes every section with
+a figure for a slide.
 """
 
 import base64
@@ -86,7 +86,7 @@ def as_html(markdown: str, title: str, folder: Path) -> str:
 
 
 def tell_paragraphs(state: StateCore) -> None:
-    """Give a paragraph that is a picture alone, or begins with one of LEADS, a name of its own to be rendered by."""
+    """Give a paragraph that is a picture alone, or begins with one of LEADS, a name that it is rendered by."""
     for opening, inline, closing in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
         words = inline.children or []
         lead = next((lead for lead in LEADS if inline.content.startswith(lead)), "")
@@ -99,7 +99,7 @@ def tell_paragraphs(state: StateCore) -> None:
 
 
 def tell_sections(state: StateCore) -> None:
-    """Put what follows a heading of the second level into a section, and what follows one of the third into a fold."""
+    """Put what follows a heading of the second level into a section, of the third level into a fold."""
     tokens, told, ends = state.tokens, [], []
     levels = [token.tag if token.type == "heading_open" else "" for token in tokens]
     if "h2" in levels:

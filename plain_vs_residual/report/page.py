@@ -70,7 +70,7 @@ def write_report(
 
 
 def _claims_of(shown: Sequence[Experiment], verdicts: Sequence[Verdict], *, primary: bool) -> list[Verdict]:
-    """List the verdicts on the primary claims of what is shown, or those on all others of which there is a number."""
+    """List the verdicts on what is shown: on primary claims, or on all others of which there is a number."""
     names = {experiment.name for experiment in shown}
     of_shown = [one for one in verdicts if one.experiment in names and one.claim.primary == primary]
     return [one for one in of_shown if primary or one.measurement.num]
@@ -154,9 +154,7 @@ def _section(
         "experiment": experiment,
         "reasons": _reasons(recorded, experiment),
         "figures": [
-            _figure(recorded, experiment, name)
-            for name in experiment.figures
-            if not (opens and name == OPENING)
+            _figure(recorded, experiment, name) for name in experiment.figures if not (opens and name == OPENING)
         ],
         "answer": answer(experiment.prediction, own, recorded.setting) if experiment.prediction else "",
         "code": [listing(reference) for reference in experiment.code],
