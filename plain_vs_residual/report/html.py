@@ -2,8 +2,8 @@
 
 Needs no network and no library. What Markdown says decides how it is shown. A heading of the second level begins a
 section, which the contents name; one of the third level folds away what follows. ``LEADS`` below are the words at
-the beginning of a paragraph that have a meaning. The lecture (``templates/lecture.js.j2``) takes every section with
-a figure for a slide.
+the beginning of a paragraph that have a meaning. The lecture (``templates/lecture.js.j2``) takes every section
+with a figure for a slide.
 """
 
 import base64
