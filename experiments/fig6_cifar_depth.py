@@ -7,7 +7,7 @@ of parameters (option A), get better up to 110 layers.
 Predict: how does the training error of a plain network change from 20 to 32, 44 and 56 layers? That of a
 residual one?
 
-What to look for: on the left (plain), the dashed training curves of deeper networks end higher; on the right
+What to look for: on the left (plain), the bold training curves of deeper networks end higher; on the right
 (residual), they do not. On `fashion` the family ends at 56 layers, and on `digits` only the two depths of Fig. 1
 are trained, 20 and 56.
 

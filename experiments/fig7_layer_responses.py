@@ -13,7 +13,7 @@ tells of that lag as well, the more so the shorter the training.
 Predict: with three times as many blocks, does each of them change its input more or less?
 
 What to look for: the top row shows the layers in order, by E on the left and by R on the right. The weights are
-the same: what only the left panel shows is a matter of the running statistics. The thin dotted line is the same
+the same: what only the left panel shows is a matter of the running statistics. The thin dashed line is the same
 network before training, where BN puts every layer near 1. Filled marks are the last layer of a block, the one that
 gives F(x); hollow ones are the layers inside. The second row shows the same values sorted. "Generally smaller" is
 a matter of most layers: a few large responses move the mean, but not the median or the share of layers below 1.

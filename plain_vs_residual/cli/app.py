@@ -79,10 +79,10 @@ def plot(
     experiments = chosen_experiments(names)
     for recorded in find_recorded_runs(results, _recorded(setting), experiments):
         folder = plots_folder(results, plots) / recorded.name
-        for path in draw_all(recorded, experiments, folder):
-            print(path)
         verdicts = judge(recorded, chosen_experiments(None))
-        print(draw_claims(recorded, [one for one in verdicts if one.claim.primary], folder))
+        for path in draw_all(recorded, experiments, folder, verdicts):
+            print(path)
+        print(draw_claims(recorded, verdicts, folder, selection="primary"))
 
 
 @app.command()

@@ -52,11 +52,10 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown = [one for one in (experiments if shown is None else shown) if recorded.shows(one)]
-    for experiment in shown:
-        for name in experiment.figures:
-            draw(recorded, experiment, name, folder)
     verdicts = judge(recorded, experiments)
     for experiment in shown:
+        for name in experiment.figures:
+            draw(recorded, experiment, name, folder, verdicts)
         own = [one for one in verdicts if one.experiment == experiment.name]
         if any(one.measurement.num for one in own):
             draw_claims(recorded, own, folder, claims_stem(experiment))
