@@ -163,6 +163,43 @@ def test_a_lecture_is_printed_a_slide_a_page_and_the_article_on_a4(page: Path, t
     assert {tuple(round(float(side)) for side in box.split()[2:]) for box in article} == {(595, 842)}
 
 
+READER = """<script>
+window.addEventListener("load", () => {
+  const contents = document.querySelector("nav details"), seen = [contents.open];
+  contents.querySelector("summary").click();
+  document.querySelector("nav a[href='#second-question']").click();
+  document.getElementById("second-question").scrollIntoView();
+  window.dispatchEvent(new Event("scroll"));
+  seen.push(contents.open, [...document.querySelectorAll("nav a[aria-current]")].map(one => one.textContent));
+  const wide = [...document.querySelectorAll("figure")].filter(one => one.getClientRects().length);
+  seen.push(wide.every(one => one.matches(".wide")), document.documentElement.scrollWidth <= window.innerWidth);
+  const unfold = document.querySelector("[data-does=unfold]");
+  const folds = [...document.querySelectorAll("main details")];
+  for (const words of ["Fold all", "Unfold all"]) {
+    unfold.click();
+    seen.push(unfold.textContent === words && folds.every(one => one.open === (words === "Fold all")));
+  }
+  const out = document.createElement("div");
+  out.id = "seen";
+  out.textContent = JSON.stringify(seen);
+  window.parent.document.body.appendChild(out);
+});
+</script>"""
+
+
+@needs_browser
+def test_on_a_phone_contents_close_and_mark_the_place_and_what_is_wide_says_so(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("</body>", f"{READER}</body>")
+    (tmp_path / "acted.html").write_text(text, encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text('<body><iframe src="acted.html" style="width:390px;height:844px;border:0"></iframe></body>')
+    found = re.search(
+        r'<div id="seen">(.*?)</div>', browse(frame.as_uri(), tmp_path, "--dump-dom", "--virtual-time-budget=5000")
+    )
+    assert found
+    assert json.loads(found[1]) == [False, False, ["Second question"], True, True, True, True]
+
+
 def test_a_page_without_slides_has_no_lecture(tmp_path: Path) -> None:
     text = as_html("# Title\n\n## One\n\nWords.\n\n### More\n\nWords.\n", "Title", tmp_path)
     assert "lecture" not in text.split("</style>")[-1]
