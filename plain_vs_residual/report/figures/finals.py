@@ -27,7 +27,6 @@ from plain_vs_residual.report.figures.style import (
     GREY,
     KIND_COLOURS,
     MARKERS,
-    NETWORK_COLOURS,
     SCREEN,
     SMALLEST,
     SOLID,
@@ -95,8 +94,9 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, (left, right) = plt.subplots(1, 2, figsize=SCREEN, width_ratios=(3, 2))
     names = list(experiment.networks[recorded.setting])
     # Residual networks of one depth have one colour; from dark to light options are told apart.
-    plain, residual = (NETWORK_COLOURS[kind][Architecture.parse(names[0]).depth] for kind in ("plain", "residual"))
-    colours = {None: plain, **dict(zip(OPTIONS, cycle((residual, *_lighter(residual))), strict=False))}
+    own = {**KIND_COLOURS, **{one.kind: depth_colour(one) for one in map(Architecture.parse, names)}}
+    residual = cycle((own["residual"], *_lighter(own["residual"])))
+    colours = {None: own["plain"], **dict(zip(OPTIONS, residual, strict=False))}
 
     def option_colour(architecture: Architecture) -> Any:
         return colours[architecture.option]
