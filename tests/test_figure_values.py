@@ -171,7 +171,7 @@ def test_lines_between_shortcut_options_join_the_runs_of_one_seed(written: Write
     assert sorted(map(sorted, of_seeds)) == pytest.approx(np.array(sorted(map(sorted, expected))))
 
 
-def test_hollow_dots_of_training_stand_left_and_filled_ones_of_validation_right_of_their_option(
+def test_filled_dots_of_training_stand_left_and_hollow_ones_of_validation_right_of_their_option(
     written: Write,
 ) -> None:
     experiment = EXPERIMENTS["table3_shortcuts"]
@@ -181,9 +181,9 @@ def test_hollow_dots_of_training_stand_left_and_filled_ones_of_validation_right_
         if len(dots.get_offsets()) == 3:  # the others are bars of means
             found[len(dots.get_facecolors()) > 0].append(dots.get_offsets().tolist())
     names = experiment.networks["digits"]
-    for filled, shift in ((False, -0.15), (True, 0.15)):
+    for filled, shift in ((True, -0.15), (False, 0.15)):
         expected = [
-            [[place + shift, skewed(Architecture.parse(name), seed)[filled]] for seed in range(3)]
+            [[place + shift, skewed(Architecture.parse(name), seed)[not filled]] for seed in range(3)]
             for place, name in enumerate(names)
         ]
         assert np.array(found[filled]) == pytest.approx(np.array(expected))
@@ -269,8 +269,9 @@ def test_sentence_and_outcome_of_a_primary_claim_are_bold_in_the_forest(primary:
     measured = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, 0.95, 0.0)
     figure, _ = forest([Verdict("made-up", claim, 0.5, "validation", measured, "open")])
     weights = {text.get_text(): text.get_fontweight() for text in figure.axes[0].texts}
+    numbers = ("mean +2", "claimed: > 0.5 points")
     assert weights == dict.fromkeys(
-        ("deeper is worse [made-up]", "open (3 seeds)"), "bold" if primary else "normal"
+        ("deeper is worse [made-up]", "open (3 seeds)", *numbers), "bold" if primary else "normal"
     )
 
 

@@ -79,9 +79,10 @@ def plot(
     experiments = chosen_experiments(names)
     for recorded in find_recorded_runs(results, _recorded(setting), experiments):
         folder = plots_folder(results, plots) / recorded.name
-        for path in draw_all(recorded, experiments, folder):
+        verdicts = judge(recorded, chosen_experiments(None))
+        for path in draw_all(recorded, experiments, folder, verdicts):
             print(path)
-        print(draw_claims(recorded, judge(recorded, chosen_experiments(None)), folder))
+        print(draw_claims(recorded, verdicts, folder, selection="primary"))
 
 
 @app.command()
