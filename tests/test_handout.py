@@ -9,6 +9,7 @@ from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.handout import HEIGHT, MARGIN, Sheets, write_handouts
+from plain_vs_residual.report.tables import number_and_interval
 from tests.conftest import command
 from tests.made_up_records import read_runs, write_results
 
@@ -58,7 +59,7 @@ def test_what_came_out_marks_the_answer_that_the_number_of_its_claim_makes_right
         ]
         mean = verdict.measurement.mean
         right.append("ABCD"[sum(mean >= limit for limit in one.prediction.limits)])
-        assert f"{mean:+.2f}, interval" in text
+        assert number_and_interval(verdict.measurement) in text
         assert f"![{one.title}]({one.name}.png)" in text
         assert (sheets[2].parent / f"{one.name}.png").exists()
     assert marked == right
