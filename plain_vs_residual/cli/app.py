@@ -100,6 +100,20 @@ def report(
 
 
 @app.command()
+def handout(
+    names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
+) -> None:
+    """Write sheets to predict on and sheets with what came out, as Markdown and PDF."""
+    from plain_vs_residual.report.handout import write_handouts
+
+    chosen = chosen_experiments(names)
+    for recorded in find_recorded_runs(results, _recorded(setting), chosen):
+        folder = plots_folder(results, plots) / recorded.name
+        for path in write_handouts(recorded, chosen_experiments(None), folder, shown=chosen):
+            print(f"handout: {path}")
+
+
+@app.command()
 def verify(
     names: Names = None,
     setting: Recorded = None,
