@@ -25,6 +25,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from plain_vs_residual.architecture import OPTIONS, Architecture
 from plain_vs_residual.experiment import Experiment
@@ -170,6 +171,14 @@ def compare_with(
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
         parse_math=False,
     )
+
+
+def few_ticks(axes: Axes) -> None:
+    """Write numbers at powers of ten of a logarithmic axis; within two of them also at 2 and 5 times these."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 200 * low else (1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def chance(recorded: RecordedRuns) -> float:
