@@ -27,11 +27,11 @@ from plain_vs_residual.report.figures.style import (
     GREY,
     KIND_COLOURS,
     MARKERS,
-    NETWORK_COLOURS,
     SCREEN,
     SMALLEST,
     SOLID,
     Drawn,
+    colour_of,
     depth_colour,
     joined,
 )
@@ -95,7 +95,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, (left, right) = plt.subplots(1, 2, figsize=SCREEN, width_ratios=(3, 2))
     names = list(experiment.networks[recorded.setting])
     # Residual networks of one depth have one colour; from dark to light options are told apart.
-    plain, residual = (NETWORK_COLOURS[kind][Architecture.parse(names[0]).depth] for kind in ("plain", "residual"))
+    plain, residual = (colour_of(kind, Architecture.parse(names[0]).depth) for kind in ("plain", "residual"))
     colours = {None: plain, **dict(zip(OPTIONS, cycle((residual, *_lighter(residual))), strict=False))}
 
     def option_colour(architecture: Architecture) -> Any:

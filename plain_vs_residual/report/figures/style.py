@@ -115,14 +115,17 @@ def _in_lines(words: str, figure: Figure, size: float) -> str:
 
 
 def depth_colour(architecture: Architecture) -> Any:
-    """Return the colour of a network, equal in every figure; one between its neighbours' for another depth."""
-    own = NETWORK_COLOURS[architecture.kind]
-    if architecture.depth in own:
-        return own[architecture.depth]
+    """Return the colour of a network, equal in every figure."""
+    return colour_of(architecture.kind, architecture.depth)
+
+
+def colour_of(kind: str, depth: int) -> tuple[float, ...]:
+    """Return the colour of a kind and depth, between its neighbours' for a depth that has none."""
+    own = NETWORK_COLOURS[kind]
+    if depth in own:
+        return own[depth]
     known = _FAMILIES[0]
-    return tuple(
-        float(np.interp(architecture.depth, known, [own[depth][part] for depth in known])) for part in range(3)
-    )
+    return tuple(float(np.interp(depth, known, [own[one][part] for one in known])) for part in range(3))
 
 
 def network_line(architecture: Architecture, experiment: Experiment | None = None) -> dict[str, Any]:
