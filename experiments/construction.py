@@ -11,10 +11,11 @@ Predict: the recipe starts again from there. Does plain-56 keep the error that i
 What to look for: on the left the training error of plain-56, from what it was given (the dot at iteration 0) to
 the end of the recipe. Plain-20 itself trains on beside it, because the restart at the full learning rate hurts by
 itself. On the right ResNet-56, built from ResNet-20 likewise: there, an added block is an identity as soon as its
-last BN scales F(x) to 0. A grown network has had two trainings: dashed is its control, plain-56 from drawn weights,
-trained as long as one and as long as both together. What the grown one is ahead by is owed to where it began, and
-not to shortcuts, which neither has. In the second figure, the same at a tenth of the rate; and before training, the
-identities mixed with what would have been drawn in their place: how wide is the valley that the solution lies in?
+last BN scales F(x) to 0. A grown network has had two trainings: dashed is its control, plain-56 from drawn
+weights, trained as long as one and as long as both together. What the grown one is ahead by is owed to where it
+began, and not to shortcuts, which neither has. In the second figure, the same at a tenth of the rate; and before
+training, the identities mixed with what would have been drawn in their place: how wide is the valley that the
+solution lies in?
 
     bash run_all.sh construction
 

@@ -7,13 +7,13 @@ network has one path, and it passes every block.
 Predict: ResNet-20 loses one of its nine blocks. Does it err 1, 10 or 60 percent? And plain-20?
 
 What to look for: a stem per block that was taken out, up from the error with all blocks (dashed). Plain-20 errs
-most of the time, whichever it loses; but it erred a third to a half of the time before, and nobody errs more than by
-guessing (dashed, too). The claims therefore measure the rise against what was left to lose: (error - intact) /
-(chance - intact). Here BN normalises the rest by running statistics of the whole network, which were not made for
-it; in the second figure, lower row, they were estimated anew on training images, which heals most of what residual
-networks lost. Plain blocks that change
-the shape cannot be taken out, so that its median is over seven blocks and that of ResNet-20 over nine; and
-plain-56 errs so much intact that it shows nothing: ResNet-56 is here for the comparison of 9 with 27 blocks.
+most of the time, whichever it loses; but it erred a third to a half of the time before, and nobody errs more than
+by guessing (dashed, too). The claims therefore measure the rise against what was left to lose: (error - intact) /
+(chance - intact). Here BN normalises the rest by running statistics (E) of the whole network, which were not made
+for it; in the second figure, lower row, they were estimated anew (R) on training images, which heals most of what
+residual networks lost. Plain blocks that change the shape cannot be taken out, so that its median is over seven
+blocks and that of ResNet-20 over nine; and plain-56 errs so much intact that it shows nothing: ResNet-56 is here
+for the comparison of 9 with 27 blocks.
 
     bash run_all.sh lesions
 

@@ -1,7 +1,9 @@
 """Figures: they keep the conventions of style.py and show exactly what the CSV beside them holds."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -29,10 +31,12 @@ from plain_vs_residual.report.figures.studies import confusion as confusion_figu
 from plain_vs_residual.report.figures.style import (
     BOLD,
     NETWORK_COLOURS,
+    SMALLEST,
     SOLID,
     THIN,
     depth_colour,
 )
+from plain_vs_residual.report.tables import number_and_interval
 from tests.made_up_records import read_json, read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -94,13 +98,41 @@ def words_in(axes: Axes) -> str:
     return " / ".join([*(legend_of(axes) if axes.get_legend() else ()), *(text.get_text() for text in axes.texts)])
 
 
+def faults_for_a_projector(figure: Figure) -> list[str]:
+    """List what nobody in the last row could read or tell apart: letters, shapes, labels, kinds of lines."""
+    width, height = figure.get_size_inches()
+    found = [] if width >= 16 * height / 9 - 1e-9 else [f"{width} x {height} inches"]
+    for axes in figure.axes:
+        words = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
+        words += axes.get_legend().get_texts() if axes.get_legend() else []
+        found += [f"small: {one.get_text()}" for one in words if one.get_text() and one.get_fontsize() < SMALLEST]
+        found += [
+            f"line {line.get_linestyle()}" for line in axes.get_lines() if line.get_linestyle() in (":", "-.")
+        ]
+        for axis in (axes.xaxis, axes.yaxis):
+            shown = [label for label in axis.get_ticklabels() if label.get_visible() and label.get_text()]
+            boxes = [label.get_window_extent() for label in shown if not label.get_rotation()]
+            low, high = sorted(axis.get_view_interval())
+            places = [label.get_position()[axis is axes.yaxis] for label in shown if not label.get_rotation()]
+            inside = [box for box, place in zip(boxes, places, strict=True) if low <= place <= high]
+            overlaps = sum(one.overlaps(other) for one, other in itertools.pairwise(inside))
+            found += [f"{overlaps} labels of {axes.get_title()!r} lie on others"] if overlaps else []
+            found += [f"small: {label.get_text()}" for label in shown if label.get_fontsize() < SMALLEST]
+    return found
+
+
 def test_every_figure_is_drawn_as_png_svg_and_csv(
     find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = Figure.savefig
-    monkeypatch.setattr(  # a tenth of the pixels, of which none is looked at
-        Figure, "savefig", lambda self, path, **given: honest(self, path, **given | {"dpi": 40})
-    )
+    faults: dict[str, list[str]] = {}
+
+    def save(figure: Figure, path: Path, **given: object) -> None:
+        honest(figure, path, **given | {"dpi": 40})  # a ninth of the pixels, of which none is looked at
+        if found := faults_for_a_projector(figure):
+            faults[path.stem] = found
+
+    monkeypatch.setattr(Figure, "savefig", save)
     pictures = draw_all(find_recorded_runs("digits"), EXPERIMENTS.values(), tmp_path)
     expected = [
         experiment.name if place == 0 else f"{experiment.name}-{name}"
@@ -116,6 +148,7 @@ def test_every_figure_is_drawn_as_png_svg_and_csv(
         assert "digits (scikit-learn), setting digits; 2 seeds" in text
         assert "not run" not in text
         assert not pd.read_csv(picture.with_suffix(".csv")).empty
+    assert faults == {}
 
 
 @pytest.mark.parametrize("setting", ["cifar10", "imagenet"])
@@ -181,6 +214,32 @@ def test_the_name_of_a_data_set_is_drawn_as_it_is(tmp_path: Path, name: str) -> 
     picture = draw(recorded, FIG4, "final_errors", tmp_path)
     texts = ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext()
     assert any(text.startswith(f"{name}, setting digits") for text in texts)
+
+
+def test_a_figure_fills_the_screen_of_a_projector_and_says_what_came_out(
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
+) -> None:
+    recorded = find_recorded_runs("digits")
+    verdicts = judge(recorded, list(EXPERIMENTS.values()))
+    (own,) = [one for one in verdicts if one.experiment == FIG4.name and one.claim.primary]
+    text = {}
+    for name in FIG4.figures:
+        picture = draw(recorded, FIG4, name, tmp_path, verdicts)
+        assert plt.imread(picture).shape[:2] == (1080, 1920)
+        text[name] = " ".join(
+            " ".join(ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext()).split()
+        )
+    first, *others = FIG4.figures
+    assert own.statement in text[first]
+    assert f"{own.outcome}: {number_and_interval(own.measurement)}; claimed: > 0.5 points" in text[first]
+    assert not any(own.statement in text[name] for name in others)
+    nothing = replace(
+        own, measurement=Measurement({}, 0.95, 0.0), outcome="undecided", reason="complete seeds: 0; why"
+    )
+    picture = draw(recorded, FIG4, first, tmp_path, [nothing])
+    assert "undecided: complete seeds: 0 " in " ".join(
+        ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext()
+    )
 
 
 def test_an_unknown_figure_is_refused_with_the_known_ones(
@@ -343,7 +402,7 @@ def test_layer_responses_are_in_order_then_sorted_then_against_x(
         shown = [line for line in lines_in(axes) if len(line) > 2]  # not the line at 0
         assert np.allclose(np.concatenate(shown), np.concatenate(expected))
         assert legend_of(axes) == ["at initialisation", "trained (R)", "ResNet-20 A", "ResNet-56 A"]
-    assert {line.get_linestyle() for line in panels[0].get_lines()} == {"-", "--", "None"}
+    assert {line.get_linestyle() for axes in panels[:4] for line in axes.get_lines()} == {"-", "--", "None"}
 
 
 def test_responses_that_were_not_recorded_anew_are_said_to_be_missing(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_where_test_images_are_evaluated_every_table_says_test(tmp_path: Path) -
     markdown, _ = report_on(recorded, FIG4, folder=tmp_path / "plots")
     assert "| network | training error (%) | clean training error (%) | test error (%) | seeds |" in markdown
     assert "| The same in test error | test error: plain-34 - " in markdown
-    assert "Fig. 4: bold = training error, thin = test error (" in markdown
+    assert "Fig. 4: bold = training error, thin = test error" in markdown
     assert "validation" not in markdown.replace("validation or test images", "")
 
 

@@ -34,12 +34,12 @@ def moving_figure(picture: Path, caption: str) -> str:
         caption: on which images, of how many seeds.
     """
     table = picture.with_suffix(".csv")
-    if picture.stem not in QUANTITIES or not table.exists():
+    if picture.stem not in QUANTITIES or not table.exists() or not table.read_text(encoding="utf-8").strip():
         return ""
     measured = pd.read_csv(table)
-    if not measured.empty:
-        measured = measured[measured["quantity"] == QUANTITIES[picture.stem]]
-    if measured.empty or measured["iteration"].nunique() < 2:
+    measured = measured[measured["quantity"] == QUANTITIES[picture.stem]]
+    there = measured[measured["value"] > 0]
+    if there["iteration"].nunique() < 2:
         return ""
     # "</" would end the script that the numbers stand in.
     numbers = json.dumps(numbers_of(measured), separators=(",", ":")).replace("</", "<\\/")

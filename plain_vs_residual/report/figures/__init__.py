@@ -56,7 +56,7 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
         if one.bold:
             measured = one.measurement
             number = f"{number_and_interval(measured)}; claimed: {wanted_in_words(one.claim, one.margin)}"
-            return f"{one.statement}\n{one.outcome}: {number if measured.num else one.reason}"
+            return f"{one.statement}\n{one.outcome}: {number if measured.num else one.reason.partition(';')[0]}"
     return ""
 
 

@@ -12,7 +12,17 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING
-from plain_vs_residual.report.figures.style import BOLD, DASHED, GREY, SOLID, THIN, Drawn, depth_colour, joined
+from plain_vs_residual.report.figures.style import (
+    BOLD,
+    DASHED,
+    GREY,
+    SCREEN,
+    SOLID,
+    THIN,
+    Drawn,
+    depth_colour,
+    joined,
+)
 
 COLUMNS = 3
 
@@ -37,7 +47,7 @@ def comparison_figure(
     """Training error of each network before (dashed) and after (bold); last, after minus before for every seed."""
     networks = list(dict.fromkeys(identity[:2] for identity in common))
     rows = math.ceil((len(networks) + 1) / COLUMNS)
-    figure, grid = plt.subplots(rows, COLUMNS, figsize=(7 * COLUMNS, 5.5 * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, COLUMNS, figsize=(SCREEN[0], SCREEN[1] * max(1.0, rows / 2)), squeeze=False)
     panels = list(grid.flat)
     drawn = []
     for axes, (network, study) in zip(panels, networks, strict=False):

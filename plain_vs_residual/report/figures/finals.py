@@ -31,6 +31,7 @@ from plain_vs_residual.report.figures.style import (
     SMALLEST,
     SOLID,
     Drawn,
+    colour_of,
     depth_colour,
     joined,
 )
@@ -94,9 +95,8 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, (left, right) = plt.subplots(1, 2, figsize=SCREEN, width_ratios=(3, 2))
     names = list(experiment.networks[recorded.setting])
     # Residual networks of one depth have one colour; from dark to light options are told apart.
-    own = {**KIND_COLOURS, **{one.kind: depth_colour(one) for one in map(Architecture.parse, names)}}
-    residual = cycle((own["residual"], *_lighter(own["residual"])))
-    colours = {None: own["plain"], **dict(zip(OPTIONS, residual, strict=False))}
+    plain, residual = (colour_of(kind, Architecture.parse(names[0]).depth) for kind in ("plain", "residual"))
+    colours = {None: plain, **dict(zip(OPTIONS, cycle((residual, *_lighter(residual))), strict=False))}
 
     def option_colour(architecture: Architecture) -> Any:
         return colours[architecture.option]

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,7 @@ LEGEND = (
 )
 AHEAD, BEHIND = COLOURS[0], COLOURS[3]
 # Of the figure's width: where the sentences end, where the scales end, and what is written right of them begins.
-SENTENCES, SCALES = 0.47, 0.77
+SENTENCES, SCALES = 0.47, 0.76
 MOST_ROWS = 9  # that fit on one screen
 Selection = Literal["all", "primary", "others"]
 
@@ -76,7 +76,7 @@ def _draw_row(axes: Axes, verdict: Verdict) -> None:
     axes.scatter(measured.mean, 0, marker="D", s=110 if primary else 60, color=[colour], zorder=3)
     axes.scatter(seeds, np.full(len(seeds), 0.33), s=30, color=[GREY], zorder=3)
     axes.set(ylim=(0.5, -0.5), yticks=[0], yticklabels=[""])
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
     axes.tick_params(axis="x", labelsize=SMALLEST, pad=1)
     axes.grid(visible=False, axis="y")
 
@@ -93,19 +93,22 @@ def _state(axes: Axes, verdict: Verdict) -> None:
     measured = verdict.measurement
     sentence = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 60, max_lines=3, placeholder=" ...")
     seeds = f"{verdict.outcome} ({measured.num} seed{'s' if measured.num > 1 else ''})"
-    numbers = [f"mean {measured.mean:+.3g}", f"claimed: {wanted_in_words(verdict.claim, verdict.margin)}"]
-    _write(axes, sentence, (0, -8), ha="right", fontweight=weight)
-    _write(axes, [seeds, *numbers], (1, 8), ha="left", fontweight=weight)
+    numbers = [
+        f"mean {round(measured.mean, 4):+.3g}",
+        f"claimed: {wanted_in_words(verdict.claim, verdict.margin)}",
+    ]
+    _write(axes, dict.fromkeys(sentence, weight), (0, -8), ha="right")
+    _write(axes, {seeds: weight} | dict.fromkeys(numbers, "normal"), (1, 8), ha="left")
 
 
-def _write(axes: Axes, lines: Sequence[str], beside: tuple[int, int], **looks: Any) -> None:
-    """Write lines beside a row: at which side (0 left, 1 right), and how many points from it.
+def _write(axes: Axes, lines: Mapping[str, str], beside: tuple[int, int], **looks: Any) -> None:
+    """Write lines with their weights beside a row: at which side (0 left, 1 right), how many points from it.
 
     Line by line: a browser has other fonts than matplotlib, which would set a label of several lines by its own
     font's widths, one line further in than the other.
     """
     side, points = beside
-    for place, line in enumerate(lines):
+    for place, (line, weight) in enumerate(lines.items()):
         axes.annotate(
             line,
             (side, 0.5),
@@ -114,6 +117,7 @@ def _write(axes: Axes, lines: Sequence[str], beside: tuple[int, int], **looks: A
             textcoords="offset points",
             va="center",
             fontsize=SMALLEST,
+            fontweight=weight,
             parse_math=False,
             **looks,
         )

@@ -12,7 +12,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.seminar import draw_line, measured_networks
-from plain_vs_residual.report.figures.style import SCREEN, Drawn, joined
+from plain_vs_residual.report.figures.style import SCREEN, Drawn, few_ticks, joined
 
 LEAST, MOST = 1e-3, 1e2  # nats, of the colours
 
@@ -60,6 +60,8 @@ def _label_curves(curves: Sequence[Axes]) -> None:
     for axes, title in zip(curves, titles, strict=True):
         axes.set(yscale="log", xlabel="step, in lengths of the filters")
         axes.set_title(title, fontsize=18)
+    for axes in curves:
+        few_ticks(axes)
     curves[0].set(ylabel="training loss (nats)")
     curves[0].legend()
     curves[2].set(xlabel="share of the way")

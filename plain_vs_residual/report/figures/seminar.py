@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
@@ -23,6 +22,7 @@ from plain_vs_residual.report.figures.style import (
     THIN,
     Drawn,
     compare_with,
+    few_ticks,
     joined,
     network_line,
 )
@@ -53,7 +53,7 @@ def gradient_norms(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     panels[2].xaxis.set_major_formatter("{x:,.0f}")
     for axes in panels:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:,g}")
+        few_ticks(axes)
     compare_with(panels[2], 1, "both alike", at="left")
     panels[0].legend()
     return figure, joined(drawn)
@@ -94,9 +94,7 @@ def signal_propagation(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     theory = ((1 - 1 / math.pi) / 2, 1 / (2 * math.pi), 1 - 1 / math.pi)
     for axes, title, value in zip(panels, titles, theory, strict=True):
         axes.set(title=title, xlabel="block, from the input", yscale="log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        few_ticks(axes)
         compare_with(axes, value, f"theory, plain: {value:.2f}", up=-4)
     panels[0].set(ylabel="mean over channels")
     panels[0].legend()
@@ -127,7 +125,7 @@ def path_lengths(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     panels[2].sharey(panels[1])
     for axes in panels:
         axes.set(xlabel="blocks that a path passes")
-    panels[0].margins(y=0.15)
+    panels[0].margins(y=0.35)
     panels[0].legend(loc="upper right")
     return figure, joined(drawn)
 

@@ -22,6 +22,7 @@ from plain_vs_residual.report.figures.style import (
     SCREEN,
     THIN,
     Drawn,
+    few_ticks,
     joined,
     marks_of_runs,
 )
@@ -205,5 +206,6 @@ def first_iterations(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             drawn.append(means.rename("value").reset_index().assign(study=name, quantity=column))
         axes.set(title=title, xlabel="iteration", yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
+        few_ticks(axes)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure, joined(drawn)

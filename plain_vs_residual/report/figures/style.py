@@ -25,6 +25,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from plain_vs_residual.architecture import OPTIONS, Architecture
 from plain_vs_residual.experiment import Experiment
@@ -114,14 +115,17 @@ def _in_lines(words: str, figure: Figure, size: float) -> str:
 
 
 def depth_colour(architecture: Architecture) -> Any:
-    """Return the colour of a network, equal in every figure; one between its neighbours' for another depth."""
-    own = NETWORK_COLOURS[architecture.kind]
-    if architecture.depth in own:
-        return own[architecture.depth]
+    """Return the colour of a network, equal in every figure."""
+    return colour_of(architecture.kind, architecture.depth)
+
+
+def colour_of(kind: str, depth: int) -> tuple[float, ...]:
+    """Return the colour of a kind and depth, between its neighbours' for a depth that has none."""
+    own = NETWORK_COLOURS[kind]
+    if depth in own:
+        return own[depth]
     known = _FAMILIES[0]
-    return tuple(
-        float(np.interp(architecture.depth, known, [own[depth][part] for depth in known])) for part in range(3)
-    )
+    return tuple(float(np.interp(depth, known, [own[one][part] for one in known])) for part in range(3))
 
 
 def network_line(architecture: Architecture, experiment: Experiment | None = None) -> dict[str, Any]:
@@ -170,6 +174,14 @@ def compare_with(
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
         parse_math=False,
     )
+
+
+def few_ticks(axes: Axes) -> None:
+    """Write numbers at powers of ten of a logarithmic axis; within two of them also at 2 and 5 times these."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 200 * low else (1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def chance(recorded: RecordedRuns) -> float:
