@@ -38,7 +38,7 @@ AS_IT_IS = (Study(),)
 # What the command line takes for something else than the file of an experiment.
 SEMINAR = "seminar"
 KEYWORDS = (
-    *(SEMINAR, "list", "train", "runs", "plot", "report", "verify", "compare", "power", "doctor"),
+    *(SEMINAR, "list", "train", "runs", "plot", "report", "handout", "verify", "compare", "power", "doctor"),
     *("describe", "evaluate", "responses", "inspect", "export", "benchmark"),
 )
 

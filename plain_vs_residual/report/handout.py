@@ -26,7 +26,7 @@ from plain_vs_residual.report.predictions import answer
 SHEET, SOLUTIONS = "predictions", "predictions-solved"
 WIDTH, HEIGHT, MARGIN, LINE = 8.27, 11.69, 0.7, 0.2  # inches, of A4
 CHARACTERS, BOLD_CHARACTERS = 100, 84  # of 10 points, in a line between the margins
-PICTURE = 3.1  # inches, the height of a figure at most
+PICTURE = 2.8  # inches, the height of a figure at most
 ROOM_TO_WRITE = "Because: " + "_" * 84
 
 
