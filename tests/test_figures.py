@@ -121,6 +121,18 @@ def faults_for_a_projector(figure: Figure) -> list[str]:
     return found
 
 
+def test_what_the_last_row_cannot_read_is_found() -> None:
+    figure, axes = plt.subplots(figsize=(16, 10))
+    axes.plot([0, 1], [0, 1], ":")
+    axes.set_title("too small", fontsize=SMALLEST - 1)
+    axes.set_xticks([0.5, 0.501], ["one label", "on another"], fontsize=SMALLEST)
+    axes.set_yticks([0.5], ["small, too"], fontsize=SMALLEST - 1)
+    figure.canvas.draw()
+    faults = ["16.0 x 10.0 inches", "small: too small", "line :", "1 labels of 'too small' lie on others"]
+    assert faults_for_a_projector(figure) == [*faults, "small: small, too"]
+    plt.close(figure)
+
+
 def test_every_figure_is_drawn_as_png_svg_and_csv(
     find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,14 +40,15 @@ def lesions(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         rows = table if table.empty else table[table["network"] == name]
         if rows.empty:
             axes.text(0.5, 0.5, f"{line['label']}: not measured", transform=axes.transAxes, ha="center")
+            axes.set_xticks([])
             continue
         shown = rows[rows["quantity"].isin(("intact_E", "removed_E"))]
         _stems(axes, shown, line["color"])
+        axes.locator_params("x", integer=True)
         drawn.append(shown)
     for axes in panels:
         guessing = chance(recorded)
         compare_with(axes, guessing, f"guessing: {guessing:.0f} %")
-        axes.locator_params("x", integer=True)
         axes.grid(visible=False, axis="x")
     panels[0].set(ylabel="training error without that block (%)")
     return figure, joined(drawn)
