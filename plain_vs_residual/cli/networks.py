@@ -10,7 +10,6 @@ import typer
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import Data, Device
-from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import SETTINGS, find_setting
 
 if TYPE_CHECKING:
@@ -96,11 +95,11 @@ def _opened(
     """Open a checkpoint from elsewhere by what is said of it, or a finished run by its record."""
     from plain_vs_residual.executors.machine import choose_device, choose_precision
     from plain_vs_residual.subject.from_checkpoint import open_checkpoint, parse_part
-    from plain_vs_residual.subject.from_run import finished_record, open_run
+    from plain_vs_residual.subject.from_run import open_run
+    from plain_vs_residual.subject.weights_file import record_of
 
     where, chosen = choose_device(device), parse_part(part)
-    if RunFolder(checkpoint).run.is_file():
-        record = finished_record(checkpoint)
+    if (record := record_of(checkpoint)) is not None:
         own = {"network": record.run.network, "setting": record.run.setting, "normalise": "ours"}
         given = {
             **{
