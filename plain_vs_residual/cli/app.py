@@ -170,7 +170,7 @@ def doctor(
         raise SystemExit(1)
 
 
-for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect, export):
+for command in (networks.describe, networks.evaluate, networks.responses, networks.measure, networks.inspect, export):
     app.command()(command)
 app.command(context_settings={"allow_interspersed_args": False})(benchmark)
 
