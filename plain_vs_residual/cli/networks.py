@@ -145,7 +145,7 @@ def _of_a_subject(
     """
 
     def with_options(command: Callable[..., None]) -> Callable[..., None]:
-        fixed = {} if asked else defaults
+        fixed: dict[str, Any] = {} if asked else defaults
         shared = {name: one for name, one in signature(_opened).parameters.items() if name not in fixed}
         own = [one for one in signature(command).parameters.values() if one.kind is Parameter.KEYWORD_ONLY]
 

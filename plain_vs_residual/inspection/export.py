@@ -1,4 +1,4 @@
-"""The way out: finished runs as tidy tables, TensorBoard's curves, ONNX networks, safetensors; each by a library."""
+"""The way out: finished runs as tidy tables, TensorBoard's curves, ONNX networks and weights with their record."""
 
 import sys
 import warnings

@@ -1,4 +1,4 @@
-"""What the seminar measures, of any network that can be evaluated: a run, a file of weights, a checkpoint from elsewhere.
+"""What the seminar measures, of any network that can be evaluated: of a run, or of a checkpoint from elsewhere.
 
 Everything is measured in fp32, on training images as the network sees them.
 """
@@ -15,7 +15,7 @@ import pandas as pd
 from plain_vs_residual.inspection.errors_and_responses import doubts, heading, own_folder
 from plain_vs_residual.near_misses import did_you_mean
 from plain_vs_residual.records.store import Record
-from plain_vs_residual.report.figures.one_network import OneNetwork, draw_measured
+from plain_vs_residual.report.figures.one_network import draw_measured, one_network
 from plain_vs_residual.seminar.measured import Measured
 from plain_vs_residual.subject.subject import Subject
 from plain_vs_residual.training.evaluation import evaluate
@@ -90,7 +90,7 @@ def measure(
         f"{subject.source.name} as {subject.architecture.label}; {num_images:,} training images of "
         f"{subject.dataset.name}"
     )
-    one = OneNetwork.of(subject.architecture, subject.setting.name, subject.dataset.classes, table)
+    one = one_network(subject.architecture, subject.setting.name, subject.dataset.classes, table)
     pictures = list(draw_measured(measurement, subject.architecture, one, caption, out))
     yield f"measured in {seconds:.0f} s"
     yield from map(str, [pictures[0].with_suffix(".csv"), *pictures])
@@ -111,16 +111,16 @@ def _check(subject: Subject, measurement: str) -> None:
             f"{measurement} needs the classes it was trained on ({', '.join(WITHOUT_CLASSES)} do not)"
         )
     if measurement == "folding" and residual:
-        raise ValueError(f"{label} does not fold: its shortcuts pass ReLUs, which no kernel can take in; plain ones do")
+        raise ValueError(
+            f"{label} does not fold: its shortcuts pass ReLUs, which no kernel computes; plain ones do"
+        )
     if measurement == "path_lengths" and not residual:
-        raise ValueError(f"{label} has one path, through all its layers; path_lengths is about residual networks")
+        raise ValueError(f"{label} has one path, through all its layers; {measurement} is about residual networks")
     if measurement == "residual_functions" and not residual:
-        raise ValueError(f"{label} has no shortcut to compare F(x) with; residual_functions is about residual networks")
+        raise ValueError(f"{label} has no shortcut to compare F(x) with; {measurement} is about residual networks")
 
 
-def _what_was_taken(
-    subject: Subject, measurement: str, record: Record | None, num_images: int
-) -> Iterator[str]:
+def _what_was_taken(subject: Subject, measurement: str, record: Record | None, num_images: int) -> Iterator[str]:
     """Say what the weights do not tell: how the network began, and which class each output stands for."""
     if measurement == "signal_propagation":
         yield f"note: of the untrained network alone; nothing of the weights of {subject.source.name} is in it"
@@ -160,5 +160,6 @@ def _summary(measured: Measured, table: pd.DataFrame) -> Iterator[str]:
         if math.isfinite(value):
             yield f"{WORDS.get(name, name.replace('_', ' '))}: {value:.4g}"
     if not measured.summary:
-        for (quantity, moment), value in table.groupby(["quantity", "moment"], sort=False)["value"].mean().items():
+        means = table.groupby(["quantity", "moment"], sort=False)["value"].mean().reset_index()
+        for quantity, moment, value in means.itertuples(index=False):
             yield f"{quantity}, {moment}, mean: {value:.4g}"

@@ -199,16 +199,10 @@ def read_sealed(
 
 
 def checked(values: Any, model: type[AnyModel], what: str, advice: str) -> AnyModel:
-    """Return the content of a JSON file that was sealed, as a record of a kind.
-
-    Args:
-        values: the content.
-        model: the kind.
-        what: the file, for the message.
-        advice: what to do if it is none.
+    """Return the content of a JSON file that was sealed, as a record of a kind; ``what`` names it in messages.
 
     Raises:
-        ValueError: if it is not what this suite writes, or no longer what it wrote.
+        ValueError: if it is not what this suite writes, or no longer what it wrote; with the advice.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{what}: a JSON object was expected; {advice}")

@@ -1,9 +1,9 @@
 """A finished run in one file: its weights as safetensors, with its record in their metadata.
 
-``export --to safetensors`` writes such files. Whoever opens one needs nothing beside it: it is a run of this suite,
-as its folder would be. Metadata are text by name. ``run`` and ``final`` are the records themselves, sealed as in
-their own files; everything else is drawn from them and from the weights, for whoever reads a file's header, and is
-compared with them when the file is opened.
+``export --to safetensors`` writes such files. Whoever opens one needs nothing beside it: it is a run of this
+suite, as its folder would be. Metadata are text by name. ``run`` and ``final`` are the records themselves, sealed
+as in their own files; everything else is drawn from them and from the weights, for whoever reads a file's header,
+and is compared with them when the file is opened.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ def write_weights_file(folder: Path, path: Path) -> None:
     source = finished_record(folder).folder
     if faults := damage(source, weights=True):
         raise ValueError(f"{faults[0]}; it is not exported")
-    # Not as the record is read: it may have been written by an earlier version, and it is sealed as it was written.
+    # Not as records are read: an earlier version may have written them, and they are sealed as they were written.
     run, final = (json.loads(one.read_bytes()) for one in (source.run, source.final))
     state = {name: value.contiguous() for name, value in read_content(source.weights).items()}
     records = {"run": _compact(run), "final": _compact(final)}

@@ -1,4 +1,4 @@
-"""What was measured on one network, wherever it comes from: drawn as its experiment draws it, or quantity by quantity.
+"""What was measured on one network from anywhere: drawn as its experiment draws it, or quantity by quantity.
 
 An experiment's figure compares the networks that it names. Of most of them a part is left that shows one network;
 those that show the way of a training, or networks by their names, are drawn here instead.
@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import EXPERIMENTS, load_experiment
@@ -44,17 +44,20 @@ class OneNetwork(RecordedRuns):
 
     table: pd.DataFrame
 
-    @classmethod
-    def of(cls, architecture: Architecture, setting: str, classes: Sequence[str], table: pd.DataFrame) -> "OneNetwork":
-        """Make up the record of a run of which figures ask for the network and the classes, and nothing else."""
-        images = DatasetRecord.model_construct(name="", caveat="", classes=list(classes))
-        run = RunRecord.model_construct(
-            network=architecture.name, label=architecture.label, setting=setting, study="", dataset=images
-        )
-        return cls(setting, "", (Record(RunFolder(Path()), run, None),), table=table)
-
     def measured(self, measurement: str) -> pd.DataFrame:
         return self.table
+
+
+def one_network(
+    architecture: Architecture, setting: str, classes: Sequence[str], table: pd.DataFrame
+) -> OneNetwork:
+    """Make up the record of a run: figures ask it for its network and the classes, and for nothing else."""
+    construct: dict[str, Any] = {"images": DatasetRecord.model_construct, "run": RunRecord.model_construct}
+    images = construct["images"](name="", caveat="", classes=list(classes))
+    run = construct["run"](
+        network=architecture.name, label=architecture.label, setting=setting, study="", dataset=images
+    )
+    return OneNetwork(setting, "", (Record(RunFolder(Path()), run, None),), table=table)
 
 
 def draw_measured(
@@ -111,10 +114,6 @@ def _errors(architecture: Architecture, table: pd.DataFrame) -> Drawn:
     shown = table[table["quantity"].str.startswith("error")]
     words = [WORDS.get(quantity, quantity) for quantity in shown["quantity"]]
     bars = axes.bar(words, shown["value"], color=depth_colour(architecture), width=0.5)
-    _write_values(axes, bars, shown["value"])
+    axes.bar_label(bars, labels=[f"{value:.1f} %" for value in shown["value"]], fontsize=20, padding=4)
     axes.set(ylabel="error on all training images (%)", ylim=(0, 100), title=architecture.label)
     return figure, table
-
-
-def _write_values(axes: Axes, bars: object, values: pd.Series) -> None:
-    axes.bar_label(bars, labels=[f"{value:.1f} %" for value in values], fontsize=20, padding=4)  # type: ignore[arg-type]
