@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from plain_vs_residual.inspection.predictions import inspect_run
 from plain_vs_residual.records.files import REPOSITORY, RunFolder
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.store import read_record, sealed
+from plain_vs_residual.seminar import lesions
 from plain_vs_residual.subject.from_run import open_run
 from plain_vs_residual.subject.weights_file import (
     LICENCE,
@@ -104,6 +106,26 @@ def test_they_err_as_recorded(path: Path) -> None:
     # In bf16 other processors may see an image or two otherwise.
     assert errors.error == pytest.approx(record.final.validation_error, abs=0.21)
     assert errors.loss == pytest.approx(record.final.validation_loss, rel=0.01)
+
+
+@pytest.mark.parametrize("page", [FOLDER.parent / "README.md", REPOSITORY / "docs" / "usage.md"])
+def test_what_pages_show_of_them_runs(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("NUM_IMAGES", 20), ("DRAWS", 1), ("NUMBERS", (1,))):
+        monkeypatch.setattr(lesions, name, value)
+    monkeypatch.setattr("plain_vs_residual.subject.subject.NUM_FOR_STATISTICS", 20)
+    monkeypatch.setattr(
+        lesions, "removable_blocks", lambda network: [name for name, _ in lesions.blocks_of(network)][:2]
+    )
+    monkeypatch.chdir(REPOSITORY)
+    text = page.read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "open_trained" in block)
+    exec(block, {})
+    assert "'removable_blocks': 2" in capsys.readouterr().out
+    named = set(re.findall(r"results/reference/weights/\S+\.safetensors", text))
+    assert named
+    assert all((REPOSITORY / path).is_file() for path in named)
 
 
 def test_a_report_of_the_reference_runs_does_not_take_them_for_a_setting() -> None:

@@ -22,6 +22,7 @@ from plain_vs_residual.training.evaluation import evaluate
 from plain_vs_residual.vocabulary import measurable, measurements
 
 NUM_IMAGES = 500  # where a measurement names no number
+OF_ALL_IMAGES = ("folding",)  # its number is that of the images whose logits are compared
 # These do not ask whether the network is right, and so not what its outputs stand for.
 WITHOUT_CLASSES = ("shattered_gradients", "signal_propagation", "residual_functions")
 WORDS = {
@@ -75,7 +76,7 @@ def measure(
     """
     function = measuring(measurement)
     _check(subject, measurement)
-    num_images = min(_num_images(function), subject.num_images("training"))
+    num_images = _num_images(subject, measurement)
     yield heading(subject, "training", num_images)
     yield from _what_was_taken(subject, measurement, record, num_images)
     began_at = time.perf_counter()
@@ -96,9 +97,11 @@ def measure(
     yield from map(str, [pictures[0].with_suffix(".csv"), *pictures])
 
 
-def _num_images(function: Callable[[Subject], Measured]) -> int:
-    number: int = getattr(import_module(function.__module__), "NUM_IMAGES", NUM_IMAGES)
-    return number
+def _num_images(subject: Subject, measurement: str) -> int:
+    """Return how many training images a measurement looks at, but for those that BN's statistics are taken of."""
+    every = subject.num_images("training")
+    module = import_module(f"plain_vs_residual.seminar.{measurement}")
+    return every if measurement in OF_ALL_IMAGES else min(getattr(module, "NUM_IMAGES", NUM_IMAGES), every)
 
 
 def _check(subject: Subject, measurement: str) -> None:
