@@ -39,7 +39,7 @@ AS_IT_IS = (Study(),)
 SEMINAR = "seminar"
 KEYWORDS = (
     *(SEMINAR, "list", "train", "runs", "plot", "report", "handout", "verify", "compare", "power", "doctor"),
-    *("describe", "evaluate", "responses", "inspect", "export", "benchmark"),
+    *("describe", "evaluate", "responses", "measure", "inspect", "export", "benchmark"),
 )
 
 

@@ -64,6 +64,13 @@ def measurements() -> list[str]:
 
 
 @cache
+def measurable() -> list[str]:
+    """List the measurements that ask for a trained network alone, and not how it was trained."""
+    modules = (PACKAGE / "seminar" / f"{name}.py" for name in measurements())
+    return [path.stem for path in modules if "\ndef measure(subject: Subject)" in _source(path)]
+
+
+@cache
 def final_columns() -> list[str]:
     """List the numbers of a finished run, that of most claims first: fields of ``FinalRecord``, and a few more."""
     _, _, fields = _source(PACKAGE / "records" / "models.py").partition("\nclass FinalRecord(Model):\n")

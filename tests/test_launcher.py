@@ -73,7 +73,7 @@ def test_help_shows_every_command_in_whole_sentences_and_what_train_takes(said: 
     listed = output.partition("Commands:")[2].partition("Without")[0]
     assert re.findall(r"^  (\w+) ", listed, re.MULTILINE) == [
         *("list", "train", "runs", "plot", "report", "handout", "verify", "compare", "power", "doctor"),
-        *("describe", "evaluate", "responses", "inspect", "export", "benchmark"),
+        *("describe", "evaluate", "responses", "measure", "inspect", "export", "benchmark"),
     ]
     assert "..." not in listed
     assert "(Fig. 7) of a checkpoint" in listed

@@ -185,7 +185,8 @@ def doctor(
         raise SystemExit(1)
 
 
-for command in (networks.describe, networks.evaluate, networks.responses, networks.inspect, export):
+OF_NETWORKS = (networks.describe, networks.evaluate, networks.responses, networks.measure, networks.inspect)
+for command in (*OF_NETWORKS, export):
     app.command()(command)
 app.command(context_settings={"allow_interspersed_args": False})(benchmark)
 

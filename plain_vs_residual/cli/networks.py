@@ -10,8 +10,8 @@ import typer
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.cli.options import Data, Device
-from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import SETTINGS, find_setting
+from plain_vs_residual.vocabulary import measurable
 
 if TYPE_CHECKING:
     from plain_vs_residual.data.batches import Part
@@ -59,7 +59,7 @@ def _opened(
         typer.Argument(
             metavar="CHECKPOINT_OR_RUN",
             help="Weights as torch.save or safetensors write them, bare or wrapped; or the folder of a finished "
-            "run, whose record says all the rest.",
+            "run, or one that was exported to a file, whose record says all the rest.",
         ),
     ],
     network: Annotated[str | None, typer.Option(help="Its network, such as cifar-residual20-A.")] = None,
@@ -96,11 +96,11 @@ def _opened(
     """Open a checkpoint from elsewhere by what is said of it, or a finished run by its record."""
     from plain_vs_residual.executors.machine import choose_device, choose_precision
     from plain_vs_residual.subject.from_checkpoint import open_checkpoint, parse_part
-    from plain_vs_residual.subject.from_run import finished_record, open_run
+    from plain_vs_residual.subject.from_run import open_run
+    from plain_vs_residual.subject.weights_file import record_of
 
     where, chosen = choose_device(device), parse_part(part)
-    if RunFolder(checkpoint).run.is_file():
-        record = finished_record(checkpoint)
+    if (record := record_of(checkpoint)) is not None:
         own = {"network": record.run.network, "setting": record.run.setting, "normalise": "ours"}
         given = {
             **{
@@ -132,30 +132,43 @@ def _opened(
     return subject, chosen, None
 
 
-def _of_a_subject(part: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of :func:`_opened`, with that part of the images, before its own.
+def _of_a_subject(
+    defaults: dict[str, str], *, asked: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of :func:`_opened` before its own; what it cannot do without comes first.
 
     It is called with what was opened, and with its own options by name.
+
+    Args:
+        defaults: of some of the options.
+        asked: whether the command has options for these.
     """
 
     def with_options(command: Callable[..., None]) -> Callable[..., None]:
-        shared = signature(_opened).parameters
+        fixed: dict[str, Any] = {} if asked else defaults
+        shared = {name: one for name, one in signature(_opened).parameters.items() if name not in fixed}
         own = [one for one in signature(command).parameters.values() if one.kind is Parameter.KEYWORD_ONLY]
 
         @wraps(command)
         def called(**options: Any) -> None:
-            command(*_opened(**{name: options.pop(name) for name in shared}), **options)
+            command(*_opened(**{name: options.pop(name) for name in shared}, **fixed), **options)
 
-        parameters = [one.replace(default=part) if one.name == "part" else one for one in shared.values()]
+        first = [one for one in own if one.default is Parameter.empty]
+        after = [one for one in own if one not in first]
+        changed = [
+            one.replace(default=defaults.get(one.name, one.default), kind=Parameter.KEYWORD_ONLY)
+            for one in shared.values()
+        ]
+        parameters = [*first, *changed, *after]
         # typer reads a command's options off its signature.
-        called.__signature__ = Signature([*parameters, *own])  # type: ignore[attr-defined]
-        called.__annotations__ = {one.name: one.annotation for one in (*parameters, *own)}
+        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in parameters}
         return called
 
     return with_options
 
 
-@_of_a_subject(part="validation")
+@_of_a_subject({"part": "validation"})
 def evaluate(subject: "Subject", part: "Part", record: "Record | None") -> None:
     """Take the error of a checkpoint from elsewhere (torchvision's, published CIFAR networks) or of a run."""
     from plain_vs_residual.inspection.errors_and_responses import evaluation_text
@@ -163,7 +176,7 @@ def evaluate(subject: "Subject", part: "Part", record: "Record | None") -> None:
     print(evaluation_text(subject, part, record))
 
 
-@_of_a_subject(part="training")
+@_of_a_subject({"part": "training"})
 def responses(
     subject: "Subject",
     part: "Part",
@@ -178,6 +191,25 @@ def responses(
     from plain_vs_residual.inspection.errors_and_responses import measure_responses
 
     print(measure_responses(subject, part, out))
+
+
+@_of_a_subject({"part": "training", "precision": "fp32"}, asked=False)
+def measure(
+    subject: "Subject",
+    part: "Part",
+    record: "Record | None",
+    *,
+    measurement: Annotated[str, typer.Argument(metavar="MEASUREMENT", help=f"{', '.join(measurable())}.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where table and figure go; a folder of their own in plots/measured if left out."),
+    ] = None,
+) -> None:
+    """Take a measurement of the seminar (lesions, gradients, loss landscape) of a checkpoint or of a run."""
+    from plain_vs_residual.inspection.measuring import measure as lines
+
+    for line in lines(subject, measurement, record, out):
+        print(line, flush=True)
 
 
 def inspect(

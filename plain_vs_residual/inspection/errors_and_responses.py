@@ -62,10 +62,10 @@ def evaluation_text(subject: Subject, part: Part, record: Record | None = None) 
     ]
     if record is not None:
         return "\n".join([*lines, agreement(record, errors, part, subject)])
-    return "\n".join([*lines, *_doubts(errors, subject)])
+    return "\n".join([*lines, *doubts(errors, subject)])
 
 
-def _doubts(errors: Errors, subject: Subject) -> Iterator[str]:
+def doubts(errors: Errors, subject: Subject) -> Iterator[str]:
     """Say what may be wrong with how a checkpoint from elsewhere was taken, as far as its errors tell."""
     classes, error = subject.dataset.classes, errors.error
     if (best := explaining(errors)) is not None:
@@ -153,16 +153,16 @@ def _summaries(table: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def own_folder(subject: Subject, part: Part) -> Path:
-    """Return a folder whose name says whose responses it holds: of these weights, on these images, seen so.
+def own_folder(subject: Subject, part: Part, kind: str = "responses", *more: object) -> Path:
+    """Return a folder whose name says of what it holds numbers: of these weights, on these images, seen so.
 
     Checkpoints of one file name are common (``weights.pt``, ``model_best.pth.tar``).
     """
     images, _ = subject.images(8, part)
     tensors = [*subject.network.state_dict().items(), ("images", images)]
-    told = [subject.architecture.name, subject.dataset.name, part, subject.precision, hashes_of(tensors)]
+    told = [subject.architecture.name, subject.dataset.name, part, subject.precision, hashes_of(tensors), *more]
     name = subject.source.name if subject.source.is_dir() else subject.source.stem
-    return ROOT / "plots" / "responses" / f"{name}-{hash_of(told)[:8]}"
+    return ROOT / "plots" / kind / f"{name}-{hash_of(told)[:8]}"
 
 
 def _panels(architecture: Architecture, table: pd.DataFrame) -> Drawn:

@@ -1,8 +1,8 @@
-"""The way out: finished runs as tidy tables, as TensorBoard's curves, as ONNX networks; each by a library."""
+"""The way out: finished runs as tidy tables, TensorBoard's curves, ONNX networks and weights with their record."""
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from plain_vs_residual.records.rows import CurveRow, MetricsRow
 from plain_vs_residual.records.store import Record, read_record
 from plain_vs_residual.subject.from_run import finished_record, network_of, recorded_setting
 from plain_vs_residual.subject.weights import read_weights
+from plain_vs_residual.subject.weights_file import write_weights_file
 
 Export = Callable[[RecordedRuns, Path], Iterator[Path]]
 
@@ -57,8 +58,7 @@ def onnx(recorded: RecordedRuns, folder: Path) -> Iterator[Path]:
 
     Its input is what the network saw in training: pixels without the training images' mean, over 255.
     """
-    kept = [record for record in recorded.records if record.folder.finished and record.folder.weights.exists()]
-    for record in kept or recorded.records[:1]:  # one without weights is refused with the reason
+    for record in _with_weights(recorded):
         setting = recorded_setting(finished_record(record.folder.path).run)
         state = read_weights(record.folder.weights)
         channels = state["conv1.weight"].shape[1]
@@ -79,11 +79,26 @@ def onnx(recorded: RecordedRuns, folder: Path) -> Iterator[Path]:
         yield path
 
 
+def safetensors(recorded: RecordedRuns, folder: Path) -> Iterator[Path]:
+    """Write weights and record of each finished run as one file, which every command about a network opens."""
+    for record in _with_weights(recorded):
+        path = folder / f"{record.name}.safetensors"
+        write_weights_file(record.folder.path, path)
+        yield path
+
+
+def _with_weights(recorded: RecordedRuns) -> Sequence[Record]:
+    """List the finished runs whose weights are kept; one without, which is refused with the reason, if none is."""
+    kept = [record for record in recorded.records if record.folder.finished and record.folder.weights.exists()]
+    return kept or recorded.records[:1]
+
+
 # What each format needs beside what training needs, and what writes it.
 FORMATS: dict[str, tuple[tuple[str, ...], Export]] = {
     "tidy": ((), tidy),
     "tensorboard": (("tensorboard",), tensorboard),
     "onnx": (("onnx", "onnxscript"), onnx),
+    "safetensors": ((), safetensors),
 }
 
 

@@ -195,15 +195,24 @@ def read_sealed(
         raise ValueError(f"{path}: missing; {advice}") from None
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON ({error}); {advice}") from error
+    return checked(values, model, str(path), advice)
+
+
+def checked(values: Any, model: type[AnyModel], what: str, advice: str) -> AnyModel:
+    """Return the content of a JSON file that was sealed, as a record of a kind; ``what`` names it in messages.
+
+    Raises:
+        ValueError: if it is not what this suite writes, or no longer what it wrote; with the advice.
+    """
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: a JSON object was expected; {advice}")
+        raise ValueError(f"{what}: a JSON object was expected; {advice}")
     try:
         record = model.model_validate_json(json.dumps(in_todays_form(values)))
     except ValidationError as error:
         whole = values.get("checksum") == sealed(values)["checksum"]
-        raise (OtherFormat if whole else ValueError)(f"{path}: {explained(error)}; {advice}") from None
+        raise (OtherFormat if whole else ValueError)(f"{what}: {explained(error)}; {advice}") from None
     if values.get("checksum") != sealed(values)["checksum"]:
-        raise ValueError(f"{path}: damaged, its content does not match its checksum; {advice}")
+        raise ValueError(f"{what}: damaged, its content does not match its checksum; {advice}")
     return record
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from plain_vs_residual.records.rows import MeasuredRow
-from plain_vs_residual.seminar.finished_run import FinishedRun
 from plain_vs_residual.seminar.measured import Measured
+from plain_vs_residual.subject.subject import Subject
 from plain_vs_residual.training.schedule import evaluation_points
 from plain_vs_residual.watching import watched
 
@@ -25,8 +25,11 @@ FIRST_ITERATIONS = (0, 1, 2, 5, 10, 45)
 COLUMNS = ("log10_gradient_ratio", "log10_gradient_ratio_at_iteration_10", "gradient_growth_in_stage_1")
 
 
-def measure(subject: FinishedRun) -> Measured:
-    """Follow the gradient at every layer through the first iterations, then at each evaluation of the run."""
+def measure(subject: Subject) -> Measured:
+    """Follow the gradient at every layer through the first iterations, then at each evaluation of the run.
+
+    Of weights that were not trained here, before training and after it.
+    """
     images, labels = subject.images(NUM_IMAGES)
     setting = subject.setting
     length = subject.num_iterations

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
+from plain_vs_residual.folding import FoldableBlock
 from plain_vs_residual.records.rows import MeasuredRow
 from plain_vs_residual.seminar.measured import Measured, error_of
 from plain_vs_residual.subject.subject import Subject
@@ -35,6 +36,8 @@ def measure(subject: Subject) -> Measured:
     images, labels = subject.images(NUM_IMAGES)
     trained = subject.network
     removable = removable_blocks(trained)
+    if not removable:
+        raise ValueError(f"{subject.architecture.label}: it has no block that could be taken out")
     places = {name: place for place, (name, _) in enumerate(blocks_of(trained), start=1)}
     rows: list[MeasuredRow] = []
 
@@ -121,10 +124,15 @@ def without(network: nn.Module, names: Sequence[str]) -> nn.Module:
 
     A residual block's output is then relu(shortcut(x)); with option A that is x, or where the shape changes every
     second pixel of it and channels of zeros.
+
+    Raises:
+        ValueError: if a block ends otherwise (pre-activation: without a ReLU).
     """
     injured = copy.deepcopy(network)
     for name in names:
         block = injured.get_submodule(name)
+        if type(block) not in (PlainBlock, ResidualBlock, FoldableBlock):
+            raise ValueError(f"{name}: a {type(block).__name__}; it is not known what is left of it without its F")
         rest = nn.Sequential(block.shortcut, nn.ReLU()) if isinstance(block, ResidualBlock) else nn.Identity()
         stage, _, index = name.rpartition(".")
         injured.get_submodule(stage)[int(index)] = rest  # type: ignore[operator]

@@ -85,12 +85,14 @@ def gradient_along(network: nn.Module, path: Set[str], images: Tensor, labels: T
         Norm of the gradient of an image's loss at its pixels, mean over the images.
 
     Raises:
-        ValueError: if a block has no shortcut.
+        ValueError: if a block has no shortcut, or does not end as a residual one does.
     """
     single = copy.deepcopy(network)
     for name, block in list(blocks_of(single)):
         if not isinstance(block, ResidualBlock):
             raise ValueError(f"{name}: a plain block; paths are counted in residual networks")
+        if type(block) is not ResidualBlock:
+            raise ValueError(f"{name}: a {type(block).__name__}; paths are followed through relu(F(x) + x) alone")
         stage, _, index = name.rpartition(".")
         single.get_submodule(stage)[int(index)] = OnePath(block, through_function=name in path)  # type: ignore[operator]
     points = images.clone().requires_grad_()

@@ -2,15 +2,21 @@
 
 from plain_vs_residual.measures.responses import layer_responses
 from plain_vs_residual.records.rows import MeasuredRow
-from plain_vs_residual.seminar.finished_run import FinishedRun
 from plain_vs_residual.seminar.measured import Measured
+from plain_vs_residual.subject.subject import Subject
 
 NUM_IMAGES = 500
 MOMENTS = 12
 
 
-def measure(subject: FinishedRun) -> Measured:
-    """Train once more and look on at iterations that are evenly spaced on a logarithmic axis."""
+def measure(subject: Subject) -> Measured:
+    """Train once more and look on at iterations that are evenly spaced on a logarithmic axis.
+
+    Of weights that were not trained here, before training and after it.
+
+    Raises:
+        ValueError: if no block has a shortcut.
+    """
     images = [subject.images(NUM_IMAGES)]
     length = subject.num_iterations
     moments = {0, length, *(round(length ** (number / MOMENTS)) for number in range(MOMENTS))}
@@ -24,4 +30,6 @@ def measure(subject: FinishedRun) -> Measured:
             for row in layer_responses(seen, images)
             if row.kind in ("ratio", "cosine")
         ]
+    if not rows:
+        raise ValueError(f"{subject.architecture.label}: no block has a shortcut, and F(x) is compared with it")
     return Measured(rows, {})

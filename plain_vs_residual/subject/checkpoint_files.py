@@ -110,6 +110,19 @@ def _from_safetensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a file of safetensors, text by name; none of any other or a damaged file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if not _is_safetensors(path):
+            return {}
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError:  # whoever reads its tensors says what it is
+        return {}
+
+
 def _from_pieces(index: Path) -> dict[str, torch.Tensor]:
     try:
         where: dict[str, str] = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])

@@ -77,6 +77,16 @@ class Subject:
         twin = build(self.architecture, self.setting, channels=channels, num_classes=num_classes, seed=self.seed)
         return on_device(twin, self.device)
 
+    def during_training(self, iterations: Sequence[int]) -> Iterator[tuple[int, nn.Module]]:
+        """Show the network at those of the iterations of which a file of weights tells: before training and after.
+
+        Whoever looks must leave parameters and running statistics as they are.
+        """
+        if 0 in iterations:
+            yield 0, self.untrained()
+        if self.num_iterations in iterations:
+            yield self.num_iterations, self.network
+
     @property
     def num_iterations(self) -> int:
         """How many iterations a training in the setting has."""
