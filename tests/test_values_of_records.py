@@ -12,6 +12,7 @@ from plain_vs_residual.evidence.summaries import wrong_summaries
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.registered import Registration, add_registrations
 from plain_vs_residual.records.rows import MeasuredRow
 from plain_vs_residual.records.store import read_record, sealed, write_rows
 from tests.made_up_records import read_json, read_runs, write_made_up_measurement, write_run
@@ -107,3 +108,30 @@ def test_a_measurement_says_what_it_is_of_and_two_of_them_how_they_were_taken(tm
     assert list(measured_otherwise(first, second, "")) == []
     write_json(path, sealed(values | {"measurement": "lesions"}))
     assert list(wrong_summaries(second, "gradient_norms")) == ["gradient_norms: its record is of lesions"]
+
+
+def test_every_file_of_a_run_is_vouched_for_and_a_damaged_one_says_what_to_do(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "digits", "plain18", 0)
+    tables = (folder.run, folder.metrics, folder.training_curve, folder.responses)
+    assert set(read_json(folder.final)["files"]) >= {path.name for path in tables}
+    for path in tables[1:]:
+        before = path.read_bytes()
+        path.write_bytes(before[:-1])
+        with pytest.raises(ValueError, match=rf"{path.name}.*; delete its folder, or train it anew with --rerun$"):
+            read_record(folder)
+        path.write_bytes(before.replace(b"\n", b"\r\n"))
+        with pytest.raises(ValueError, match="line endings") as raised:
+            read_record(folder)
+        assert "delete its folder" not in str(raised.value)
+        path.write_bytes(before)
+    read_record(folder)
+
+
+def test_what_is_registered_may_be_chosen_one_by_one_and_nothing_is_written_of_nothing(tmp_path: Path) -> None:
+    assert add_registrations(tmp_path, lambda _: iter(())) == ()
+    assert not (tmp_path / "registered.json").exists()
+    one = Registration(
+        variant="", family="f", seeds=[0], error_rate=0.05, num_primary=1, unread=[], claims=[], registered="now"
+    )
+    assert add_registrations(tmp_path, lambda there: (one for _ in "1" if not there)) == (one,)
+    assert add_registrations(tmp_path, lambda there: (one for _ in "1" if not there)) == ()
