@@ -277,6 +277,7 @@ def test_sentence_and_outcome_of_a_primary_claim_are_bold_in_the_forest(primary:
 # ---- the seminar -----------------------------------------------------------------------------------------
 
 Lines = dict[float, float]
+Measure = Callable[[str], tuple[RecordedRuns, pd.DataFrame]]
 BEGIN, END = 0, 2_000  # iterations of the made-up measurements
 # What the panels of a figure draw of each network: quantities and iteration of each of their lines.
 PANELS: dict[str, list[list[tuple[str, int]]]] = {
@@ -329,9 +330,7 @@ def same(found: Lines, expected: Lines) -> bool:
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_every_panel_of_the_seminar_draws_the_means_of_its_own_quantity(
-    measured: Callable[[str], tuple[RecordedRuns, pd.DataFrame]], name: str
-) -> None:
+def test_every_panel_of_the_seminar_draws_the_means_of_its_own_quantity(measured: Measure, name: str) -> None:
     recorded, table = measured(name)
     figure, drawn = FIGURES[name].draw(recorded, EXPERIMENTS[name])
     panels = figure.axes
@@ -349,7 +348,7 @@ def test_every_panel_of_the_seminar_draws_the_means_of_its_own_quantity(
 
 
 def test_the_ratio_of_gradients_is_the_second_layers_over_the_last_ones_seed_by_seed(
-    measured: Callable[[str], tuple[RecordedRuns, pd.DataFrame]],
+    measured: Measure,
 ) -> None:
     recorded, table = measured("gradient_norms")
     figure, _ = FIGURES["gradient_norms"].draw(recorded, EXPERIMENTS["gradient_norms"])
@@ -367,7 +366,7 @@ def test_the_ratio_of_gradients_is_the_second_layers_over_the_last_ones_seed_by_
 
 
 def test_exchanged_blocks_stand_at_the_mean_order_that_is_left_and_the_intact_network_at_one(
-    measured: Callable[[str], tuple[RecordedRuns, pd.DataFrame]],
+    measured: Measure,
 ) -> None:
     recorded, table = measured("lesions")
     figure, _ = FIGURES["lesions"].draw(recorded, EXPERIMENTS["lesions"])
@@ -383,7 +382,7 @@ def test_exchanged_blocks_stand_at_the_mean_order_that_is_left_and_the_intact_ne
 
 
 def test_the_share_of_paths_of_each_length_is_drawn_in_grey(
-    measured: Callable[[str], tuple[RecordedRuns, pd.DataFrame]],
+    measured: Measure,
 ) -> None:
     recorded, table = measured("path_lengths")
     figure, _ = FIGURES["path_lengths"].draw(recorded, EXPERIMENTS["path_lengths"])
@@ -396,7 +395,7 @@ def test_the_share_of_paths_of_each_length_is_drawn_in_grey(
 
 
 def test_the_map_of_residual_functions_counts_doublings_since_the_start(
-    measured: Callable[[str], tuple[RecordedRuns, pd.DataFrame]],
+    measured: Measure,
 ) -> None:
     recorded, table = measured("residual_functions")
     experiment = EXPERIMENTS["residual_functions"]

@@ -10,7 +10,9 @@ from plain_vs_residual.evidence.measured_otherwise import measured_otherwise
 from plain_vs_residual.evidence.own_faults import CONSUMED, own_faults
 from plain_vs_residual.evidence.summaries import wrong_summaries
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records import kept_code
 from plain_vs_residual.records.atomic import write_json
+from plain_vs_residual.records.fingerprint import code, hash_of
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.registered import Registration, add_registrations
 from plain_vs_residual.records.rows import MeasuredRow
@@ -135,3 +137,24 @@ def test_what_is_registered_may_be_chosen_one_by_one_and_nothing_is_written_of_n
     )
     assert add_registrations(tmp_path, lambda there: (one for _ in "1" if not there)) == (one,)
     assert add_registrations(tmp_path, lambda there: (one for _ in "1" if not there)) == ()
+
+
+@pytest.mark.parametrize(("there", "shown"), [("x = 1\n", True), ("x = 3\n", False), (None, False)])
+def test_code_that_is_kept_nowhere_is_taken_from_the_commit_of_its_run_if_it_is_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str | None, shown: bool
+) -> None:
+    path, run = "plain_vs_residual/gone.py", read_record(write_run(tmp_path, "digits", "plain18", 0)).run
+    before, after = (run.model_copy(update={"sources": {path: hash_of(code(f"x = {one}\n"))}}) for one in (1, 2))
+    texts = {f"{run.environment.git_commit}:{path}": there, f"later:{path}": "x = 2\n"}
+    monkeypatch.setattr(kept_code, "ask_git", lambda show, what: texts[what] if show == "show" else None)
+    later = after.model_copy(update={"environment": run.environment.model_copy(update={"git_commit": "later"})})
+    (diff,) = kept_code.diff_of_code((tmp_path, before), (tmp_path, later))
+    if shown:
+        assert "-x = 1\n+x = 2\n" in diff
+    else:
+        assert diff == f"{path}: differs, but its text before is not kept\n"
+    unknown = run.environment.model_copy(update={"git_commit": None})
+    (diff,) = kept_code.diff_of_code(
+        (tmp_path, before.model_copy(update={"environment": unknown})), (tmp_path, later)
+    )
+    assert "its text before is not kept" in diff
