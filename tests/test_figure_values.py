@@ -274,6 +274,20 @@ def test_sentence_and_outcome_of_a_primary_claim_are_bold_in_the_forest(primary:
     )
 
 
+@pytest.mark.parametrize(("margin", "farthest", "scale"), [(20.0, 20.0, "symlog"), (0.5, 4.4841, "linear")])
+def test_the_forest_reaches_as_far_as_the_farthest_of_margin_and_interval(
+    margin: float, farthest: float, scale: str
+) -> None:
+    """The interval of 1, 2 and 3 is 2 +- 4.3027 / sqrt(3)."""
+    measured = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, 0.95, 0.0)
+    claim = Claim("more", {"plain34": 1, "plain18": -1}, above=margin)
+    figure, table = forest([Verdict("made-up", claim, margin, "validation", measured, "open")])
+    (axes,) = figure.axes
+    assert axes.get_xlim() == pytest.approx((-1.05 * farthest, 1.05 * farthest), rel=1e-4)
+    assert axes.get_xscale() == scale
+    assert table["high"].tolist() == pytest.approx([4.4841] * 3, rel=1e-4)
+
+
 # ---- the seminar -----------------------------------------------------------------------------------------
 
 Lines = dict[float, float]
