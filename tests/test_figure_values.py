@@ -318,6 +318,8 @@ def measured(
         recorded = write_results(tmp_path, [EXPERIMENTS[name]], "fashion", seeds=range(3), errors=skewed)
         table = recorded.measured(EXPERIMENTS[name].measurement)
         table = table.assign(value=np.random.default_rng(0).uniform(0.1, 0.9, len(table)))
+        if name == "construction":  # whose first mixture has nothing of what would have been drawn
+            table = table.assign(position=table["position"] - 1)
         monkeypatch.setattr(RecordedRuns, "measured", lambda *_: table)
         return recorded, table
 
@@ -426,6 +428,44 @@ def test_the_map_of_residual_functions_counts_doublings_since_the_start(
         for line, values in lines:
             assert list(line.get_xdata()) == pytest.approx(list(values.values()))
             assert list(line.get_ydata()) == list(values)
+
+
+def test_the_construction_is_drawn_from_the_errors_that_were_given_and_with_its_mixtures(
+    measured: Measure,
+) -> None:
+    recorded, table = measured("construction")
+    experiment = EXPERIMENTS["construction"]
+    figure, _ = FIGURES["construction"].draw(recorded, experiment)
+    _, *studies = experiment.studies_in("fashion")
+    networks = {"grown": experiment.networks["fashion"], "grown-slow": ("cifar-plain20", "cifar-plain56")}
+    before = table[table["iteration"] == 0]
+    for axes, study in zip(figure.axes[:2], studies[:2], strict=True):
+        curves = recorded.training_curves[recorded.training_curves["study"] == study.name]
+        first, last = (
+            curves[curves["iteration"] == at()] for at in (curves["iteration"].min, curves["iteration"].max)
+        )
+        given = [
+            before[(before["network"] == name) & (before["study"] == study.name)].set_index("quantity")
+            for name in networks[study.name]
+        ]
+        marks = [rows.loc[["error_T"]].query("position == 0")["value"].mean() for rows in given]
+        points = [line for line in axes.get_lines() if line.get_marker() == "o"]
+        assert [point.get_xydata().tolist() for point in points] == [
+            [[0.0, pytest.approx(mark)]] for mark in marks
+        ]
+        ends = {
+            (line.get_ydata()[0], line.get_ydata()[-1]) for line in axes.get_lines() if len(line.get_xdata()) > 2
+        }
+        for name in networks[study.name]:
+            ours = tuple(part[part["network"] == name]["running_training_error"].mean() for part in (first, last))
+            assert any(pytest.approx(ours) == end for end in ends), (study.name, name)
+    (twice,) = (line for line in figure.axes[0].get_lines() if "twice" in line.get_label())
+    control = sum(skewed(Architecture.parse("cifar-plain56"), seed)[0] for seed in range(3)) / 3
+    assert list(twice.get_ydata()) == pytest.approx([control] * 2)
+    built = before[(before["network"] == "cifar-plain56") & (before["study"] == "grown")]
+    for line, mode in zip(figure.axes[2].get_lines(), "ERT", strict=True):
+        found = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+        assert same(found, mean_by_position(built[built["quantity"] == f"error_{mode}"]))
 
 
 def test_errors_stand_at_their_learning_rates_training_left_and_validation_right(tmp_path: Path) -> None:
