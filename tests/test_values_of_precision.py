@@ -64,3 +64,12 @@ def test_bf16_is_for_processors_that_compute_in_it_by_either_way(
         monkeypatch.setattr(torch.cpu, probe, lambda answer=probe == has: answer, raising=False)
     assert best_precision(CPU) == ("bf16" if has else "fp32")
     assert best_precision(torch.device("meta")) == "fp32"
+
+
+@pytest.mark.parametrize("computes_in_it", [True, False])
+def test_bf16_that_a_gpu_only_imitates_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, computes_in_it: bool
+) -> None:
+    supported = lambda including_emulation=True: computes_in_it or including_emulation  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert best_precision(torch.device("cuda")) == ("bf16" if computes_in_it else "fp32")

@@ -17,6 +17,7 @@ from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.registered import Registration, add_registrations
 from plain_vs_residual.records.rows import MeasuredRow
 from plain_vs_residual.records.store import read_record, sealed, write_rows
+from plain_vs_residual.subject.from_run import finished_record
 from tests.made_up_records import read_json, read_runs, write_made_up_measurement, write_run
 
 HELD_OUT = Study("held-out", {"split": "45k/5k"})
@@ -158,3 +159,9 @@ def test_code_that_is_kept_nowhere_is_taken_from_the_commit_of_its_run_if_it_is_
         (tmp_path, before.model_copy(update={"environment": unknown})), (tmp_path, later)
     )
     assert "its text before is not kept" in diff
+
+
+def test_of_a_folder_of_runs_the_first_is_named_in_place_of_it(tmp_path: Path) -> None:
+    first, *_ = (write_run(tmp_path, "digits", "plain18", seed) for seed in range(3))
+    with pytest.raises(ValueError, match=rf"give one such as {first.path}$"):
+        finished_record(tmp_path / "digits")
