@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from plain_vs_residual.evidence.bookkeeping import contradictions
 from plain_vs_residual.evidence.copies import contents_of_tables
 from plain_vs_residual.evidence.measured_otherwise import measured_otherwise
 from plain_vs_residual.evidence.own_faults import CONSUMED, own_faults
-from plain_vs_residual.evidence.summaries import wrong_summaries
+from plain_vs_residual.evidence.summaries import SUMMARIES, wrong_summaries
 from plain_vs_residual.experiment import Experiment, Study
 from plain_vs_residual.records import kept_code
 from plain_vs_residual.records.atomic import write_json
@@ -109,6 +112,10 @@ def test_a_measurement_says_what_it_is_of_and_two_of_them_how_they_were_taken(tm
         "gradient_norms was measured with torch 3.0 against 2.99.0+made-up"
     ]
     assert list(measured_otherwise(first, second, "")) == []
+    write_json(path, sealed(values | {"summary": values["summary"] | {"age": 1.0}}))
+    said = ["gradient_norms: age was summed up of one of them only"]
+    assert list(measured_otherwise(first, second, "gradient_norms")) == said
+    assert list(measured_otherwise(second, first, "gradient_norms")) == said
     write_json(path, sealed(values | {"measurement": "lesions"}))
     assert list(wrong_summaries(second, "gradient_norms")) == ["gradient_norms: its record is of lesions"]
 
@@ -165,3 +172,42 @@ def test_of_a_folder_of_runs_the_first_is_named_in_place_of_it(tmp_path: Path) -
     first, *_ = (write_run(tmp_path, "digits", "plain18", seed) for seed in range(3))
     with pytest.raises(ValueError, match=rf"give one such as {first.path}$"):
         finished_record(tmp_path / "digits")
+
+
+def test_gradients_are_compared_at_the_start_and_at_iteration_10() -> None:
+    weights = {0: (1.0, 100.0, 1.0), 9: (1.0, 5.0, 1.0), 10: (1.0, 10.0, 1.0), 11: (1.0, 7.0, 1.0)}
+    rows = [
+        {"iteration": iteration, "quantity": "weight", "place": "", "position": place, "value": value}
+        for iteration, values in weights.items()
+        for place, value in enumerate(values)
+    ]
+    record: Any = None  # of which these read nothing
+    columns, table = SUMMARIES["gradient_norms"], pd.DataFrame(rows)
+    assert columns["log10_gradient_ratio"](table, record) == pytest.approx(2)
+    assert columns["log10_gradient_ratio_at_iteration_10"](table, record) == pytest.approx(1)
+
+
+def test_numbers_that_no_run_can_have_are_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "digits", "plain18", 0)
+    record = read_record(folder)
+    assert record.final
+    assert list(contradictions(record)) == []
+
+    def named(**changes: Any) -> list[str]:
+        return list(contradictions(replace(record, final=record.final.model_copy(update=changes))))
+
+    larger = ["errors: a top-5 error is larger than the error"]
+    assert named(ten_crop_error=10.0, ten_crop_top5_error=5.0) == []
+    assert named(ten_crop_error=10.0, ten_crop_top5_error=20.0) == larger
+    assert named(ten_crop_error=101.0, ten_crop_top5_error=20.0) == ["errors: one is no percentage"]
+    first, *others = record.final.confusion
+    first = [first[0], first[1] + first[2] + 1, -1, *first[3:]]  # as many images, as many of them right
+    assert named(confusion=[first, *others]) == ["images by class and prediction: less than none"]
+    for name in ("training_loss", "validation_loss", "running_training_loss"):
+        header, row, *rest = folder.metrics.read_text().splitlines()
+        cells = row.split(",")
+        cells[header.split(",").index(name)] = "-0.5"
+        before = folder.metrics.read_bytes()
+        folder.metrics.write_text("\n".join([header, ",".join(cells), *rest]) + "\n")
+        assert "losses: one is negative" in list(contradictions(record)), name
+        folder.metrics.write_bytes(before)
