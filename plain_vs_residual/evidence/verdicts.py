@@ -136,7 +136,9 @@ def _case(
 def _levels(cases: Sequence[_Case], setting: str, experiments: Sequence[Experiment]) -> list[float]:
     """Return the level of each case's interval: that of its turn if it is primary and registered."""
     levels = [
-        bonferroni(num_primary(setting, case.experiment, experiments)) if case.primary else DESCRIPTIVE_LEVEL
+        bonferroni(num_primary(setting, case.experiment, experiments))
+        if case.primary and not case.plan.registration
+        else DESCRIPTIVE_LEVEL
         for case in cases
     ]
     families: dict[str, list[int]] = {}
