@@ -313,6 +313,8 @@ def test_what_a_seed_stands_for_is_drawn_again(make_suite: Any) -> None:
             "initial values of fc.weight",
         ),
         (replace(record, run=run.model_copy(update={"multiply_adds": 1})), "multiply_adds: 1 recorded"),
+        (replace(record, run=run.model_copy(update={"parameters": 1})), "parameters: 1 recorded"),
+        (replace(record, run=run.model_copy(update={"initial_buffers": {}})), "initial statistics of bn1."),
         (replace(record, run=run.model_copy(update={"seed": run.seed + 1})), "indices at iteration"),
         *(
             (

@@ -136,3 +136,19 @@ def test_a_suite_on_a_disk_that_cannot_sync_folders_trains_and_says_so(tmp_path:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(WORDS) == 1
     assert f"note: {tmp_path / 'results'}: " in done.stderr
+
+
+def test_a_file_reaches_the_disk_before_it_takes_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    name = lambda handle: Path(os.readlink(f"/proc/self/fd/{handle}")).name  # noqa: E731
+    monkeypatch.setattr(atomic.os, "fsync", lambda handle: done.append(name(handle)))
+    path = tmp_path / "record.json"
+    atomic.atomically(
+        path,
+        lambda temporary: (temporary.write_text("{}"), done.append("written")),
+        before_replacing=lambda: done.append("old one kept" if not path.exists() else "late"),
+    )
+    assert done == ["written", f".record.json.{os.getpid()}.tmp", "old one kept", tmp_path.name]
+    assert [file.name for file in tmp_path.iterdir()] == ["record.json"]

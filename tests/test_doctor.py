@@ -15,7 +15,12 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Precision
 from plain_vs_residual.cli.app import app
 from plain_vs_residual.executors import doctor, room
-from plain_vs_residual.executors.needs import _network_bytes, largest_network_bytes, weight_bytes
+from plain_vs_residual.executors.needs import (
+    _network_bytes,
+    bytes_on_their_way,
+    largest_network_bytes,
+    weight_bytes,
+)
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.networks import abstract
 from plain_vs_residual.records.files import REPOSITORY
@@ -77,6 +82,10 @@ def test_too_little_shared_memory_is_a_problem_for_images_on_disk(
     mended = fixes(found(tmp_path / "results", "imagenet"))
     assert "--shm-size" in mended["shared memory"]
     assert "shared memory" not in found(tmp_path / "results", "cifar10")
+    free["/dev/shm"] = bytes_on_their_way(find_setting("imagenet"))
+    assert room.shared_memory(find_setting("imagenet")).fix == ""  # exactly enough
+    free["/dev/shm"] -= 1
+    assert "--shm-size" in room.shared_memory(find_setting("imagenet")).fix
 
 
 def test_an_unknown_device_is_a_problem(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from plain_vs_residual.evidence.decision import (
     decide,
 )
 from plain_vs_residual.evidence.exceptions import failed_check
-from plain_vs_residual.evidence.measurement import Measurement
+from plain_vs_residual.evidence.measurement import Measurement, measure
 from plain_vs_residual.evidence.pairing import PairCheck
 from plain_vs_residual.evidence.power import assurance, new_seeds
 from plain_vs_residual.evidence.verdicts import judge
@@ -151,3 +151,10 @@ def test_files_that_count_as_a_primary_claim_are_named_beside_primary_claims_alo
     planned = registered(recorded, [experiment])
     assert named(judge(planned, [replace(experiment, left_out=())])) == {"more": ("wrong.py",), "less": ()}
     assert named(judge(planned, [replace(experiment, left_out=("a.py", "b.py"))]))["more"] == ("wrong.py",)
+
+
+def test_a_claim_without_a_run_has_no_values_and_the_level_it_was_asked_for(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "residual18-A", 0)
+    experiment = Experiment("E", "none", (ABOVE,), {"digits": ("plain34", "plain18")}, (), name="mine")
+    measured = measure(read_runs(tmp_path, "digits"), experiment, ABOVE, 0.9)
+    assert (measured.values, measured.level, measured.num) == ({}, 0.9, 0)

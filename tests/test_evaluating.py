@@ -16,7 +16,7 @@ from plain_vs_residual.inspection import errors_and_responses, looking
 from plain_vs_residual.inspection.relabelling import best_relabelling, explaining
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.settings import DIGITS
-from plain_vs_residual.subject.class_order import with_order
+from plain_vs_residual.subject.class_order import classes_in, with_order
 from plain_vs_residual.subject.namesakes import namesakes, what_was_taken
 from plain_vs_residual.subject.normalisation import OURS
 from plain_vs_residual.training.evaluation import Errors
@@ -435,6 +435,19 @@ def test_a_file_of_classes_may_come_from_windows(
 ) -> None:
     (tmp_path / "classes.txt").write_bytes(end.join("cab").encode(encoding))
     assert with_order(tiny_dataset, str(tmp_path / "classes.txt")).classes == ("c", "a", "b")
+
+
+def test_empty_lines_in_a_file_of_classes_are_no_classes(tiny_dataset: Any, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("c\n\n a \nb\n\n")
+    assert with_order(tiny_dataset, str(tmp_path / "classes.txt")).classes == ("c", "a", "b")
+
+
+@pytest.mark.parametrize("key", ["class_to_idx", "label2id", "idx_to_class", "id2label", "classes", "CLASSES"])
+def test_the_order_of_classes_in_a_checkpoint_is_read_by_whatever_name_it_has(key: str) -> None:
+    by_name, by_number = {"dog": 1, "cat": 0, "ant": 2}, {1: "dog", 0: "cat", 2: "ant"}
+    content = by_name if key in ("class_to_idx", "label2id") else by_number
+    named = ["cat", "dog", "ant"] if key.lower() == "classes" else content
+    assert classes_in({"state_dict": {}, "meta": {key: named}}) == ("cat", "dog", "ant")
 
 
 def test_a_file_of_classes_in_another_encoding_is_named(tiny_dataset: Any, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.arithmetic import Arithmetic
+from plain_vs_residual.data import loader
 from plain_vs_residual.data.augmentation import crop_and_flip
 from plain_vs_residual.data.batches import Batch, Feed, Part, evaluating_group, evenly_spaced
 from plain_vs_residual.data.datasets import load_dataset
@@ -250,6 +252,16 @@ def test_an_evaluated_image_from_a_file_is_the_centre_of_one_a_seventh_larger(
     files, pixels = numbered_pixels
     found, _ = CentredFiles(files, 28)[0]  # 256 / 224 * 28 = 32, which its shorter side is already
     assert np.array_equal(found.numpy(), pixels[2:30, 10:38])
+
+
+def test_the_seconds_that_training_waited_for_images_are_added_up(
+    small_imagenet: Setting, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = LoaderFeed(load_dataset(small_imagenet, image_folder), small_imagenet, 0, CPU)
+    clock = iter([100.0, 101.0, 110.0, 112.0, 120.0, 124.0])
+    monkeypatch.setattr(loader, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert len(list(feed.inputs(0, 3))) == 3
+    assert feed.waited_seconds == 1 + 2 + 4
 
 
 def test_evaluated_images_from_files_are_those_of_their_part_normalised_and_not_mirrored(

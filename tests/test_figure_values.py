@@ -312,6 +312,218 @@ def test_claims_are_chosen_and_shared_out_to_screens() -> None:
     plt.close("all")
 
 
+@pytest.mark.parametrize(("margin", "farthest", "scale"), [(20.0, 20.0, "symlog"), (0.5, 4.4841, "linear")])
+def test_the_forest_reaches_as_far_as_the_farthest_of_margin_and_interval(
+    margin: float, farthest: float, scale: str
+) -> None:
+    """The interval of 1, 2 and 3 is 2 +- 4.3027 / sqrt(3)."""
+    measured = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, 0.95, 0.0)
+    claim = Claim("more", {"plain34": 1, "plain18": -1}, above=margin)
+    figure, table = forest([Verdict("made-up", claim, margin, "validation", measured, "open")])
+    (axes,) = figure.axes
+    assert axes.get_xlim() == pytest.approx((-1.05 * farthest, 1.05 * farthest), rel=1e-4)
+    assert axes.get_xscale() == scale
+    assert table["high"].tolist() == pytest.approx([4.4841] * 3, rel=1e-4)
+
+
+# ---- the seminar -----------------------------------------------------------------------------------------
+
+Lines = dict[float, float]
+Measure = Callable[[str], tuple[RecordedRuns, pd.DataFrame]]
+BEGIN, END = 0, 2_000  # iterations of the made-up measurements
+# What the panels of a figure draw of each network: quantities and iteration of each of their lines.
+PANELS: dict[str, list[list[tuple[str, int]]]] = {
+    "gradient_norms": [[("weight", 0)], [("weight", 10)]],
+    "shattered_gradients": [[("correlation", BEGIN)], [("correlation", END)]],
+    "signal_propagation": [[(f"{one}_of_images", 0)] for one in ("variance", "squared_mean", "before_bn")],
+    "path_lengths": [[("gradient", BEGIN), ("gradient", END)], [("share", BEGIN)], [("share", END)]],
+    "loss_landscape": [[("loss_E", END)], [("loss_R", END)], [("line_R", END)]],
+    "lesions": [
+        panel
+        for mode in "ER"
+        for panel in ([(f"removed_{mode}", END)], [(f"intact_{mode} removed_at_random_{mode}", END)])
+    ],
+}
+
+
+@pytest.fixture
+def measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], tuple[RecordedRuns, pd.DataFrame]]:
+    """Return a function that writes three seeds of an experiment, and measurements of which no two are alike."""
+
+    def write(name: str) -> tuple[RecordedRuns, pd.DataFrame]:
+        recorded = write_results(tmp_path, [EXPERIMENTS[name]], "fashion", seeds=range(3), errors=skewed)
+        table = recorded.measured(EXPERIMENTS[name].measurement)
+        table = table.assign(value=np.random.default_rng(0).uniform(0.1, 0.9, len(table)))
+        if name == "construction":  # whose first mixture has nothing of what would have been drawn
+            table = table.assign(position=table["position"] - 1)
+        monkeypatch.setattr(RecordedRuns, "measured", lambda *_: table)
+        return recorded, table
+
+    return write
+
+
+def mean_by_position(rows: pd.DataFrame) -> Lines:
+    """Return the mean of all seeds at each position, one by one."""
+    found: dict[float, list[float]] = {}
+    for position, value in zip(rows["position"], rows["value"], strict=True):
+        found.setdefault(float(position), []).append(value)
+    return {position: sum(values) / len(values) for position, values in sorted(found.items())}
+
+
+def drawn_in(axes: Axes, label: str) -> list[Lines]:
+    lines = [line for line in axes.get_lines() if line.get_gid() == f"curve:{label}"]
+    return [dict(zip(map(float, line.get_xdata()), map(float, line.get_ydata()), strict=True)) for line in lines]
+
+
+def same(found: Lines, expected: Lines) -> bool:
+    return list(found) == pytest.approx(list(expected)) and list(found.values()) == pytest.approx(
+        list(expected.values())
+    )
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_every_panel_of_the_seminar_draws_the_means_of_its_own_quantity(measured: Measure, name: str) -> None:
+    recorded, table = measured(name)
+    figure, drawn = FIGURES[name].draw(recorded, EXPERIMENTS[name])
+    panels = figure.axes
+    if name == "lesions":
+        panels = [panels[place] for place in (0, 1, 3, 4)]
+    networks = EXPERIMENTS[name].networks["fashion"]
+    for axes, lines in zip(panels, PANELS[name], strict=False):
+        for network in networks:
+            found = drawn_in(axes, Architecture.parse(network).label)
+            assert len(found) == len(lines)
+            for line, (quantities, iteration) in zip(found, lines, strict=True):
+                of = table[(table["network"] == network) & (table["iteration"] == iteration)]
+                assert same(line, mean_by_position(of[of["quantity"].isin(quantities.split())])), quantities
+    assert set(drawn["network"]) == set(networks)
+
+
+def test_the_ratio_of_gradients_is_the_second_layers_over_the_last_ones_seed_by_seed(
+    measured: Measure,
+) -> None:
+    recorded, table = measured("gradient_norms")
+    figure, _ = FIGURES["gradient_norms"].draw(recorded, EXPERIMENTS["gradient_norms"])
+    for network in EXPERIMENTS["gradient_norms"].networks["fashion"]:
+        rows = table[(table["network"] == network) & (table["quantity"] == "weight")]
+        expected = {}
+        for iteration in (0, 10, 2_000):
+            ratios = []
+            for seed in range(3):
+                values = rows[(rows["seed"] == seed) & (rows["iteration"] == iteration)]["value"].tolist()
+                ratios.append(values[1] / values[-1])
+            expected[float(iteration)] = sum(ratios) / 3
+        (found,) = drawn_in(figure.axes[2], Architecture.parse(network).label)
+        assert same(found, expected)
+
+
+def test_exchanged_blocks_stand_at_the_mean_order_that_is_left_and_the_intact_network_at_one(
+    measured: Measure,
+) -> None:
+    recorded, table = measured("lesions")
+    figure, _ = FIGURES["lesions"].draw(recorded, EXPERIMENTS["lesions"])
+    for mode, axes in zip("ER", (figure.axes[2], figure.axes[5]), strict=True):
+        for network in EXPERIMENTS["lesions"].networks["fashion"]:
+            rows = table[table["network"] == network].set_index("quantity")
+            order = mean_by_position(rows.loc[["kendall_tau"]])
+            errors = mean_by_position(rows.loc[[f"exchanged_{mode}"]])
+            expected = {order[position]: error for position, error in errors.items()}
+            expected[1.0] = rows.loc[[f"intact_{mode}"], "value"].mean()
+            (found,) = drawn_in(axes, Architecture.parse(network).label)
+            assert same(found, dict(sorted(expected.items())))
+
+
+def test_the_share_of_paths_of_each_length_is_drawn_in_grey(
+    measured: Measure,
+) -> None:
+    recorded, table = measured("path_lengths")
+    figure, _ = FIGURES["path_lengths"].draw(recorded, EXPERIMENTS["path_lengths"])
+    for axes, iteration in zip(figure.axes[1:], (BEGIN, END), strict=True):
+        grey = [line for line in axes.get_lines() if not str(line.get_gid()).startswith("curve:")]
+        for line, network in zip(grey, EXPERIMENTS["path_lengths"].networks["fashion"], strict=True):
+            of = table[(table["network"] == network) & (table["iteration"] == iteration)]
+            found = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+            assert same(found, mean_by_position(of[of["quantity"] == "paths"]))
+
+
+def test_the_map_of_residual_functions_counts_doublings_since_the_start(
+    measured: Measure,
+) -> None:
+    recorded, table = measured("residual_functions")
+    experiment = EXPERIMENTS["residual_functions"]
+    figure, _ = FIGURES["residual_functions"].draw(recorded, experiment)
+    studies = experiment.studies_in("fashion")
+    first, *maps = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    begun, *ends = [line for line in first.get_lines() if len(line.get_xdata())]
+    for place, (axes, end, study) in enumerate(zip(maps, ends, studies, strict=True)):
+        rows = table[(table["study"] == study.name) & (table["quantity"] == "ratio")]
+        start, ten, last = (mean_by_position(rows[rows["iteration"] == at]) for at in (0, 10, 2_000))
+        doublings = [[np.log2(now[at] / start[at]) for now in (start, ten, last)] for at in start]
+        assert np.asarray(axes.images[0].get_array()) == pytest.approx(np.array(doublings))
+        lines = [(end, last)] + ([(begun, start)] if place == 0 else [])
+        for line, values in lines:
+            assert list(line.get_xdata()) == pytest.approx(list(values.values()))
+            assert list(line.get_ydata()) == list(values)
+
+
+def test_the_construction_is_drawn_from_the_errors_that_were_given_and_with_its_mixtures(
+    measured: Measure,
+) -> None:
+    recorded, table = measured("construction")
+    experiment = EXPERIMENTS["construction"]
+    figure, _ = FIGURES["construction"].draw(recorded, experiment)
+    _, *studies = experiment.studies_in("fashion")
+    networks = {"grown": experiment.networks["fashion"], "grown-slow": ("cifar-plain20", "cifar-plain56")}
+    before = table[table["iteration"] == 0]
+    for axes, study in zip(figure.axes[:2], studies[:2], strict=True):
+        curves = recorded.training_curves[recorded.training_curves["study"] == study.name]
+        first, last = (
+            curves[curves["iteration"] == at()] for at in (curves["iteration"].min, curves["iteration"].max)
+        )
+        given = [
+            before[(before["network"] == name) & (before["study"] == study.name)].set_index("quantity")
+            for name in networks[study.name]
+        ]
+        marks = [rows.loc[["error_T"]].query("position == 0")["value"].mean() for rows in given]
+        points = [line for line in axes.get_lines() if line.get_marker() == "o"]
+        assert [point.get_xydata().tolist() for point in points] == [
+            [[0.0, pytest.approx(mark)]] for mark in marks
+        ]
+        ends = {
+            (line.get_ydata()[0], line.get_ydata()[-1]) for line in axes.get_lines() if len(line.get_xdata()) > 2
+        }
+        for name in networks[study.name]:
+            ours = tuple(part[part["network"] == name]["running_training_error"].mean() for part in (first, last))
+            assert any(pytest.approx(ours) == end for end in ends), (study.name, name)
+    (twice,) = (line for line in figure.axes[0].get_lines() if "twice" in line.get_label())
+    control = sum(skewed(Architecture.parse("cifar-plain56"), seed)[0] for seed in range(3)) / 3
+    assert list(twice.get_ydata()) == pytest.approx([control] * 2)
+    built = before[(before["network"] == "cifar-plain56") & (before["study"] == "grown")]
+    for line, mode in zip(figure.axes[2].get_lines(), "ERT", strict=True):
+        found = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+        assert same(found, mean_by_position(built[built["quantity"] == f"error_{mode}"]))
+
+
+def test_errors_stand_at_their_learning_rates_training_left_and_validation_right(tmp_path: Path) -> None:
+    experiment = EXPERIMENTS["learning_rate_and_depth"]
+    rates = {study.name: study.changes["learning_rate"] for study in experiment.studies_in("fashion")}
+    for name in experiment.networks["fashion"]:
+        for place, study in enumerate(experiment.studies_in("fashion")):
+            for seed in range(3):
+                ends = tuple(value + 5 * place for value in skewed(Architecture.parse(name), seed))
+                write_run(tmp_path, "fashion", name, seed, study=study, errors=lambda *_, e=ends: e)
+    figure, _ = FIGURES["learning_rates"].draw(read_runs(tmp_path, "fashion"), experiment)
+    for name in experiment.networks["fashion"]:
+        architecture = Architecture.parse(name)
+        training = sum(skewed(architecture, seed)[0] for seed in range(3)) / 3
+        for axes, more in zip(figure.axes, (0, 3), strict=True):
+            (found,) = drawn_in(axes, architecture.label)
+            expected = {rate: training + more + 5 * place for place, rate in enumerate(rates.values())}
+            assert same(found, dict(sorted(expected.items())))
+
+
 @pytest.mark.parametrize(
     ("experiment", "name"),
     [(one, name) for one in EXPERIMENTS.values() if one.measurement or one.seminar for name in one.figures],

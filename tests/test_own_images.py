@@ -645,12 +645,17 @@ def test_what_is_there_in_place_of_the_two_parts_is_named(image_folder: Path, tm
     for name in ("Train", "Val"):
         (upper / name).mkdir(parents=True)
     empty.mkdir()
+    five, six = tmp_path / "five", tmp_path / "six"
+    for number, folder in ((5, five), (6, six)):
+        for name in "abcdef"[:number]:
+            (folder / name).mkdir(parents=True)
     (tmp_path / "images.zip").write_bytes(b"PK\3\4")
     outer = tmp_path / "outer"
     outer.mkdir()
     image_folder.rename(outer / "inner")
     for folder, said in {
         upper: "it holds Train, Val",
+        six: "it holds a, b, c, d, e, ...",
         empty: "it is empty",
         outer: f"they seem to be in {outer / 'inner'}: --data {outer / 'inner'}",
         tmp_path / "images.zip": "no folder; if it is an archive, unpack it first",
@@ -658,3 +663,5 @@ def test_what_is_there_in_place_of_the_two_parts_is_named(image_folder: Path, tm
     }.items():
         with pytest.raises(ValueError, match=re.escape(said)):
             load_dataset(DIGITS, folder)
+    with pytest.raises(ValueError, match=r"it holds a, b, c, d, e$"):
+        load_dataset(DIGITS, five)

@@ -212,7 +212,9 @@ def test_weights_that_are_not_finite_are_refused(checkpoint: Path, image_folder:
     content = torch.load(checkpoint, weights_only=True)
     content["state_dict"]["module.layer2.0.conv1.weight"][0] = float("nan")
     torch.save(content, checkpoint)
-    with pytest.raises(ValueError, match=r"layer2.0.conv1.weight holds values that are not finite"):
+    with pytest.raises(
+        ValueError, match=rf"^{checkpoint}: layer2.0.conv1.weight holds values that are not finite"
+    ):
         subject(checkpoint, image_folder)
 
 

@@ -86,6 +86,40 @@ def test_departures_are_about_fields_that_a_setting_has() -> None:
         assert about <= {*Setting.model_fields, "budget"}
 
 
+# Each sentence, by its beginning, and the fields by whose change it becomes wrong.
+SENTENCES = {
+    "4,000 images": "images image_size",
+    "350 iterations": "budget batch_size learning_rate schedule crop_padding",
+    "18/34 have a 3x3": "stem stem_width",
+    "1,797 real": "images image_size split",
+    "10 epochs": "budget batch_size learning_rate schedule",
+    "Shifts of 1 px": "crop_padding flip",
+    "110 layers": "warm_up_iterations warm_up_depth",
+    "One GPU normalises": "norm_batch",
+    "Trained on all": "images split",
+    "Pixels scaled": "pixel_range subtract_mean",
+    "18/34 are the ImageNet": "stem",
+    "CIFAR-100": "images",
+    "The learning rate drops": "budget schedule drops",
+    "Validation by one": "image_size",
+    "The mean and standard": "",
+    "BN normalises over 32": "norm_batch batch_size",
+    "An eighth": "budget schedule drops",
+    "Weights are drawn": "",
+    "Weight decay": "weight_decay",
+    "Evaluated with": "",
+}
+
+
+def test_every_sentence_becomes_wrong_by_the_fields_that_are_written_here() -> None:
+    found = {one for publication in PUBLICATIONS.values() for one in publication.departures}
+    begun = {start: [one for one in found if one.text.startswith(start)] for start in SENTENCES}
+    assert {start: [set(one.about) for one in ones] for start, ones in begun.items()} == {
+        start: [set(fields.split())] for start, fields in SENTENCES.items()
+    }
+    assert len(found) == len(SENTENCES)
+
+
 def test_a_trial_says_its_own_budget_and_not_the_settings() -> None:
     trial = DIGITS.with_changes({"iterations": 8, "evaluations": 1})
     assert trial.caveat == "8 iterations instead of 10 epochs"

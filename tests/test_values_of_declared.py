@@ -9,10 +9,11 @@ import pytest
 from plain_vs_residual.evidence import as_declared
 from plain_vs_residual.evidence.as_declared import remarks, unlike_recipe
 from plain_vs_residual.experiment import Experiment, Study
+from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.fingerprint import code, hash_of
-from plain_vs_residual.records.store import Record, read_record
+from plain_vs_residual.records.store import Record, read_record, sealed
 from plain_vs_residual.settings import DIGITS
-from tests.made_up_records import read_runs, write_run
+from tests.made_up_records import read_json, read_runs, write_made_up_measurement, write_run
 
 USUAL = 449  # iterations of digits
 
@@ -110,3 +111,21 @@ def test_other_code_is_compared_with_that_of_its_commit(
     (line,) = (one for one in remarks(replace(recorded, records=records), []) if "by other code" in one)
     assert line.startswith("1 runs were trained by other code than is here today, " + said.format(commit=commit))
     assert ("show", f"{commit}:{path}") in asked
+
+
+def test_columns_that_are_not_computed_again_are_named_once(tmp_path: Path) -> None:
+    experiment = Experiment(
+        "E", "none", (), {"digits": ("plain18",)}, (), measurement="gradient_norms", name="mine"
+    )
+    folders = [write_run(tmp_path, "digits", "plain18", seed) for seed in range(2)]
+    for folder in folders:
+        write_made_up_measurement(folder, experiment)
+    said = "not computed again"
+    assert not [line for line in remarks(read_runs(tmp_path, "digits"), [experiment]) if said in line]
+    for folder in folders:
+        path = folder.measurement("gradient_norms")
+        values = read_json(path)
+        write_json(path, sealed(values | {"summary": values["summary"] | {"sharpness": 1.0, "age": 2.0}}))
+    assert [line for line in remarks(read_runs(tmp_path, "digits"), [experiment]) if said in line] == [
+        "not computed again from their tables: age (gradient_norms), sharpness (gradient_norms)"
+    ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.measures.responses import layer_responses
 from plain_vs_residual.modifications import modify
-from plain_vs_residual.training.precision import prepare_arithmetic
+from plain_vs_residual.training.precision import best_precision, prepare_arithmetic
 from tests.conftest import CPU, network_of
 
 
@@ -54,3 +54,22 @@ def test_a_folded_shortcut_adds_two_numbers_a_filter_to_the_weights_and_no_const
     modify(network, "dirac", 0)
     convolutions = {name.removesuffix(".weight") for name in names if ".conv" in name}
     assert set(network.state_dict()) - names == {f"{name}.{one}" for name in convolutions for one in "ab"}
+
+
+@pytest.mark.parametrize("has", ["_is_avx512_bf16_supported", "_is_amx_tile_supported", ""])
+def test_bf16_is_for_processors_that_compute_in_it_by_either_way(
+    monkeypatch: pytest.MonkeyPatch, has: str
+) -> None:
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda answer=probe == has: answer, raising=False)
+    assert best_precision(CPU) == ("bf16" if has else "fp32")
+    assert best_precision(torch.device("meta")) == "fp32"
+
+
+@pytest.mark.parametrize("computes_in_it", [True, False])
+def test_bf16_that_a_gpu_only_imitates_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, computes_in_it: bool
+) -> None:
+    supported = lambda including_emulation=True: computes_in_it or including_emulation  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert best_precision(torch.device("cuda")) == ("bf16" if computes_in_it else "fp32")
