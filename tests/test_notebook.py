@@ -21,6 +21,7 @@ from plain_vs_residual.executors import description
 from plain_vs_residual.interactive import images, network, train
 from plain_vs_residual.records.files import REPOSITORY
 from tests.few_images import train_on_few_images
+from tests.test_readme import project
 
 
 def read(path: Path) -> Any:
@@ -217,6 +218,21 @@ def test_it_installs_what_is_missing_and_keeps_the_torch_that_is_there(
     text = capsys.readouterr().out
     assert "Installing absent==1.2\n" in text
     assert re.search("Restart the kernel.* imported before were absent\n", text)
+
+
+def test_with_nothing_but_a_python_it_installs_what_is_pinned(
+    address: Path, empty: Path, installed: list[list[str]]
+) -> None:
+    asked = address / "environment.py"
+    asked.write_text(re.sub(r"(def installed\(.*\n)", r'\1    return ""\n', asked.read_text("utf-8")))
+    commit(address)
+    execute(first_cell(address), {})
+    (words,) = installed
+    assert words[0] == "-q"
+    assert [word.partition("==")[0] for word in words[1:]] == [
+        re.split("[>=]", requirement)[0] for requirement in project()["dependencies"]
+    ]
+    assert all("==" in word for word in words[1:])
 
 
 def test_where_the_suite_is_it_installs_nothing_and_says_what_to_do(
