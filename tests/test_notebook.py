@@ -181,6 +181,16 @@ def first_cell(address: object) -> str:
     return named
 
 
+def test_a_package_without_its_repository_is_not_the_suite(
+    address: Path, empty: Path, installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiments = empty / "site-packages" / "plain_vs_residual" / "experiments"  # as pip lays it out
+    experiments.mkdir(parents=True)
+    monkeypatch.chdir(experiments)
+    execute(first_cell(address), {})
+    assert Path.cwd() == experiments / "plain-vs-residual"
+
+
 def test_in_an_empty_folder_the_first_cell_fetches_the_suite_once(
     address: Path, empty: Path, installed: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
