@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "plots" / "reference"
 PAGES = [path for room in (".", "docs", "findings", "benchmarks") for path in sorted((ROOT / room).glob("*.md"))]
 NAMED = {"Start": ROOT / "README.md", "All pages": ROOT / "docs" / "README.md"}
-NAMED |= {path.parent.name: path for path in sorted(REPORTS.glob("*/report.md"))}
+NAMED |= {f"Report: {path.parent.name}": path for path in sorted(REPORTS.glob("*/report.md"))}
 STYLE = """
 :root { color-scheme: light dark }
 body { margin: 2rem auto; max-width: 46rem; padding: 0 1rem; font: 1rem/1.6 system-ui, sans-serif }

@@ -286,7 +286,9 @@ def test_images_are_those_of_the_setting() -> None:
     assert pixels.abs().max() < 1.01
 
 
-def test_training_from_python_finds_what_is_trained_and_reports_each_evaluation(tmp_path: Path) -> None:
+def test_training_from_python_finds_what_is_trained_and_reports_each_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     seen: list[int] = []
 
     def watch(folder: Path) -> None:
@@ -301,6 +303,7 @@ def test_training_from_python_finds_what_is_trained_and_reports_each_evaluation(
     assert len(first.finals) == 2
     assert len(call().finals) == 2
     assert seen == [1, 2, 1, 2]
+    assert capsys.readouterr().out == ""
     weights = torch.load(first.records[0].folder.weights, weights_only=True)
     network("cifar-plain8", "digits").load_state_dict(weights)
 
@@ -363,9 +366,13 @@ def test_seeds_that_are_no_whole_numbers_are_refused_in_one_line(seeds: Any) -> 
         train(["plain18"], "digits", seeds)
 
 
-def test_one_network_and_one_seed_need_no_list(tmp_path: Path) -> None:
+def test_one_network_and_one_seed_need_no_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trained = train("plain18", "digits", np.int64(3), results=str(tmp_path), iterations=1, evaluations=1)
     (record,) = trained.records
     assert (record.run.network, record.run.seed) == ("plain18", 3)
+    # Nobody watches, so that a line says how far it is.
+    name, error = record.name, float(trained.finals["training_error"].item())
+    line = f"1/1 {name}: iteration 1 of 1, training error {error:5.1f} %"
+    assert capsys.readouterr().out == f"1/1 {name}\r{line}\n"
     with pytest.raises(ValueError, match="names: there is none; name at least one network"):
         train([], "digits")
