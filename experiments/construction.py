@@ -8,13 +8,14 @@ computes.
 
 Predict: the recipe starts again from there. Does plain-56 keep the error that it was given?
 
-What to look for: on the left the training error, from the construction (marked at iteration 0) to the end of the
-recipe. Plain-20 itself trains on beside it, because the restart at the full learning rate hurts by itself.
-ResNet-56 is built from ResNet-20 likewise: there, an added block is an identity as soon as its last BN scales F(x)
-to 0. In the middle, the same at a tenth of the rate. On the right, before training, the identities are mixed with
-what would have been drawn in their place: how wide is the valley that the solution lies in? A grown network has
-had two trainings: its control is plain-56 from drawn weights, trained as long as both together. What the grown
-one is ahead by is owed to where it began, and not to shortcuts, which neither has.
+What to look for: on the left the training error of plain-56, from what it was given (the dot at iteration 0) to
+the end of the recipe. Plain-20 itself trains on beside it, because the restart at the full learning rate hurts by
+itself. On the right ResNet-56, built from ResNet-20 likewise: there, an added block is an identity as soon as its
+last BN scales F(x) to 0. A grown network has had two trainings: dashed is its control, plain-56 from drawn
+weights, trained as long as one and as long as both together. What the grown one is ahead by is owed to where it
+began, and not to shortcuts, which neither has. In the second figure, the same at a tenth of the rate; and before
+training, the identities mixed with what would have been drawn in their place: how wide is the valley that the
+solution lies in?
 
     bash run_all.sh construction
 
@@ -29,7 +30,7 @@ by the batch: in trials on `digits` 17 to 20 % were wrong, instead of under 1 %.
 elsewhere.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction, Study
 from plain_vs_residual.settings import SETTINGS
 
 SHALLOW = ("cifar-plain20", "cifar-residual20-A")
@@ -49,7 +50,7 @@ def _twice(setting: str) -> dict[str, int]:
 EXPERIMENT = Experiment(
     title="The solution by construction",
     paper="Sec. 1 and 3.1",
-    figures=("construction",),
+    figures=("construction", "construction_valley"),
     networks=dict.fromkeys(WHERE, (*SHALLOW, *DEEP)),
     studies={
         setting: (
@@ -110,6 +111,18 @@ EXPERIMENT = Experiment(
             contrast={"cifar-residual56-A@grown": 1, "cifar-residual20-A@grown": -1},
             column="training_error",
             below=MARGINS,
+        ),
+    ),
+    prediction=Prediction(
+        "Plain-56 is built so that it computes what trained plain-20 computes. Both train on. Where does plain-56 "
+        "end, against plain-20?",
+        claim="Plain-56 does not keep the error that it was given: trained on, it ends above plain-20 trained on",
+        limits=(-2, 2, 20),
+        answers=(
+            "more than 2 points below it: depth pays at last",
+            "where plain-20 ends, but for 2 points",
+            "2 to 20 points above it",
+            "more than 20 points above it",
         ),
     ),
 )

@@ -11,7 +11,7 @@ et al., 2017), without BN (SkipInit, De and Smith, 2020), or with the ReLU out o
 Predict: which of the five cures closes half of the gap? Sort them.
 
 What to look for: a row per change, a mark per seed. The lines are plain-56 and ResNet-56 as they are; a cure
-should lie left of the dotted line between them. Each change is a step after building, in
+should lie left of the thin dashed line between them. Each change is a step after building, in
 plain_vs_residual/modifications.py: read it beside blocks.py.
 
 In `fashion` every change has the learning rate at which it trained best in trials on seeds from 100 on

@@ -23,7 +23,7 @@ back is multiplied by 0.5 to the power of n, and so is its gradient: through 16 
 the shortcuts alone.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction
 
 NETWORKS = ("plain18", "plain34", "residual18-A", "residual34-A")
 
@@ -62,4 +62,15 @@ EXPERIMENT = Experiment(
     ),
     paper_errors={"plain18": 27.94, "plain34": 28.54, "residual18-A": 27.88, "residual34-A": 25.03},
     paper_data="ImageNet, top-1, 10-crop",
+    prediction=Prediction(
+        "Sixteen layers more: where does the training error of plain-34 end, against that of plain-18?",
+        claim="Degradation: plain-34 has a higher training error than plain-18",
+        limits=(0, 2, 20),
+        answers=(
+            "below it",
+            "at most 2 points above it",
+            "2 to 20 points above it",
+            "more than 20 points above it",
+        ),
+    ),
 )

@@ -7,7 +7,7 @@ of parameters (option A), get better up to 110 layers.
 Predict: how does the training error of a plain network change from 20 to 32, 44 and 56 layers? That of a
 residual one?
 
-What to look for: on the left (plain), the dashed training curves of deeper networks end higher; on the right
+What to look for: on the left (plain), the bold training curves of deeper networks end higher; on the right
 (residual), they do not. On `fashion` the family ends at 56 layers, and on `digits` only the two depths of Fig. 1
 are trained, 20 and 56.
 
@@ -24,7 +24,7 @@ convolutions, with their BN. With A a pair differs in nothing but the additions,
 residual network was better because it was larger.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction
 
 DEPTHS = (20, 32, 44, 56, 110)
 FAMILY = tuple(name for depth in DEPTHS for name in (f"cifar-plain{depth}", f"cifar-residual{depth}-A"))
@@ -101,4 +101,15 @@ EXPERIMENT = Experiment(
         "cifar-residual110-A": 6.43,
     },
     paper_data="CIFAR-10",
+    prediction=Prediction(
+        "Plain networks of 20 and of 56 layers: where does the training error of the deeper one end?",
+        claim="Degradation: plain-56 has a higher training error than plain-20",
+        limits=(0, 2, 20),
+        answers=(
+            "below that of plain-20",
+            "at most 2 points above it",
+            "2 to 20 points above it",
+            "more than 20 points above it",
+        ),
+    ),
 )

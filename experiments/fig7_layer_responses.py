@@ -13,7 +13,7 @@ tells of that lag as well, the more so the shorter the training.
 Predict: with three times as many blocks, does each of them change its input more or less?
 
 What to look for: the top row shows the layers in order, by E on the left and by R on the right. The weights are
-the same: what only the left panel shows is a matter of the running statistics. The thin dotted line is the same
+the same: what only the left panel shows is a matter of the running statistics. The thin dashed line is the same
 network before training, where BN puts every layer near 1. Filled marks are the last layer of a block, the one that
 gives F(x); hollow ones are the layers inside. The second row shows the same values sorted. "Generally smaller" is
 a matter of most layers: a few large responses move the mean, but not the median or the share of layers below 1.
@@ -40,7 +40,7 @@ between a half and one, so after n blocks the ratio is about 1 / sqrt(n): small,
 learned.
 """
 
-from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.experiment import Claim, Experiment, Prediction
 
 FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
 
@@ -140,5 +140,12 @@ EXPERIMENT = Experiment(
             above=0.1,
             reason=A_TENTH,
         ),
+    ),
+    prediction=Prediction(
+        "ResNet-56 has three times the blocks of ResNet-20. Does a layer of it respond by more or by less "
+        "(median over layers; before training every layer responds by 1)?",
+        claim="Layer responses of ResNet-56 are generally smaller than those of ResNet-20",
+        limits=(-0.1, 0.1, 0.5),
+        answers=("by over 0.1 more", "as much, but for 0.1", "by 0.1 to 0.5 less", "by over 0.5 less"),
     ),
 )

@@ -30,7 +30,7 @@ RepVGG therefore pass one convolution by. Without eps every kernel grows by the 
 channel that hardly varies is scaled wrongly, layer upon layer, and logits differ by more than rounding.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction, Study
 
 PLAIN, RESIDUAL = "cifar-plain56", "cifar-residual56-A"
 FOLDED = f"{PLAIN}@foldable"
@@ -76,6 +76,18 @@ EXPERIMENT = Experiment(
             contrast={FOLDED: 1, RESIDUAL: -1},
             column="folded_training_error",
             within=MARGINS,
+        ),
+    ),
+    prediction=Prediction(
+        "The folded network has no shortcut, no BN, and the convolutions of plain-56. How many of its training "
+        "images does it get wrong?",
+        claim="The folded plain-56 errs as ResNet-56 does, but for the margin",
+        limits=(-2, 2, 20),
+        answers=(
+            "fewer than ResNet-56, by over 2 points",
+            "as many as ResNet-56, but for 2 points",
+            "2 to 20 points more than ResNet-56",
+            "over 20 points more, as plain-56 that was trained as such",
         ),
     ),
 )

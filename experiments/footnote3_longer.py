@@ -20,7 +20,7 @@ the 26.2 % that ResNet-34 has after a third of the iterations. Slowness explains
 would go away too cannot be told from two budgets.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction, Study
 
 LONGER = "three-times"
 
@@ -61,6 +61,17 @@ EXPERIMENT = Experiment(
             column="validation_error",
             above=0.0,
             reason="any difference in this direction",
+        ),
+    ),
+    prediction=Prediction(
+        "Both plain networks train three times as long. Where does plain-34 end then, against plain-18?",
+        claim="After three times the iterations plain-34 still has a higher training error than plain-18",
+        limits=(0, 2, 10),
+        answers=(
+            "below it: it was slow, and no more",
+            "at most 2 points above it",
+            "2 to 10 points above it",
+            "more than 10 points above it",
         ),
     ),
 )

@@ -29,7 +29,7 @@ weights, in trials, it was 500 to 1,640: the shapes differ between stages, so th
 carries over.
 """
 
-from plain_vs_residual.experiment import Claim, Experiment
+from plain_vs_residual.experiment import Claim, Experiment, Prediction
 
 FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
 
@@ -64,5 +64,13 @@ EXPERIMENT = Experiment(
             below=0.5,
             reason="half a decade",
         ),
+    ),
+    prediction=Prediction(
+        "Before training, the gradient grows from the last layer to the second. How many times as much does it "
+        "grow in plain-56 as in ResNet-56?",
+        claim="Before training, the gradient grows towards the input ten times as much in plain-56 as in "
+        "ResNet-56",
+        limits=(0, 1, 3),
+        answers=("less than there", "1 to 10 times", "10 to 1,000 times", "more than 1,000 times"),
     ),
 )

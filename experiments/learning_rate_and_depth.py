@@ -27,7 +27,7 @@ nothing is trained well, and large where plain-20 is at its best. One rate for a
 grid, a rule that was written down first, and seeds on which nothing was chosen.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction, Study
 
 FAMILY = ("cifar-plain20", "cifar-plain56", "cifar-residual20-A", "cifar-residual56-A")
 GRID = {
@@ -90,5 +90,17 @@ EXPERIMENT = Experiment(
                 settings=(setting,),
             ),
         )
+    ),
+    prediction=Prediction(
+        "Each network at its own best learning rate: where does the training error of plain-56 end, against that "
+        "of plain-20?",
+        claim="Each at its best rate, plain-56 has a higher training error than plain-20",
+        limits=(0, 2, 20),
+        answers=(
+            "below it: it was the rate",
+            "at most 2 points above it",
+            "2 to 20 points above it",
+            "more than 20 points above it",
+        ),
     ),
 )

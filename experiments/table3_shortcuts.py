@@ -23,7 +23,7 @@ steps than in plain-34. Within 350 iterations that costs more than the parameter
 on ImageNet, C was ahead of A by 0.8 points.
 """
 
-from plain_vs_residual.experiment import MARGINS, Claim, Experiment
+from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Prediction
 
 NETWORKS = ("plain34", "residual34-A", "residual34-B", "residual34-C")
 
@@ -73,4 +73,17 @@ EXPERIMENT = Experiment(
     ),
     paper_errors={"plain34": 28.54, "residual34-A": 25.03, "residual34-B": 24.52, "residual34-C": 24.19},
     paper_data="ImageNet, top-1, 10-crop",
+    prediction=Prediction(
+        "Option C has a projection with weights on every shortcut, option A has none. Where does the training "
+        "error of ResNet-34 end with C?",
+        claim="Projections are not essential: the training errors of C, with projections alone, and of A, without "
+        "any, are equal but for the margin",
+        limits=(-2, 2, 20),
+        answers=(
+            "more than 2 points below that with A",
+            "as with A, but for 2 points",
+            "2 to 20 points above that with A",
+            "more than 20 points above that with A",
+        ),
+    ),
 )

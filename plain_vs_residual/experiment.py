@@ -14,6 +14,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.claim import COLUMN_WORDS, ERRORS, MARGINS, Claim, canonical
 from plain_vs_residual.launcher import INSTALLED
 from plain_vs_residual.notebook import Notebook, read_notebook
+from plain_vs_residual.prediction import Prediction
 from plain_vs_residual.settings import SETTINGS
 from plain_vs_residual.study import Study
 from plain_vs_residual.vocabulary import check_code, check_names, columns, figures, measurements
@@ -25,6 +26,7 @@ __all__ = [
     "SEMINAR",
     "Claim",
     "Experiment",
+    "Prediction",
     "Study",
     "load_experiment",
     "load_experiments",
@@ -63,6 +65,7 @@ class Experiment:
         paper_errors: the paper's own top-1 or test error by network (percent), with its data set.
         paper_data: the data set of ``paper_errors``, shown beside ours only where it is the same.
         published_classes: precision and recall by class that a publication gives, shown beside ours.
+        prediction: what a room is asked before it sees the figure, with four answers.
         name: name of the file, filled in by :func:`load_experiments`.
         notebook: what the docstring of the file says, likewise.
         left_out: names of the files beside it that declare no right experiment, likewise. Nobody can read their
@@ -83,6 +86,7 @@ class Experiment:
     paper_errors: Mapping[str, float] = field(default_factory=dict)
     paper_data: str = ""
     published_classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    prediction: Prediction | None = None
     name: str = ""
     notebook: Notebook = field(default_factory=Notebook)
     left_out: tuple[str, ...] = ()
@@ -158,6 +162,8 @@ class Experiment:
                 self._check_claim(claim)
             except ValueError as error:
                 raise ValueError(f"claim '{claim.statement}': {error}") from error
+        if self.prediction:
+            check_names("claim", [self.prediction.claim], [claim.statement for claim in self.claims])
 
     def _check_studies(self, setting: str) -> None:
         networks, studies = self.networks[setting], self.studies_in(setting)

@@ -43,6 +43,12 @@ torch.set_num_threads(1)
 gc.set_threshold(50_000)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Take a process more than there are cores: while one test waits for a browser or a cluster, another runs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
 
@@ -159,6 +165,20 @@ def _nothing_outlives_a_power_cut() -> Iterator[None]:
     """Do without fsync: tests write tens of thousands of files, and nobody wants one after the machine stopped."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_figures() -> Iterator[None]:
+    """Draw without laying out, and a tenth of the pixels: for modules that write figures and look at none."""
+    from matplotlib.figure import Figure
+
+    from plain_vs_residual.report.figures.style import STYLE
+
+    honest = Figure.savefig
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(STYLE, "figure.constrained_layout.use", False)
+        patch.setattr(Figure, "savefig", lambda self, path, **given: honest(self, path, **given | {"dpi": 40}))
         yield
 
 

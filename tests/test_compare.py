@@ -21,6 +21,8 @@ from plain_vs_residual.report.comparison import compare, find_sides
 from plain_vs_residual.report.figures.comparison import comparison_figure
 from tests.made_up_records import read_json, reseal, usual_errors, write_results, write_run
 
+pytestmark = pytest.mark.usefixtures("small_figures")
+
 EXPERIMENTS = load_experiments()
 FIG4 = EXPERIMENTS["fig4_depth"]
 BLOCKS = "plain_vs_residual/blocks.py"
@@ -140,7 +142,7 @@ def test_differences_are_those_of_each_seed_and_their_interval_that_of_their_spr
     assert last.loc[("plain18", "fast", "after"), columns].tolist() == pytest.approx([45, 45, 45])
 
 
-def test_the_figure_draws_before_dotted_and_after_bold_and_a_dot_a_seed(sides_by_hand: Any) -> None:
+def test_the_figure_draws_before_dashed_and_after_bold_and_a_dot_a_seed(sides_by_hand: Any) -> None:
     before, after = sides_by_hand
     common = [("plain18", "", seed) for seed in range(3)]
     paired, other = Measurement({0: 1.0, 1: 2.0, 2: 6.0}, 0.95, 0.0), Measurement({0: 70.0}, 0.95, 0.0)
@@ -152,7 +154,7 @@ def test_the_figure_draws_before_dotted_and_after_bold_and_a_dot_a_seed(sides_by
     curves, dots = figure.axes[:2]
     ends = {line.get_label(): line.get_xydata()[-1].tolist() for line in curves.lines}
     assert ends == {"before": pytest.approx([449, 20]), "after": pytest.approx([449, 65 / 3])}
-    assert [line.get_linestyle() for line in curves.lines] == [":", "-"]
+    assert [line.get_linestyle() for line in curves.lines] == ["--", "-"]
     interval, seeds, mean, _ = dots.lines
     assert interval.get_xdata().tolist() == pytest.approx(paired.interval)
     assert seeds.get_xdata().tolist() == [1, 2, 6]

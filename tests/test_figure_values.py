@@ -17,10 +17,10 @@ from plain_vs_residual.experiment import Claim, Experiment, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.figures.curves import limit_error_axis
-from plain_vs_residual.report.figures.forest import forest
+from plain_vs_residual.report.figures.forest import MOST_ROWS, forest, screens
 from plain_vs_residual.report.figures.landscape import LEAST, MOST
 from plain_vs_residual.report.figures.studies import draw_confusion
-from plain_vs_residual.report.figures.style import BOLD
+from plain_vs_residual.report.figures.style import BOLD, DASHED, SCREEN, SOLID, THIN, network_line
 from tests.made_up_records import read_runs, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -171,7 +171,7 @@ def test_lines_between_shortcut_options_join_the_runs_of_one_seed(written: Write
     assert sorted(map(sorted, of_seeds)) == pytest.approx(np.array(sorted(map(sorted, expected))))
 
 
-def test_hollow_dots_of_training_stand_left_and_filled_ones_of_validation_right_of_their_option(
+def test_filled_dots_of_training_stand_left_and_hollow_ones_of_validation_right_of_their_option(
     written: Write,
 ) -> None:
     experiment = EXPERIMENTS["table3_shortcuts"]
@@ -181,9 +181,9 @@ def test_hollow_dots_of_training_stand_left_and_filled_ones_of_validation_right_
         if len(dots.get_offsets()) == 3:  # the others are bars of means
             found[len(dots.get_facecolors()) > 0].append(dots.get_offsets().tolist())
     names = experiment.networks["digits"]
-    for filled, shift in ((False, -0.15), (True, 0.15)):
+    for filled, shift in ((True, -0.15), (False, 0.15)):
         expected = [
-            [[place + shift, skewed(Architecture.parse(name), seed)[filled]] for seed in range(3)]
+            [[place + shift, skewed(Architecture.parse(name), seed)[not filled]] for seed in range(3)]
             for place, name in enumerate(names)
         ]
         assert np.array(found[filled]) == pytest.approx(np.array(expected))
@@ -269,9 +269,47 @@ def test_sentence_and_outcome_of_a_primary_claim_are_bold_in_the_forest(primary:
     measured = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, 0.95, 0.0)
     figure, _ = forest([Verdict("made-up", claim, 0.5, "validation", measured, "open")])
     weights = {text.get_text(): text.get_fontweight() for text in figure.axes[0].texts}
-    assert weights == dict.fromkeys(
-        ("deeper is worse [made-up]", "open (3 seeds)"), "bold" if primary else "normal"
-    )
+    bold = "bold" if primary else "normal"
+    numbers = dict.fromkeys(("mean +2", "claimed: > 0.5 points"), "normal")
+    assert weights == {"deeper is worse [made-up]": bold, "open (3 seeds)": bold, **numbers}
+
+
+def test_each_claim_of_the_forest_has_a_scale_on_which_its_margin_is_seen() -> None:
+    """Of -0.034 against -0.02 beside 31 against 2; and seeds, interval and margin are inside."""
+    small = Claim("F becomes smaller", {"plain34": 1}, column="ratio_change", below=-0.02, primary=True)
+    large = Claim("deeper is worse", {"plain34": 1, "plain18": -1}, above=2, primary=True)
+    verdicts = [
+        Verdict("made-up", claim, margin, "validation", Measurement(dict(enumerate(seeds)), 0.95, 0.0), "open")
+        for claim, margin, seeds in ((small, -0.02, (-0.034, -0.041, -0.027)), (large, 2, (31.0, 25.0, 37.0)))
+    ]
+    figure, _ = forest(verdicts)
+    for axes, verdict in zip(figure.axes, verdicts, strict=True):
+        low, high = axes.get_xlim()
+        ends = (*verdict.measurement.interval, *verdict.measurement.values.values(), verdict.margin)
+        assert low < min(ends) < max(ends) < high
+        assert abs(verdict.measurement.mean - verdict.margin) > 0.2 * (high - low)
+
+
+def test_claims_are_chosen_and_shared_out_to_screens() -> None:
+    def verdict(number: int, *, primary: bool, seeds: int = 3) -> Verdict:
+        claim = Claim(f"claim {number}", {"plain34": 1}, above=2, primary=primary)
+        return Verdict(
+            "made-up", claim, 2, "validation", Measurement(dict.fromkeys(range(seeds), 3.0), 0.95, 0), "open"
+        )
+
+    verdicts = [verdict(number, primary=number < 11) for number in range(31)] + [
+        verdict(31, primary=True, seeds=0)
+    ]
+    parts = {selection: screens(verdicts, selection) for selection in ("primary", "others", "all")}
+    assert [len(part) for part in parts["primary"]] == [6, 5]
+    assert [one for part in parts["all"] for one in part] == verdicts[:-1]
+    assert all(one.claim.primary for part in parts["primary"] for one in part)
+    assert not any(one.claim.primary for part in parts["others"] for one in part)
+    assert max(len(part) for part in parts["all"]) <= MOST_ROWS
+    assert screens(verdicts[-1:], "all") == []
+    for part in parts["all"]:
+        assert tuple(forest(part)[0].get_size_inches()) == SCREEN
+    plt.close("all")
 
 
 @pytest.mark.parametrize(
@@ -289,3 +327,87 @@ def test_what_the_seminar_draws_needs_no_finished_run(tmp_path: Path, experiment
     words = [text.get_text() for axes in figure.axes for text in (*axes.texts, axes.title)]
     words += [text.get_text() for legend in legends if legend for text in legend.get_texts()]
     assert any(one.endswith(("not run", "not measured")) for one in words)
+
+
+def test_bold_are_the_networks_that_the_primary_claim_compares() -> None:
+    """Those of `gradient_norms` are of 56 layers; of an experiment without a claim, all are."""
+    experiment = EXPERIMENTS["gradient_norms"]
+    lines = {name: network_line(Architecture.parse(name), experiment) for name in experiment.networks["digits"]}
+    widths = {name: line["linewidth"] for name, line in lines.items()}
+    expected = {name: BOLD if "56" in name else THIN for name in experiment.networks["digits"]}
+    assert widths == expected
+    assert {line["linestyle"] for line in lines.values()} == {SOLID}
+    assert network_line(Architecture.parse("plain18"))["linewidth"] == BOLD
+
+
+def test_a_stem_of_the_lesions_goes_from_the_intact_error_to_the_mean_without_its_block(written: Write) -> None:
+    experiment = EXPERIMENTS["lesions"]
+    figure, table = FIGURES["lesions"].draw(written(experiment), experiment)
+    assert set(table["quantity"]) == {"intact_E", "removed_E"}
+    for axes, name in zip(figure.axes, experiment.networks["digits"], strict=True):
+        rows = table[table["network"] == name]
+        intact = rows[rows["quantity"] == "intact_E"]["value"].mean()
+        without = rows[rows["quantity"] == "removed_E"].groupby("position")["value"]
+        stems, ranges = axes.collections[:2]
+        for lines, low, high in (
+            (stems, [intact] * len(without), without.mean()),
+            (ranges, without.min(), without.max()),
+        ):
+            drawn = [(x, y) for segment in lines.get_segments() for x, y in segment]
+            places = without.mean().index
+            expected = [(x, y) for x, *ends in zip(places, low, high, strict=True) for y in ends]
+            assert np.array(drawn) == pytest.approx(np.array(expected))
+        levels = [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == DASHED]
+        assert levels == pytest.approx([intact, 90.0])
+        words = " / ".join(text.get_text() for text in axes.texts)
+        assert f"with all blocks: {intact:.0f} %" in words
+        assert "guessing: 90 %" in words
+
+
+def test_both_figures_of_the_lesions_hold_all_that_was_measured(written: Write) -> None:
+    experiment = EXPERIMENTS["lesions"]
+    recorded = written(experiment)
+    measured = recorded.measured(experiment.measurement)
+    shown = pd.concat([FIGURES[name].draw(recorded, experiment)[1] for name in experiment.figures])
+    columns = ["network", "seed", "quantity", "position", "value"]
+    pd.testing.assert_frame_equal(
+        shown[columns].sort_values(columns, ignore_index=True),
+        measured[columns].sort_values(columns, ignore_index=True),
+    )
+
+
+def test_blocks_out_of_order_are_the_share_of_pairs_that_kendalls_tau_gives(written: Write) -> None:
+    """A tau of 1 is none, of 0 half of the pairs, and of -1 all."""
+    experiment = EXPERIMENTS["lesions"]
+    recorded = written(experiment)
+    measured = recorded.measured(experiment.measurement)
+    places = sorted(measured[measured["quantity"] == "kendall_tau"]["position"].unique())
+    assert places
+    taus = dict(zip(places, np.linspace(0.5, -1, len(places)), strict=True))
+    of_tau = measured["quantity"] == "kendall_tau"
+    measured = measured.assign(value=measured["value"].where(~of_tau, measured["position"].map(taus)))
+    object.__setattr__(recorded, "measured", lambda _: measured)
+    figure, _ = FIGURES["further_lesions"].draw(recorded, experiment)
+    for line in figure.axes[1].get_lines()[: len(experiment.networks["digits"])]:
+        expected = sorted(50 * (1 - tau) for tau in (1, *taus.values()))
+        assert list(line.get_xdata()) == pytest.approx(expected[: len(line.get_xdata())])
+
+
+def test_the_construction_begins_at_the_error_that_was_given(written: Write) -> None:
+    experiment = EXPERIMENTS["construction"]
+    recorded = written(experiment)
+    table = recorded.measured(experiment.measurement)
+    grown = table[(table["study"] == "grown") & (table["seed"] == 0)].drop_duplicates(["network", "study"])
+    errors = {name: 20.0 + place for place, name in enumerate(grown["network"])}
+    given = grown.assign(iteration=0, quantity="error_T", position=0.0, value=grown["network"].map(errors))
+    object.__setattr__(recorded, "measured", lambda _: given)
+    figure, _ = FIGURES["construction"].draw(recorded, experiment)
+    for axes, kind in zip(figure.axes, ("plain", "residual"), strict=True):
+        dots = [line for line in axes.get_lines() if list(line.get_xdata()) == [0] and line.get_marker() == "o"]
+        expected = [error for name, error in errors.items() if kind in name]
+        assert sorted(line.get_ydata()[0] for line in dots) == sorted(expected)
+        assert [text.get_text() for text in axes.texts].count("what they were given") == 1
+    words = " / ".join(text.get_text() for text in figure.axes[0].texts)
+    assert all(name in words for name in ("plain-56, built", "plain-20 itself", "plain-56 from scratch"))
+    assert "from scratch, twice as long: " in words
+    assert "guessing: 90 %" in words

@@ -1,7 +1,9 @@
-"""Figures: they follow the paper's line conventions and show exactly what the CSV beside them holds."""
+"""Figures: they keep the conventions of style.py and show exactly what the CSV beside them holds."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,7 +28,15 @@ from plain_vs_residual.report.figures.curves import BETWEEN_LABELS, _spread_out
 from plain_vs_residual.report.figures.forest import AHEAD, BEHIND, forest
 from plain_vs_residual.report.figures.responses import draw_responses, response_panels
 from plain_vs_residual.report.figures.studies import confusion as confusion_figure
-from plain_vs_residual.report.figures.style import BOLD, DEPTH_COLOURS, THIN
+from plain_vs_residual.report.figures.style import (
+    BOLD,
+    NETWORK_COLOURS,
+    SMALLEST,
+    SOLID,
+    THIN,
+    depth_colour,
+)
+from plain_vs_residual.report.tables import number_and_interval
 from tests.made_up_records import read_json, read_runs, reseal, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -35,6 +45,8 @@ FIG7, TABLE3 = EXPERIMENTS["fig7_layer_responses"], EXPERIMENTS["table3_shortcut
 LONGER = EXPERIMENTS["footnote3_longer"]
 EVERY_FIGURE = [(experiment, name) for experiment in (FIG4, FIG6, FIG7, TABLE3) for name in experiment.figures]
 IDS = [f"{experiment.name}-{name}" for experiment, name in EVERY_FIGURE]
+
+OF_PLAIN_NETWORKS = ("training_and_test", "construction_valley")
 
 Point = tuple[float, float]
 Lines = list[list[Point]]
@@ -86,13 +98,41 @@ def words_in(axes: Axes) -> str:
     return " / ".join([*(legend_of(axes) if axes.get_legend() else ()), *(text.get_text() for text in axes.texts)])
 
 
+def faults_for_a_projector(figure: Figure) -> list[str]:
+    """List what nobody in the last row could read or tell apart: letters, shapes, labels, kinds of lines."""
+    width, height = figure.get_size_inches()
+    found = [] if width >= 16 * height / 9 - 1e-9 else [f"{width} x {height} inches"]
+    for axes in figure.axes:
+        words = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
+        words += axes.get_legend().get_texts() if axes.get_legend() else []
+        found += [f"small: {one.get_text()}" for one in words if one.get_text() and one.get_fontsize() < SMALLEST]
+        found += [
+            f"line {line.get_linestyle()}" for line in axes.get_lines() if line.get_linestyle() in (":", "-.")
+        ]
+        for axis in (axes.xaxis, axes.yaxis):
+            shown = [label for label in axis.get_ticklabels() if label.get_visible() and label.get_text()]
+            boxes = [label.get_window_extent() for label in shown if not label.get_rotation()]
+            low, high = sorted(axis.get_view_interval())
+            places = [label.get_position()[axis is axes.yaxis] for label in shown if not label.get_rotation()]
+            inside = [box for box, place in zip(boxes, places, strict=True) if low <= place <= high]
+            overlaps = sum(one.overlaps(other) for one, other in itertools.pairwise(inside))
+            found += [f"{overlaps} labels of {axes.get_title()!r} lie on others"] if overlaps else []
+            found += [f"small: {label.get_text()}" for label in shown if label.get_fontsize() < SMALLEST]
+    return found
+
+
 def test_every_figure_is_drawn_as_png_svg_and_csv(
     find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = Figure.savefig
-    monkeypatch.setattr(  # a tenth of the pixels, of which none is looked at
-        Figure, "savefig", lambda self, path, **given: honest(self, path, **given | {"dpi": 40})
-    )
+    faults: dict[str, list[str]] = {}
+
+    def save(figure: Figure, path: Path, **given: object) -> None:
+        honest(figure, path, **given | {"dpi": 40})  # a ninth of the pixels, of which none is looked at
+        if found := faults_for_a_projector(figure):
+            faults[path.stem] = found
+
+    monkeypatch.setattr(Figure, "savefig", save)
     pictures = draw_all(find_recorded_runs("digits"), EXPERIMENTS.values(), tmp_path)
     expected = [
         experiment.name if place == 0 else f"{experiment.name}-{name}"
@@ -108,6 +148,7 @@ def test_every_figure_is_drawn_as_png_svg_and_csv(
         assert "digits (scikit-learn), setting digits; 2 seeds" in text
         assert "not run" not in text
         assert not pd.read_csv(picture.with_suffix(".csv")).empty
+    assert faults == {}
 
 
 @pytest.mark.parametrize("setting", ["cifar10", "imagenet"])
@@ -120,7 +161,7 @@ def test_every_figure_shows_every_network_of_the_larger_settings(
         for name in experiment.figures if networks else ():
             figure, table = FIGURES[name].draw(recorded, experiment)
             assert not any("not run" in words_in(axes) for axes in figure.axes)
-            shown = ("cifar-plain20", "cifar-plain56") if name == "training_and_test" else networks
+            shown = ("cifar-plain20", "cifar-plain56") if name in OF_PLAIN_NETWORKS else networks
             assert "network" not in table or set(table["network"]) == set(shown or ())
             plt.close(figure)
 
@@ -175,6 +216,32 @@ def test_the_name_of_a_data_set_is_drawn_as_it_is(tmp_path: Path, name: str) -> 
     assert any(text.startswith(f"{name}, setting digits") for text in texts)
 
 
+def test_a_figure_fills_the_screen_of_a_projector_and_says_what_came_out(
+    find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
+) -> None:
+    recorded = find_recorded_runs("digits")
+    verdicts = judge(recorded, list(EXPERIMENTS.values()))
+    (own,) = [one for one in verdicts if one.experiment == FIG4.name and one.claim.primary]
+    text = {}
+    for name in FIG4.figures:
+        picture = draw(recorded, FIG4, name, tmp_path, verdicts)
+        assert plt.imread(picture).shape[:2] == (1080, 1920)
+        text[name] = " ".join(
+            " ".join(ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext()).split()
+        )
+    first, *others = FIG4.figures
+    assert own.statement in text[first]
+    assert f"{own.outcome}: {number_and_interval(own.measurement)}; claimed: > 0.5 points" in text[first]
+    assert not any(own.statement in text[name] for name in others)
+    nothing = replace(
+        own, measurement=Measurement({}, 0.95, 0.0), outcome="undecided", reason="complete seeds: 0; why"
+    )
+    picture = draw(recorded, FIG4, first, tmp_path, [nothing])
+    assert "undecided: complete seeds: 0 " in " ".join(
+        ElementTree.parse(picture.with_suffix(".svg")).getroot().itertext()
+    )
+
+
 def test_an_unknown_figure_is_refused_with_the_known_ones(
     find_recorded_runs: Callable[[str], RecordedRuns], tmp_path: Path
 ) -> None:
@@ -217,13 +284,11 @@ def test_curves_are_those_of_the_csv_and_the_means_of_the_records(
         assert row[["mean", "min", "max"]].to_list() == pytest.approx([values.mean(), values.min(), values.max()])
 
 
-@pytest.mark.parametrize(
-    ("experiment", "name", "training_line"), [(FIG4, "depth_curves", "-"), (FIG6, "cifar_curves", "--")]
-)
-def test_figs_4_and_6_keep_the_conventions_of_the_paper(
-    find_recorded_runs: Callable[[str], RecordedRuns], experiment: Experiment, name: str, training_line: str
+@pytest.mark.parametrize(("experiment", "name"), [(FIG4, "depth_curves"), (FIG6, "cifar_curves")])
+def test_figs_4_and_6_are_those_of_the_paper_but_with_the_training_error_in_bold(
+    find_recorded_runs: Callable[[str], RecordedRuns], experiment: Experiment, name: str
 ) -> None:
-    """Fig. 4: thin training, bold validation. Fig. 6: dashed training, bold test. Plain left, residual right."""
+    """Plain left, residual right; a colour a network; bold training, thin validation, and nothing dashed."""
     _, (left, right), table = drawn(find_recorded_runs("digits"), experiment, name)
     whose = {
         tuple(group["mean"]): (network, column)
@@ -238,10 +303,9 @@ def test_figs_4_and_6_keep_the_conventions_of_the_paper(
             network, column = whose[tuple(line.get_ydata())]
             assert kind in network
             training = column == "running_training_error"
-            assert line.get_linewidth() == (THIN if training else BOLD)
-            assert line.get_linestyle() == (training_line if training else "-")
-            depth = "".join(filter(str.isdigit, network.removesuffix("-A")))
-            colours.setdefault(depth, set()).add(to_rgb(line.get_color()))
+            assert line.get_linewidth() == (BOLD if training else THIN)
+            assert line.get_linestyle() == SOLID
+            colours.setdefault(network, set()).add(to_rgb(line.get_color()))
         assert legend_of(axes) == ["training", "validation"]
         labels = {Architecture.parse(name).label for name in experiment.networks["digits"] if kind in name}
         assert {text.get_text() for text in axes.texts} == labels
@@ -250,7 +314,8 @@ def test_figs_4_and_6_keep_the_conventions_of_the_paper(
     assert left.get_shared_y_axes().joined(left, right)
     assert (left.get_xlim(), left.get_ylim()) == (right.get_xlim(), right.get_ylim())
     one_each = [seen for seen in colours.values() if len(seen) == 1]
-    assert len(one_each) == len(colours) == len(set.union(*one_each)) == 2
+    assert len(one_each) == len(colours) == len(set.union(*one_each)) == 4
+    assert "the paper's" in FIGURES[name].caption  # where lines mean something else
 
 
 def test_fig_1_has_training_error_left_and_validation_error_right(
@@ -336,9 +401,8 @@ def test_layer_responses_are_in_order_then_sorted_then_against_x(
         assert len(expected) == 4
         shown = [line for line in lines_in(axes) if len(line) > 2]  # not the line at 0
         assert np.allclose(np.concatenate(shown), np.concatenate(expected))
-        assert sum("at initialisation" in text for text in legend_of(axes)) == 2
-        assert sum("trained (R)" in text for text in legend_of(axes)) == 2
-    assert {line.get_linestyle() for line in panels[0].get_lines()} == {"-", "--", ":", "None"}
+        assert legend_of(axes) == ["at initialisation", "trained (R)", "ResNet-20 A", "ResNet-56 A"]
+    assert {line.get_linestyle() for axes in panels[:4] for line in axes.get_lines()} == {"-", "--", "None"}
 
 
 def test_responses_that_were_not_recorded_anew_are_said_to_be_missing(tmp_path: Path) -> None:
@@ -354,7 +418,7 @@ def test_responses_that_were_not_recorded_anew_are_said_to_be_missing(tmp_path: 
     for axes, kind in ((panels[4], "ratio"), (panels[5], "cosine")):
         expected = lines_of(table[table["kind"] == kind], ["network", "moment"], "order", "value")
         assert [line for line in lines_in(axes) if len(line) > 2] == expected
-        assert sum("trained (E; no R)" in text for text in legend_of(axes)) == 2
+        assert [text for text in legend_of(axes) if "trained" in text] == ["trained (E; no R)"]
 
 
 def test_marks_tell_the_last_layer_of_a_block_and_the_start_of_a_stage(tmp_path: Path) -> None:
@@ -397,12 +461,22 @@ def test_labels_at_the_ends_do_not_overlap() -> None:
     assert (spread["a"] + spread["b"] + spread["c"]) / 3 == pytest.approx(0.51)
 
 
-def test_colour_means_depth_and_can_be_told_in_grey() -> None:
-    lightness = [sum(DEPTH_COLOURS[depth]) for depth in (20, 32, 44, 56, 110)]
-    assert lightness == sorted(lightness, reverse=True)
-    assert min(-np.diff(lightness)) > 0.1
-    assert DEPTH_COLOURS[18] == DEPTH_COLOURS[20]
-    assert DEPTH_COLOURS[34] == DEPTH_COLOURS[56]
+def test_darkness_means_depth_and_can_be_told_in_grey() -> None:
+    for kind in ("plain", "residual"):
+        colours = NETWORK_COLOURS[kind]
+        lightness = [sum(colours[depth]) for depth in (20, 32, 44, 56, 110)]
+        assert lightness == sorted(lightness, reverse=True)
+        assert min(-np.diff(lightness)) > 0.1
+        assert colours[18] == colours[20]
+        assert colours[34] == colours[56]
+        between = depth_colour(Architecture.parse("cifar-plain26" if kind == "plain" else "cifar-residual26-A"))
+        assert all(np.sort([colours[20], colours[32]], axis=0)[0] <= between)
+
+
+def test_hue_means_kind_and_is_told_apart_without_red_and_green() -> None:
+    """Blue is what people who see red and green alike still see: all of plain has less than half of residual's."""
+    blue = {kind: {colour[2] for colour in colours.values()} for kind, colours in NETWORK_COLOURS.items()}
+    assert 2 * max(blue["plain"]) < min(blue["residual"])
 
 
 def test_a_forest_without_a_complete_seed_says_so() -> None:
@@ -417,11 +491,9 @@ def test_the_forest_has_a_row_per_claim_a_dot_per_seed_and_the_interval(
     recorded = find_recorded_runs("digits")
     verdicts = judge(recorded, [FIG4, FIG7])
     figure, table = forest(verdicts)
-    errors, responses = figure.axes
-    assert len(errors.get_yticks()) == sum(v.claim.column.endswith("error") for v in verdicts)
-    assert len(responses.get_yticks()) == sum(not v.claim.column.endswith("error") for v in verdicts)
-    words = [text.get_text() for text in errors.texts]
-    assert words[0] == "undecided (2 seeds)"
+    assert len(figure.axes) == len(verdicts)
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert "undecided (2 seeds)" in words
     for verdict in verdicts:
         rows = table[(table["claim"] == verdict.claim.statement) & (table["experiment"] == verdict.experiment)]
         rows = rows[rows["column"] == verdict.claim.column]

@@ -10,14 +10,16 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 # From the bottom up: a module or package imports only from those before it, and from itself.
 ROOMS = (
     *("launcher", "near_misses", "architecture", "arithmetic", "schedules", "recipe", "settings", "vocabulary"),
-    *("notebook", "claim", "study", "experiment", "randomness", "group", "records", "run", "plan", "ledger"),
+    *("notebook", "claim", "prediction", "study", "experiment", "randomness", "group", "records", "run"),
+    *("plan", "ledger"),
     *("blocks", "watching", "folding", "modifications", "networks", "growth", "data", "measures", "training"),
     *("subject", "seminar", "evidence", "report", "executors", "inspection", "interactive"),
     *("exercises", "cli", "__main__"),
 )
 WITHOUT_TORCH = (
     *("launcher", "near_misses", "architecture", "arithmetic", "schedules", "recipe", "settings", "vocabulary"),
-    *("notebook", "claim", "study", "experiment", "records", "run", "plan", "ledger", "evidence", "report"),
+    *("notebook", "claim", "prediction", "study", "experiment", "records", "run", "plan", "ledger", "evidence"),
+    "report",
 )
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.read_text(encoding="utf-8").count("import "))
 

@@ -105,9 +105,10 @@ def test_the_page_can_be_printed(page: Path, tmp_path: Path) -> None:
 
 def test_every_link_of_the_contents_has_its_section_and_every_curve_its_button(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r'<a href="#(section-\d+)">', text)
+    links = re.findall(r'<a href="#([\w-]+)">', text)
     assert links
-    assert links == re.findall(r'<h2 id="(section-\d+)">', text)
+    assert links == re.findall(r'<h2 id="([\w-]+)">', text)
+    assert "the-gradient-layer-by-layer" in links
     curves, buttons = (set(re.findall(rf'data-{name}="([^"]*)"', text)) for name in ("curve", "shows"))
     assert curves == buttons >= {"plain-18", "ResNet-34 A", "plain-56"}
     ids = re.findall(r'\bid="([^"]*)"', text)
@@ -120,7 +121,7 @@ def test_solutions_are_folded_and_tables_can_scroll(tmp_path: Path) -> None:
     text = as_html("## One (Fig. 1)\n\nSolution: *no*.\n\n| a |\n|---|\n| b |\n", "Title", tmp_path)
     assert "<details><summary>Solution</summary><p><em>no</em>.</p></details>" in text
     assert '<div class="table"><table>' in text
-    assert '<a href="#section-0">One</a>' in text
+    assert '<a href="#one">One</a>' in text
 
 
 def test_figures_and_numbers_lie_inside_the_page_and_what_is_not_there_is_a_link(tmp_path: Path) -> None:

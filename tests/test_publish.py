@@ -20,6 +20,8 @@ from plain_vs_residual.report.figures.paper import depth_curves
 from plain_vs_residual.report.publish import Refresher, find_recorded_runs, headlines, publish
 from tests.made_up_records import reseal, write_results, write_run
 
+pytestmark = pytest.mark.usefixtures("small_figures")
+
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:

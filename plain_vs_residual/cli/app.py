@@ -79,9 +79,10 @@ def plot(
     experiments = chosen_experiments(names)
     for recorded in find_recorded_runs(results, _recorded(setting), experiments):
         folder = plots_folder(results, plots) / recorded.name
-        for path in draw_all(recorded, experiments, folder):
+        verdicts = judge(recorded, chosen_experiments(None))
+        for path in draw_all(recorded, experiments, folder, verdicts):
             print(path)
-        print(draw_claims(recorded, judge(recorded, chosen_experiments(None)), folder))
+        print(draw_claims(recorded, verdicts, folder, selection="primary"))
 
 
 @app.command()
@@ -96,6 +97,20 @@ def report(
         folder = plots_folder(results, plots) / recorded.name
         for path in write_report(recorded, chosen_experiments(None), folder, shown=chosen):
             print(f"report: {path}")
+
+
+@app.command()
+def handout(
+    names: Names = None, setting: Recorded = None, results: ResultsFolder = RESULTS, plots: PlotsFolder = None
+) -> None:
+    """Write sheets to predict on and sheets with what came out, as Markdown and PDF."""
+    from plain_vs_residual.report.handout import write_handouts
+
+    chosen = chosen_experiments(names)
+    for recorded in find_recorded_runs(results, _recorded(setting), chosen):
+        folder = plots_folder(results, plots) / recorded.name
+        for path in write_handouts(recorded, chosen_experiments(None), folder, shown=chosen):
+            print(f"handout: {path}")
 
 
 @app.command()

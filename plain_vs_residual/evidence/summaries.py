@@ -7,6 +7,7 @@ A column that has no function here is named (:func:`not_recomputed`).
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,12 +52,17 @@ def _values(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return table[table["quantity"] == quantity]
 
 
+def _numbers(table: pd.DataFrame, quantity: str) -> Any:
+    """Return the values alone, in the order of the rows: a tenth of the time that selecting rows takes."""
+    return table["value"].to_numpy()[table["quantity"].to_numpy() == quantity]
+
+
 def _lesions(mode: str) -> Summary:
     """Median rise of the error without a block."""
 
     def summary(table: pd.DataFrame, record: Record) -> float:
-        (intact,) = _values(table, f"intact_{mode}")["value"]
-        return float(median(_values(table, f"removed_{mode}")["value"] - intact))
+        (intact,) = _numbers(table, f"intact_{mode}")
+        return float(median(_numbers(table, f"removed_{mode}") - intact))
 
     return summary
 
@@ -65,7 +71,7 @@ def _lesion_share(mode: str) -> Summary:
     """That rise, of what a network can lose until it guesses; NaN for one that guesses."""
 
     def summary(table: pd.DataFrame, record: Record) -> float:
-        (intact,) = _values(table, f"intact_{mode}")["value"]
+        (intact,) = _numbers(table, f"intact_{mode}")
         left = 100 * (1 - 1 / len(record.run.dataset.classes)) - intact
         return _lesions(mode)(table, record) / left if left > 0 else math.nan
 
@@ -73,7 +79,7 @@ def _lesion_share(mode: str) -> Summary:
 
 
 def _removable_blocks(table: pd.DataFrame, record: Record) -> float:
-    return float(len(_values(table, "removed_E")))
+    return float(len(_numbers(table, "removed_E")))
 
 
 def _rise(mode: str) -> Summary:

@@ -94,7 +94,7 @@ def compare(before: Side, after: Side, experiments: Sequence[Experiment], folder
         )
     differences = list(_differences(before, after, common))
     make = partial(comparison_figure, before.recorded, after.recorded, common, differences)
-    caption = f"{_words(before)} (dotted) and {_words(after)} (bold)"
+    caption = f"{_words(before)} (dashed) and {_words(after)} (bold)"
     write_figure(make, caption, folder, "comparison")
     text = TEMPLATES.get_template("comparison.md.j2").render(
         before=before,

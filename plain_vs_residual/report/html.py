@@ -1,9 +1,13 @@
-"""A page of Markdown as one HTML file: figures inside it as vector graphics, contents that stay in sight.
+"""A page of Markdown as one HTML file: an article with its figures inside it, and a lecture of the same figures.
 
-Needs no network, and no script but a few lines that show and hide curves.
+Needs no network and no library. What Markdown says decides how it is shown. A heading of the second level begins a
+section, which the contents name; one of the third level folds away what follows. ``LEADS`` below are the words at
+the beginning of a paragraph that have a meaning. The lecture (``templates/lecture.js.j2``) takes every section
+with a figure for a slide.
 """
 
 import base64
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,7 +22,7 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from plain_vs_residual.evidence.registration import in_words
 from plain_vs_residual.report.inline_figure import figure_in_page
-from plain_vs_residual.report.tables import plain, seeds_table, verdict_table
+from plain_vs_residual.report.tables import number_and_interval, plain, seeds_table, verdict_table
 
 TEMPLATES = Environment(
     loader=PackageLoader("plain_vs_residual.report"),
@@ -28,58 +32,110 @@ TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+SENTENCE = re.compile(r"(?<!al\.)(?<!Sec\.)(?<=[.?!])\s+(?=[A-Z])")
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text.
+
+    >>> first_sentence("Look at plain-56 (He et al. Fig. 6). It ends higher.")
+    'Look at plain-56 (He et al. Fig. 6).'
+    """
+    return SENTENCE.split(text, maxsplit=1)[0]
+
+
+def after_first_sentence(text: str) -> str:
+    """Return what follows the first sentence of a text; empty if nothing does."""
+    return "".join(SENTENCE.split(text, maxsplit=1)[1:])
+
+
 TEMPLATES.filters |= {
     "plain": plain,
     "verdict_table": verdict_table,
     "seeds_table": seeds_table,
+    "number_and_interval": number_and_interval,
     "in_words": in_words,
+    "first_sentence": first_sentence,
+    "after_first_sentence": after_first_sentence,
 }
 Tokens = Sequence[Token]
 
-
-# A paragraph that begins so is folded away.
-SOLUTION = "Solution: "
+# How a paragraph is shown that begins with a word and a colon.
+LEADS = {
+    "Predict: ": ('<p class="predict"><strong>Predict:</strong> ', "</p>\n"),
+    "What to look for: ": ('<p class="look"><strong>What to look for:</strong> ', "</p>\n"),
+    "Answer: ": ('<details class="answer"><summary>Answer</summary><p>', "</p></details>\n"),
+    "Solution: ": ("<details><summary>Solution</summary><p>", "</p></details>\n"),
+}
 
 
 def as_html(markdown: str, title: str, folder: Path) -> str:
     """Return the page with its figures and tables of numbers inside it; raw HTML in the text is shown, not obeyed.
 
     Args:
-        markdown: what the page says. A paragraph that begins with ``Solution:`` is folded away.
+        markdown: what the page says.
         title: of the window.
         folder: where the figures and tables of numbers lie that the text names.
     """
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=PageRenderer).enable("table")
-    parser.core.ruler.push("figures_and_solutions", tell_figures_and_solutions)
-    environment = {"folder": folder, "contents": []}
+    parser.core.ruler.push("paragraphs", tell_paragraphs)
+    parser.core.ruler.push("sections", tell_sections)
+    environment = {"folder": folder, "contents": {}, "slides": False}
     body = parser.render(markdown, environment)
-    return TEMPLATES.get_template("page.html.j2").render(title=title, body=body, contents=environment["contents"])
+    return TEMPLATES.get_template("page.html.j2").render(title=title, body=body, **environment)
 
 
-def tell_figures_and_solutions(state: StateCore) -> None:
-    """Give a paragraph that is a picture alone, or a solution, a name of its own, so that it is rendered by it."""
+def tell_paragraphs(state: StateCore) -> None:
+    """Give a paragraph that is a picture alone, or begins with one of LEADS, a name that it is rendered by."""
     for opening, inline, closing in zip(state.tokens, state.tokens[1:], state.tokens[2:], strict=False):
         words = inline.children or []
+        lead = next((lead for lead in LEADS if inline.content.startswith(lead)), "")
         if opening.type == "paragraph_open" and [word.type for word in words] == ["image"]:
             opening.type, words[0].type, closing.type = "figure_open", "figure", "figure_close"
-        elif opening.type == "paragraph_open" and inline.content.startswith(SOLUTION):
-            opening.type, closing.type = "solution_open", "solution_close"
-            words[0].content = words[0].content.removeprefix(SOLUTION)
+        elif opening.type == "paragraph_open" and lead:
+            opening.type, closing.type = "lead_open", "lead_close"
+            opening.info = closing.info = lead
+            words[0].content = words[0].content.removeprefix(lead)
+
+
+def tell_sections(state: StateCore) -> None:
+    """Put what follows a heading of the second level into a section, of the third level into a fold."""
+    tokens, told, ends = state.tokens, [], []
+    levels = [token.tag if token.type == "heading_open" else "" for token in tokens]
+    if "h2" in levels:
+        told, ends = [_html("<header>\n")], ["</header>\n"]
+    for place, (token, level) in enumerate(zip(tokens, levels, strict=True)):
+        if level in ("h2", "h3"):
+            while len(ends) > (level == "h3"):
+                told.append(_html(ends.pop()))
+            ends.append("</section>\n" if level == "h2" else "</details>\n")
+            told.append(_html("<section>\n" if level == "h2" else "<details>"))
+        if level == "h3":
+            token.tag = tokens[place + 2].tag = "summary"
+        state.env["slides"] |= token.type == "figure_open" and ends == ["</section>\n"]
+        told.append(token)
+    state.tokens = [*told, *map(_html, reversed(ends))]
+
+
+def _html(text: str) -> Token:
+    return Token("html_block", "", 0, content=text)
 
 
 class PageRenderer(RendererHTML):
     """What this page renders otherwise than usual: a method for each kind of token.
 
-    The environment of a page holds its ``folder``; ``contents`` collects the headings and where they are.
+    The environment of a page holds its ``folder``; ``contents`` collects the sections: words by name.
     """
 
     def heading_open(self, tokens: Tokens, place: int, options: OptionsDict, environment: EnvType) -> str:
-        """Begin a heading; a section's is listed in the contents, without what stands in brackets behind it."""
-        contents = environment["contents"]
+        """Begin a heading; a section's is named and listed in the contents, without what stands in brackets."""
         if tokens[place].tag == "h2":
-            name = f"section-{len(contents)}"
-            words = self.renderInline(tokens[place + 1].children or [], options, environment)
-            contents.append((name, words.partition(" (")[0]))
+            inline, contents = tokens[place + 1].children or [], environment["contents"]
+            words = self.renderInlineAsText(inline, options, environment).partition(" (")[0]
+            name = re.sub(r"\W+", "-", words.lower()).strip("-")
+            while name in contents:
+                name += "-more"
+            contents[name] = words
             tokens[place].attrSet("id", name)
         return self.renderToken(tokens, place, options, environment)
 
@@ -91,13 +147,13 @@ class PageRenderer(RendererHTML):
         """End a table."""
         return "</table></div>\n"
 
-    def solution_open(self, *_: object) -> str:
-        """Begin a solution, folded away."""
-        return "<details><summary>Solution</summary><p>"
+    def lead_open(self, tokens: Tokens, place: int, *_: object) -> str:
+        """Begin a paragraph whose first words say what it is."""
+        return LEADS[tokens[place].info][0]
 
-    def solution_close(self, *_: object) -> str:
-        """End a solution."""
-        return "</p></details>\n"
+    def lead_close(self, tokens: Tokens, place: int, *_: object) -> str:
+        """End it."""
+        return LEADS[tokens[place].info][1]
 
     def figure_open(self, *_: object) -> str:
         """Begin a picture that is a paragraph of its own: a figure is none."""
@@ -116,11 +172,17 @@ class PageRenderer(RendererHTML):
         return figure_in_page(picture, escapeHtml(words))
 
     def link_open(self, tokens: Tokens, place: int, options: OptionsDict, environment: EnvType) -> str:
-        """Begin a link; a table of numbers is inside the page."""
+        """Begin a link; a table of numbers is inside the page, and another file beside it is named without a link.
+
+        A page that is shared alone would have a link to nothing there.
+        """
         path = _linked(environment["folder"], tokens[place].attrs["href"])
         if path.suffix == ".csv" and path.exists():
             numbers = base64.b64encode(path.read_bytes()).decode()
             tokens[place].attrs = {"download": path.name, "href": f"data:text/csv;base64,{numbers}"}
+        elif path.is_file():
+            closing = next(token for token in tokens[place:] if token.type == "link_close")
+            tokens[place].tag, tokens[place].attrs, closing.tag = "span", {}, "span"
         return self.renderToken(tokens, place, options, environment)
 
     def fence(self, tokens: Tokens, place: int, options: OptionsDict, environment: EnvType) -> str:

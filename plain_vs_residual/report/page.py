@@ -1,6 +1,6 @@
 """The page that says what came out: report.md, and report.html with its pictures inside it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,15 @@ from plain_vs_residual.report.figures import FIGURES, claims_stem, draw, draw_cl
 from plain_vs_residual.report.html import TEMPLATES, as_html
 from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
+from plain_vs_residual.report.predictions import answer
 from plain_vs_residual.report.tables import class_tables, machine_table, time_table
 from plain_vs_residual.settings import Setting, find_setting
 
 # With fewer seeds, not even all on one side of the margin is improbable enough for four claims together.
 DISTRIBUTION_FREE = 8
+# The figure of all claims that describe, and the one that opens the page.
+OTHER_CLAIMS = "claims-others"
+OPENING = "final_errors"
 
 
 def write_report(
@@ -48,36 +52,47 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown = [one for one in (experiments if shown is None else shown) if recorded.shows(one)]
-    for experiment in shown:
-        for name in experiment.figures:
-            draw(recorded, experiment, name, folder)
     verdicts = judge(recorded, experiments)
     for experiment in shown:
+        for name in experiment.figures:
+            draw(recorded, experiment, name, folder, verdicts)
         own = [one for one in verdicts if one.experiment == experiment.name]
         if any(one.measurement.num for one in own):
             draw_claims(recorded, own, folder, claims_stem(experiment))
-    draw_claims(recorded, [one for one in verdicts if one.experiment in {e.name for e in shown}], folder)
+    draw_claims(recorded, _claims_of(shown, verdicts, primary=True), folder)
+    if others := _claims_of(shown, verdicts, primary=False):
+        draw_claims(recorded, others, folder, OTHER_CLAIMS)
     text = _markdown(recorded, shown, verdicts)
     write_text(folder / "report.md", text)
     write_text(folder / "report.html", as_html(text, f"Plain vs residual: {recorded.name}", folder))
     return [folder / "report.md", folder / "report.html"]
 
 
-def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Sequence[Verdict]) -> str:
+def _claims_of(shown: Sequence[Experiment], verdicts: Sequence[Verdict], *, primary: bool) -> list[Verdict]:
+    """List the verdicts on what is shown: on primary claims, or on all others of which there is a number."""
     names = {experiment.name for experiment in shown}
+    of_shown = [one for one in verdicts if one.experiment in names and one.claim.primary == primary]
+    return [one for one in of_shown if primary or one.measurement.num]
+
+
+def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Sequence[Verdict]) -> str:
+    primary = _claims_of(shown, verdicts, primary=True)
     studies = (
         f"{experiment.title}: {reason}." for experiment in shown for reason in _reasons(recorded, experiment)
     )
-    decided = [one for one in verdicts if one.claim.primary and one.decides and one.experiment in names]
+    decided = [one for one in primary if one.decides]
+    opening = _opening(recorded, shown)
     finals = recorded.finals
     seconds = 0.0 if finals.empty else (finals["training_seconds"] + finals["evaluation_seconds"]).sum()
     return TEMPLATES.get_template("page.md.j2").render(
         recorded=recorded,
         under_way=_under_way(recorded, shown),
-        primary=[verdict for verdict in verdicts if verdict.claim.primary and verdict.experiment in names],
+        primary=primary,
         counted_unread=sorted({name for verdict in verdicts for name in verdict.counted_unread}),
+        opening=_figure(recorded, opening, OPENING) if opening else None,
+        others=OTHER_CLAIMS if _claims_of(shown, verdicts, primary=False) else "",
         difference=plain_beside_residual(),
-        sections=[_section(recorded, experiment, verdicts) for experiment in shown],
+        sections=[_section(recorded, one, verdicts, opens=one is opening) for one in shown],
         departures=[*recorded.usual.departures, *dict.fromkeys(studies)],
         machines=machine_table(recorded),
         times=time_table(recorded),
@@ -121,15 +136,26 @@ def _setting_of(recorded: RecordedRuns) -> Setting:
     return setting if own in ("", recorded.dataset) else setting.with_changes({"images": recorded.dataset})
 
 
-def _section(recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Collect what the page says of one experiment."""
+def _opening(recorded: RecordedRuns, shown: Sequence[Experiment]) -> Experiment | None:
+    """Choose the experiment whose final errors open the page: that of most networks which draws them."""
+    drawing = [experiment for experiment in shown if OPENING in experiment.figures[1:]]
+    return max(drawing, key=lambda experiment: len(experiment.networks[recorded.setting]), default=None)
+
+
+def _section(
+    recorded: RecordedRuns, experiment: Experiment, verdicts: Sequence[Verdict], *, opens: bool
+) -> dict[str, Any]:
+    """Collect what the page says of one experiment; a figure that opens the page stands there alone."""
     own = [verdict for verdict in verdicts if verdict.experiment == experiment.name]
     comparable = paper_is_comparable(recorded, experiment)
     paper = (f"{Architecture.parse(name).label} {error:.2f}" for name, error in experiment.paper_errors.items())
     return {
         "experiment": experiment,
         "reasons": _reasons(recorded, experiment),
-        "figures": list(_figures(recorded, experiment)),
+        "figures": [
+            _figure(recorded, experiment, name) for name in experiment.figures if not (opens and name == OPENING)
+        ],
+        "answer": answer(experiment.prediction, own, recorded.setting) if experiment.prediction else "",
         "code": [listing(reference) for reference in experiment.code],
         "forest": claims_stem(experiment) if any(one.measurement.num for one in own) else "",
         "errors": error_table(recorded, experiment),
@@ -160,6 +186,5 @@ def _reasons(recorded: RecordedRuns, experiment: Experiment) -> list[str]:
     return [reason for reason in dict.fromkeys(reasons) if reason]
 
 
-def _figures(recorded: RecordedRuns, experiment: Experiment) -> Iterator[dict[str, str]]:
-    for name in experiment.figures:
-        yield {"stem": figure_stem(experiment, name), "words": FIGURES[name].words(recorded, experiment)}
+def _figure(recorded: RecordedRuns, experiment: Experiment, name: str) -> dict[str, str]:
+    return {"stem": figure_stem(experiment, name), "words": FIGURES[name].words(recorded, experiment)}

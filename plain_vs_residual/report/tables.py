@@ -79,7 +79,7 @@ def _verdict_row(verdict: Verdict) -> list[str]:
         came_out += f"; its level counts {plain(', '.join(verdict.counted_unread))}, which cannot be read"
     return [
         f"**{statement}**" if verdict.bold else statement,
-        f"{formula(claim, verdict.validation_name)} {_wanted(claim, verdict.margin)}",
+        f"{formula(claim, verdict.validation_name)} {wanted_in_words(claim, verdict.margin)}",
         _number(measured.mean),
         _interval(measured),
         str(measured.num),
@@ -87,10 +87,10 @@ def _verdict_row(verdict: Verdict) -> list[str]:
     ]
 
 
-def _wanted(claim: Claim, margin: float) -> str:
+def wanted_in_words(claim: Claim, margin: float) -> str:
     """Write what is claimed of a number.
 
-    >>> _wanted(Claim("alike", {"plain34": 1}, within=2), 2)
+    >>> wanted_in_words(Claim("alike", {"plain34": 1}, within=2), 2)
     'between -2 and 2 points'
     """
     unit = " points" if claim.column.endswith("error") else ""

@@ -1,188 +1,43 @@
 """Figures, each with the CSV of what is drawn; drawn from records alone."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.budgets import gap_by_budget
-from plain_vs_residual.report.figures.finals import final_errors, shortcut_options
-from plain_vs_residual.report.figures.folding import folding
-from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, forest
-from plain_vs_residual.report.figures.landscape import loss_landscape
-from plain_vs_residual.report.figures.paper import cifar_curves, depth_curves, longer_curves, training_and_test
-from plain_vs_residual.report.figures.responses import layer_responses
-from plain_vs_residual.report.figures.seminar import (
-    gradient_norms,
-    lesions,
-    path_lengths,
-    residual_functions,
-    shattered_gradients,
-    signal_propagation,
-)
-from plain_vs_residual.report.figures.seminar_training import construction, cures, learning_rates
-from plain_vs_residual.report.figures.studies import (
-    confusion,
-    error_and_loss,
-    first_iterations,
-    input_scaling_grid,
-)
-from plain_vs_residual.report.figures.style import Drawn, write_figure
+from plain_vs_residual.report.figures.declared import FIGURES
+from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, Selection, chosen, forest, screens
+from plain_vs_residual.report.figures.style import write_figure
+from plain_vs_residual.report.tables import number_and_interval, wanted_in_words
 
-# What a line is, and the band around it, where several seeds are drawn together.
-OF_TRAINING = "mean, and range of the training error"
-OF_ALL = "mean and range"
+__all__ = ["FIGURES", "claims_stem", "draw", "draw_all", "draw_claim_screens", "draw_claims", "figure_stem"]
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A figure that an experiment can name.
-
-    Attributes:
-        draw: returns it, with the table of what is drawn.
-        caption: what stands below it; ``{validation}`` becomes what the validation images are called.
-        lines: what its lines are; empty if it has none.
-    """
-
-    draw: Callable[[RecordedRuns, Experiment], Drawn]
-    caption: str
-    lines: str = ""
-
-    def words(self, recorded: RecordedRuns, experiment: Experiment) -> str:
-        """Return the caption for these runs."""
-        return self.caption.format(validation=recorded.validation_name(experiment))
-
-
-DECLARED = (
-    Figure(
-        depth_curves,
-        "Fig. 4: thin = training error, bold = {validation} error; plain left, residual right, shared axes.",
-        OF_TRAINING,
-    ),
-    Figure(
-        cifar_curves,
-        "Fig. 6: dashed = training error, bold = {validation} error; plain left, residual right, shared axes.",
-        OF_TRAINING,
-    ),
-    Figure(
-        training_and_test,
-        "Fig. 1: plain networks of 20 and 56 layers, training error left, {validation} error right.",
-        OF_TRAINING,
-    ),
-    Figure(
-        longer_curves,
-        "Footnote 3: training error with the usual number of iterations (dashed) and with more (solid).",
-        OF_TRAINING,
-    ),
-    Figure(
-        shortcut_options,
-        "Table 3 as curves (thin = training, bold = {validation}) and as final errors, "
-        "with what each option costs.",
-        OF_TRAINING,
-    ),
-    Figure(
-        layer_responses,
-        "Fig. 7: standard deviation of each layer's response; left with BN's running statistics (E), right with "
-        "statistics estimated anew on the same images (R); in the middle sorted; below, F(x) against x block by "
-        "block.",
-        OF_ALL,
-    ),
-    Figure(
-        error_and_loss,
-        "Error and loss against epochs: thin = training, bold = {validation}; dotted: the learning rate's drops.",
-        OF_ALL,
-    ),
-    Figure(
-        construction,
-        "Training error from the construction on, at two rates; the error of mixtures before it.",
-        OF_ALL,
-    ),
-    Figure(
-        learning_rates,
-        "Final training and {validation} error of each network by its learning rate.",
-        OF_ALL,
-    ),
-    Figure(
-        folding,
-        "Plain-56 trained as such, and plain-56 folded from a network with identities; a dot per seed, bar: mean.",
-    ),
-    Figure(
-        gradient_norms,
-        "The gradient at each layer before training and ten iterations later, and their ratio through training.",
-        OF_ALL,
-    ),
-    Figure(
-        shattered_gradients,
-        "How alike gradients are at two points of a line between two images, by their distance (cosine).",
-        OF_ALL,
-    ),
-    Figure(
-        lesions,
-        "Error without each block, without some at random, and with blocks exchanged; above by E, below by R.",
-        OF_ALL,
-    ),
-    Figure(
-        signal_propagation,
-        "Variance and squared mean at the end of each block, and the variance before its last BN, untrained.",
-        OF_ALL,
-    ),
-    Figure(
-        path_lengths,
-        "The gradient along one path by its length, and each length's share of the whole gradient.",
-        OF_ALL,
-    ),
-    Figure(
-        loss_landscape,
-        "Above, the loss along random directions and along a line; below, on a plane, of the first seed.",
-        OF_ALL,
-    ),
-    Figure(
-        final_errors,
-        "Error at the end against depth, a dot per seed; bold lines join means, thin ones the runs of one seed.",
-    ),
-    Figure(
-        gap_by_budget,
-        "What depth costs by number of iterations, a dot per seed, lines join means; the rate falls to 0 in each.",
-    ),
-    Figure(
-        confusion,
-        "Confusion matrices at the end, all seeds together: row = label, column = prediction, percent of the row.",
-    ),
-    Figure(
-        input_scaling_grid,
-        "Training error at the end of every combination, mean over seeds; D marks runs that diverged.",
-    ),
-    Figure(
-        first_iterations,
-        "Scale (RMS) in the first iterations, without warm-up: what BN takes out again, and what is left.",
-    ),
-    Figure(
-        residual_functions,
-        "The ratio of F(x) to x at the start, and how it changes: a map of blocks and iterations per study.",
-    ),
-    Figure(
-        cures,
-        "Final training error with each change, a mark per seed, between the two networks as they are.",
-    ),
-)
-FIGURES = {figure.draw.__name__: figure for figure in DECLARED}
-
-
-def draw_all(recorded: RecordedRuns, experiments: Iterable[Experiment], folder: Path) -> list[Path]:
+def draw_all(
+    recorded: RecordedRuns, experiments: Iterable[Experiment], folder: Path, verdicts: Sequence[Verdict] = ()
+) -> list[Path]:
     """Draw every experiment of which there is a run; returns the PNG files in the order of the experiments."""
     return [
-        draw(recorded, experiment, name, folder)
+        draw(recorded, experiment, name, folder, verdicts)
         for experiment in experiments
         if recorded.shows(experiment)
         for name in experiment.figures
     ]
 
 
-def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path) -> Path:
+def draw(
+    recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path, verdicts: Sequence[Verdict] = ()
+) -> Path:
     """Draw one figure of an experiment as PNG, SVG and CSV; returns the PNG's path.
+
+    Args:
+        recorded: the runs.
+        experiment: whose runs are drawn.
+        name: of the figure.
+        folder: where the files go.
+        verdicts: of any experiments; above the first figure stand the experiment's primary one and its outcome.
 
     Raises:
         ValueError: if there is no figure of that name.
@@ -190,13 +45,56 @@ def draw(recorded: RecordedRuns, experiment: Experiment, name: str, folder: Path
     if name not in FIGURES:
         raise ValueError(f"experiment {experiment.name}: no figure '{name}'; accepted are {', '.join(FIGURES)}")
     make = partial(FIGURES[name].draw, recorded, experiment)
-    return write_figure(make, _heading(recorded, experiment, name), folder, figure_stem(experiment, name))
+    own = [one for one in verdicts if one.experiment == experiment.name and name == experiment.figures[0]]
+    caption, stem = _heading(recorded, experiment, name), figure_stem(experiment, name)
+    return write_figure(make, caption, folder, stem, _headline(own))
 
 
-def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path, stem: str = FIGURE) -> Path:
-    """Draw the forest plot of claims as PNG, SVG and CSV; returns the PNG's path."""
+def _headline(verdicts: Sequence[Verdict]) -> str:
+    """Say an experiment's primary claim and, in a second line, what came out of it; nothing without one."""
+    for one in verdicts:
+        if one.bold:
+            measured = one.measurement
+            number = f"{number_and_interval(measured)}; claimed: {wanted_in_words(one.claim, one.margin)}"
+            return f"{one.statement}\n{one.outcome}: {number if measured.num else one.reason.partition(';')[0]}"
+    return ""
+
+
+def draw_claims(
+    recorded: RecordedRuns,
+    verdicts: Sequence[Verdict],
+    folder: Path,
+    stem: str = FIGURE,
+    selection: Selection = "all",
+) -> Path:
+    """Draw claims, a row each, as PNG, SVG and CSV; returns the PNG's path.
+
+    Args:
+        recorded: the runs.
+        verdicts: of all claims.
+        folder: where the files go.
+        stem: their name without its ending.
+        selection: ``primary`` claims, all ``others``, or ``all``; more than fit on a screen make it higher.
+    """
     caption = f"{recorded.dataset}, setting {recorded.setting}; {LEGEND}"
-    return write_figure(partial(forest, verdicts), caption, folder, stem)
+    return write_figure(partial(forest, chosen(verdicts, selection)), caption, folder, stem)
+
+
+def draw_claim_screens(
+    recorded: RecordedRuns,
+    verdicts: Sequence[Verdict],
+    folder: Path,
+    stem: str = FIGURE,
+    selection: Selection = "all",
+) -> list[Path]:
+    """Draw claims as :func:`draw_claims` does, in as many figures of one screen each as they need.
+
+    Returns:
+        The PNGs' paths; those after the first end in ``-2`` and so on. None where no claim is measured.
+    """
+    parts = screens(verdicts, selection)
+    stems = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(parts) + 1))
+    return [draw_claims(recorded, part, folder, name) for part, name in zip(parts, stems, strict=True)]
 
 
 def claims_stem(experiment: Experiment) -> str:

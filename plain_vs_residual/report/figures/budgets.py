@@ -9,7 +9,7 @@ from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING
-from plain_vs_residual.report.figures.style import BOLD, GREY, MARKERS, Drawn, depth_colour, joined
+from plain_vs_residual.report.figures.style import BOLD, GREY, MARKERS, SCREEN, SOLID, Drawn, depth_colour, joined
 
 Pair = tuple[Architecture, Architecture]
 
@@ -24,7 +24,7 @@ def gap_by_budget(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     budgets = {record.identity[1]: record.run.configuration.iterations or 0 for record in records}
     pairs = _pairs(recorded, experiment)
     families = list(dict.fromkeys(deep.family for _, deep in pairs))
-    figure, panels = plt.subplots(1, len(families), figsize=(15, 6.5), sharex=True, sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(families), figsize=SCREEN, sharex=True, sharey=True, squeeze=False)
     drawn = []
     for axes, family in zip(panels[0], families, strict=True):
         shown = [pair for pair in pairs if pair[1].family == family]
@@ -65,13 +65,12 @@ def _gaps(finals: pd.DataFrame, pair: Pair) -> pd.DataFrame:
 def _draw_gaps(axes: Axes, gaps: pd.DataFrame, pair: Pair, budgets: dict[str, int]) -> pd.DataFrame:
     shallow, deep = pair
     colour, marker = depth_colour(deep), MARKERS[deep.option]
-    line = "--" if deep.kind == "plain" else "-"
     label = f"{deep.label} minus {shallow.label}"
     if gaps.empty:
-        axes.plot([], [], line, color=colour, label=f"{label}: not run")
+        axes.plot([], [], SOLID, color=colour, label=f"{label}: not run")
         return gaps
     gaps = gaps.assign(iterations=gaps["study"].map(budgets), deep=deep.name, shallow=shallow.name)
     means = gaps.groupby("iterations")["gap"].mean()
-    axes.plot(means.index, means, line, color=colour, linewidth=BOLD, label=label)
+    axes.plot(means.index, means, SOLID, color=colour, linewidth=BOLD, label=label)
     axes.scatter(gaps["iterations"], gaps["gap"], color=[colour], marker=marker, s=75, zorder=3)
     return gaps.sort_values(["iterations", "seed"])

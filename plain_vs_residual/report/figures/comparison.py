@@ -12,7 +12,17 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING
-from plain_vs_residual.report.figures.style import BOLD, GREY, THIN, Drawn, depth_colour, joined
+from plain_vs_residual.report.figures.style import (
+    BOLD,
+    DASHED,
+    GREY,
+    SCREEN,
+    SOLID,
+    THIN,
+    Drawn,
+    depth_colour,
+    joined,
+)
 
 COLUMNS = 3
 
@@ -34,10 +44,10 @@ def comparison_figure(
     common: Sequence[tuple[str, str, int]],
     differences: Sequence[Difference],
 ) -> Drawn:
-    """Training error of each network before (dotted) and after (bold); last, after minus before for every seed."""
+    """Training error of each network before (dashed) and after (bold); last, after minus before for every seed."""
     networks = list(dict.fromkeys(identity[:2] for identity in common))
     rows = math.ceil((len(networks) + 1) / COLUMNS)
-    figure, grid = plt.subplots(rows, COLUMNS, figsize=(7 * COLUMNS, 5.5 * rows), squeeze=False)
+    figure, grid = plt.subplots(rows, COLUMNS, figsize=(SCREEN[0], SCREEN[1] * max(1.0, rows / 2)), squeeze=False)
     panels = list(grid.flat)
     drawn = []
     for axes, (network, study) in zip(panels, networks, strict=False):
@@ -56,8 +66,8 @@ def comparison_figure(
 
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, side: str, architecture: Architecture) -> None:
-    """Draw the mean over seeds and a band for their range: dotted grey before, bold in colour after."""
-    style, width, colour = (":", THIN + 0.5, GREY) if side == "before" else ("-", BOLD, depth_colour(architecture))
+    """Draw the mean over seeds and a band for their range: dashed grey before, bold in colour after."""
+    style, width, colour = (DASHED, THIN, GREY) if side == "before" else (SOLID, BOLD, depth_colour(architecture))
     axes.plot(curve.index, curve["mean"], style, linewidth=width, color=colour, label=side)
     axes.fill_between(curve.index, curve["min"], curve["max"], color=colour, alpha=0.12, linewidth=0)
 

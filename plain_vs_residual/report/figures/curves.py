@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import CURVE, GREY, marks_of_runs
+from plain_vs_residual.report.figures.style import BOLD, CURVE, GREY, SMALLEST, SOLID, THIN, marks_of_runs
 
 TRAINING, VALIDATION = "running_training_error", "validation_error"
-BETWEEN_LABELS = 0.052  # of the height of a panel
+BETWEEN_LABELS = 0.05  # of the height of a panel
 SMALL, VERY_SMALL = 0.5, 0.2  # curves that end below this part of the axis are shown again, enlarged
 
 
@@ -22,6 +22,10 @@ class Line(NamedTuple):
     column: str
     style: str
     width: float
+
+
+# The training error is what degradation is about: it is the line to point at, and so the bold one.
+TRAINED, VALIDATED = Line(TRAINING, SOLID, BOLD), Line(VALIDATION, SOLID, THIN)
 
 
 def draw_curves(
@@ -75,7 +79,7 @@ def _draw_line(axes: Axes, table: pd.DataFrame, line: Line, colour: Any, gid: st
     axes.plot(table["iteration"], table["mean"], line.style, linewidth=line.width, color=colour, gid=gid)
     if line.column == TRAINING:
         band = table["iteration"], table["min"], table["max"]
-        axes.fill_between(*band, color=colour, alpha=0.2, lw=0, gid=gid)
+        axes.fill_between(*band, color=colour, alpha=0.15, lw=0, gid=gid)
 
 
 def _name_lines(axes: Axes, lines: Sequence[Line], validation_name: str) -> None:
@@ -117,20 +121,24 @@ def label_ends(
     axes: Axes, drawn: Sequence[pd.DataFrame], colour_of: Callable[[Architecture], Any], column: str = VALIDATION
 ) -> None:
     """Write the name of each network at the end of its curve of one column, once the axis has its limits."""
+    of_column = [table for table in drawn if table["column"].iloc[0] == column]
+    names = [Architecture.parse(table["network"].iloc[0]).label for table in of_column]
+    write_at_ends(axes, [(name, table, colour_of) for name, table in zip(names, of_column, strict=True)])
+
+
+def write_at_ends(axes: Axes, ends: Sequence[tuple[str, pd.DataFrame, Callable[[Architecture], Any]]]) -> None:
+    """Write words at the ends of curves, each with what was drawn and the colour of a network."""
     low, high = axes.get_ylim()
-    ends = {
-        table["network"].iloc[0]: (min(float(table["mean"].iloc[-1]), high) - low) / (high - low)
-        for table in drawn
-        if table["column"].iloc[0] == column
-    }
-    for name, height in _spread_out(ends).items():
-        architecture = Architecture.parse(name)
+    heights = {words: (min(float(one["mean"].iloc[-1]), high) - low) / (high - low) for words, one, _ in ends}
+    places = _spread_out(heights)
+    for words, one, colour_of in ends:
+        architecture = Architecture.parse(one["network"].iloc[0])
         axes.annotate(
-            architecture.label,
-            (1.01, height),
+            words,
+            (1.01, places[words]),
             xycoords="axes fraction",
             va="center",
-            fontsize=14,
+            fontsize=SMALLEST + 1,
             color=colour_of(architecture),
             fontweight="bold",
             gid=f"{CURVE}{architecture.label}",
@@ -181,5 +189,5 @@ def enlarge_end(axes: Axes, drawn: Sequence[pd.DataFrame], lines: Sequence[Line]
     margin = 0.1 * (late["mean"].max() - late["mean"].min())
     inset.set_ylim(max(0.0, late["mean"].min() - margin), late["mean"].max() + margin)
     inset.set_xlim(0.6 * end, end)
-    inset.tick_params(labelsize=11)
-    inset.set_title("the end, enlarged", fontsize=12)
+    inset.tick_params(labelsize=SMALLEST)
+    inset.set_title("the end, enlarged", fontsize=SMALLEST)

@@ -14,30 +14,43 @@ from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import (
+    TRAINED,
     TRAINING,
+    VALIDATED,
     VALIDATION,
-    Line,
     draw_curves,
     label_ends,
     limit_error_axis,
 )
-from plain_vs_residual.report.figures.style import BOLD, GREY, MARKERS, THIN, Drawn, depth_colour, joined
+from plain_vs_residual.report.figures.style import (
+    BOLD,
+    GREY,
+    KIND_COLOURS,
+    MARKERS,
+    SCREEN,
+    SMALLEST,
+    SOLID,
+    Drawn,
+    colour_of,
+    depth_colour,
+    joined,
+)
 
 COLUMNS = ["network", "seed", "running_training_error", "training_error", "validation_error", "diverged"]
 
 
 def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw final errors against depth, joined by seed."""
-    figure, panels = plt.subplots(1, 2, figsize=(15, 6.5), sharex=True, sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=SCREEN, sharex=True, sharey=True)
     finals = recorded.select(counted(recorded), experiment)
     names = [Architecture.parse(name) for name in experiment.networks[recorded.setting]]
     depths = sorted({architecture.depth for architecture in names})
     called = recorded.validation_name(experiment)
     titles = {TRAINING: "training error, last tenth", VALIDATION: f"{called} error at the end"}
     for axes, (column, title) in zip(panels, titles.items(), strict=True):
-        for kind, line in (("plain", "--"), ("residual", "-")):
+        for kind in ("plain", "residual"):
             places = {a.name: float(depths.index(a.depth)) for a in names if a.kind == kind}
-            _joined_by_seed(axes, finals, places, column, line, kind)
+            _joined_by_seed(axes, finals, places, column, kind)
         axes.set(title=title, xlabel="depth (layers)", xlim=(-0.4, len(depths) - 0.6))
         axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
         if axes.get_legend_handles_labels()[1]:
@@ -47,9 +60,7 @@ def final_errors(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     return figure, finals[COLUMNS] if not finals.empty else pd.DataFrame(columns=COLUMNS)
 
 
-def _joined_by_seed(
-    axes: Axes, finals: pd.DataFrame, places: Mapping[str, float], column: str, line: str, label: str
-) -> None:
+def _joined_by_seed(axes: Axes, finals: pd.DataFrame, places: Mapping[str, float], column: str, kind: str) -> None:
     """Draw the runs of some networks: a dot each, a thin line per seed, a bold one of the means."""
     runs = finals[finals["network"].isin(list(places))] if not finals.empty else finals
     for name in places:
@@ -61,9 +72,9 @@ def _joined_by_seed(
         return
     runs = runs.assign(place=runs["network"].map(places)).sort_values("place")
     for _, of_seed in runs.groupby("seed"):
-        axes.plot(of_seed["place"], of_seed[column], line, color=GREY, linewidth=0.8, alpha=0.6)
+        axes.plot(of_seed["place"], of_seed[column], SOLID, color=GREY, linewidth=0.8, alpha=0.6)
     means = runs.groupby("place")[column].mean()
-    axes.plot(means.index, means, line, color=GREY, linewidth=BOLD, label=label)
+    axes.plot(means.index, means, SOLID, color=KIND_COLOURS[kind], linewidth=BOLD, label=kind)
     for name, place in places.items():
         of_network = runs[runs["network"] == name]
         architecture = Architecture.parse(name)
@@ -76,33 +87,32 @@ def _joined_by_seed(
 
 def _say(axes: Axes, place: float, text: str, colour: Any, height: float = 0.9) -> None:
     where = axes.get_xaxis_transform()
-    axes.annotate(text, (place, height), xycoords=where, ha="center", color=colour, fontsize=12)
+    axes.annotate(text, (place, height), xycoords=where, ha="center", color=colour, fontsize=SMALLEST)
 
 
 def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the shortcut options as curves and as final errors with their costs (Table 3)."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(16, 7), width_ratios=(3, 2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=SCREEN, width_ratios=(3, 2))
     names = list(experiment.networks[recorded.setting])
-    lines = (Line(TRAINING, "-", THIN), Line(VALIDATION, "-", BOLD))
-    # All have one depth and therefore one colour; from dark to light they are told apart.
-    first = depth_colour(Architecture.parse(names[0]))
-    colours = {None: (0.0, 0.0, 0.0), **dict(zip(OPTIONS, cycle((first, *_lighter(first))), strict=False))}
+    # Residual networks of one depth have one colour; from dark to light options are told apart.
+    plain, residual = (colour_of(kind, Architecture.parse(names[0]).depth) for kind in ("plain", "residual"))
+    colours = {None: plain, **dict(zip(OPTIONS, cycle((residual, *_lighter(residual))), strict=False))}
 
     def option_colour(architecture: Architecture) -> Any:
         return colours[architecture.option]
 
-    drawn = draw_curves(left, recorded, experiment, names, lines, option_colour)
+    drawn = draw_curves(left, recorded, experiment, names, (TRAINED, VALIDATED), option_colour)
     called = recorded.validation_name(experiment)
-    left.set(title=f"thin: training, bold: {called}", xlabel="iteration", ylabel="error (%)")
+    left.set(title=f"bold: training, thin: {called}", xlabel="iteration", ylabel="error (%)")
     limit_error_axis(left, drawn)
-    label_ends(left, drawn, option_colour)
+    label_ends(left, drawn, option_colour, TRAINING)
     finals = recorded.select(counted(recorded), experiment)
-    for column, shift, filled in ((TRAINING, -0.15, False), (VALIDATION, 0.15, True)):
+    for column, shift, filled in ((TRAINING, -0.15, True), (VALIDATION, 0.15, False)):
         places = {name: place + shift for place, name in enumerate(names)}
         drawn += _options_joined(right, finals, places, column, colours, filled=filled)
-    right.set_xticks(range(len(names)), _costs(finals, names), fontsize=12)
+    right.set_xticks(range(len(names)), _costs(finals, names), fontsize=SMALLEST)
     right.set(
-        title=f"at the end: hollow training (last tenth),\nfilled {called}; bar: mean",
+        title=f"at the end: filled training (last tenth),\nhollow {called}; bar: mean",
         xlabel="shortcut option; below it\nparameters and multiply-adds",
         ylabel="error (%)",
         xlim=(-0.5, len(names) - 0.5),
@@ -111,7 +121,7 @@ def shortcut_options(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 
 def _lighter(colour: Any) -> list[Any]:
-    return [sns.blend_palette([colour, (1, 1, 1)], 10)[step] for step in (3, 6, 8, 1, 4)]
+    return [sns.blend_palette([colour, (1, 1, 1)], 10)[step] for step in (3, 5, 1, 6, 4)]
 
 
 def _options_joined(

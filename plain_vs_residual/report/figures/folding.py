@@ -6,15 +6,16 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import COLOURS, GREY, Drawn, joined
+from plain_vs_residual.report.figures.style import GREY, SCREEN, Drawn, chance, compare_with, depth_colour, joined
 
-# Network and study of each column, what it is called, and how its dots look.
+# Network and study of each column, what it is called, and the mark of a seed.
 COLUMNS = (
-    ("cifar-plain56", "", "plain-56,\ntrained as such", {"color": COLOURS[1], "marker": "X"}),
-    ("cifar-plain56", "foldable", "plain-56, trained\nwith identities,\nthen folded", {"color": COLOURS[2]}),
-    ("cifar-residual56-A", "", "ResNet-56 A", {"color": COLOURS[0], "marker": "s"}),
+    ("cifar-plain56", "", "plain-56,\ntrained as such", "X"),
+    ("cifar-plain56", "foldable", "plain-56, trained\nwith identities,\nthen folded", "o"),
+    ("cifar-residual56-A", "", "ResNet-56 A", "s"),
 )
 DOTS: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 13}
 RINGS: dict[str, Any] = {**DOTS, "markersize": 22, "color": GREY, "markerfacecolor": "none"}
@@ -22,18 +23,20 @@ RINGS: dict[str, Any] = {**DOTS, "markersize": 22, "color": GREY, "markerfacecol
 
 def folding(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the error on training images of the trained, the folded and the residual network, a dot per seed."""
-    figure, axes = plt.subplots(figsize=(13, 8))
+    figure, axes = plt.subplots(figsize=SCREEN)
     table = recorded.select(recorded.measured(experiment.measurement), experiment)
     drawn: list[pd.DataFrame] = []
     labels = []
-    for place, (network, study, words, looks) in enumerate(COLUMNS):
+    for place, (network, study, words, marker) in enumerate(COLUMNS):
         rows = table if table.empty else table[(table["network"] == network) & (table["study"] == study)]
         labels.append(words)
         if rows.empty:
             _write(axes, place, 50, "not measured", 18)
         else:
             shown = rows[rows["quantity"] == ("error_folded" if study else "error_trained")]
-            _draw(axes, place, shown, DOTS | looks)
+            _draw(
+                axes, place, shown, DOTS | {"marker": marker, "color": depth_colour(Architecture.parse(network))}
+            )
             axes.hlines(shown["value"].mean(), place - 0.16, place + 0.16, color=GREY, linewidth=3)
             _write(axes, place + 0.2, shown["value"].mean(), f"{shown['value'].mean():.0f} %", 26, ha="left")
             drawn.append(shown)
@@ -41,9 +44,7 @@ def folding(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
                 before = rows[rows["quantity"] == "error_trained"]
                 _draw(axes, place, before, RINGS | {"label": "before folding"})
                 drawn.append(before)
-    chance = 100 * (1 - 1 / len(recorded.usual.dataset.classes))
-    axes.axhline(chance, color=GREY, linestyle=":", linewidth=2)
-    _write(axes, 2, chance + 3, f"guessing: {chance:.0f} %", 16)
+    compare_with(axes, chance(recorded), f"guessing: {chance(recorded):.0f} %")
     _write(axes, 0.5, 95, "one architecture: 56 layers, no shortcut", 19, weight="bold")
     axes.axvline(1.5, color=GREY, linewidth=1)
     axes.set_xticks(range(len(labels)), labels, fontsize=18)

@@ -1,112 +1,125 @@
-"""All claims in one figure: a row each, with a dot per seed, the interval, the margin and what came out."""
+"""Claims in one figure: a row each on a scale of its own, a dot per seed, interval, margin and what came out."""
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from plain_vs_residual.evidence.decision import Verdict
-from plain_vs_residual.report.figures.style import BOLD, COLOURS, GREY, Drawn
+from plain_vs_residual.report.figures.style import BOLD, COLOURS, GREY, SCREEN, SMALLEST, THIN, Drawn
+from plain_vs_residual.report.tables import wanted_in_words
 
 FIGURE = "claims"
 LEGEND = (
-    "dot: a seed; bar: mean and interval; upright line: the margin, shaded where the claim holds; "
-    "thick bars and bold words: primary claims, which decide"
+    "each row has a scale of its own; dot: a seed; bar: mean and interval; upright line: the margin, shaded where "
+    "the claim holds; bold: primary claims, which decide"
 )
 AHEAD, BEHIND = COLOURS[0], COLOURS[3]
+# Of the figure's width: where the sentences end, where the scales end, and what is written right of them begins.
+SENTENCES, SCALES = 0.47, 0.76
+MOST_ROWS = 9  # that fit on one screen
+Selection = Literal["all", "primary", "others"]
+
+
+def chosen(verdicts: Sequence[Verdict], selection: Selection) -> list[Verdict]:
+    """Return the claims of which there is a number: all, the primary ones, or all others."""
+    wanted = {"all": (True, False), "primary": (True,), "others": (False,)}[selection]
+    return [one for one in verdicts if one.measurement.num and one.claim.primary in wanted]
+
+
+def screens(verdicts: Sequence[Verdict], selection: Selection) -> list[list[Verdict]]:
+    """Share the chosen claims out to figures of one screen each, as evenly as they go; none without any."""
+    claims = chosen(verdicts, selection)
+    number = math.ceil(len(claims) / MOST_ROWS)
+    each = math.ceil(len(claims) / max(1, number))
+    return [claims[start : start + each] for start in range(0, len(claims), max(1, each))]
 
 
 def forest(verdicts: Sequence[Verdict]) -> Drawn:
-    """Draw the claims of which there is a number; those on errors left, in points, all others right."""
-    measured = [verdict for verdict in verdicts if verdict.measurement.num]
-    groups = {
-        "errors (points)": [v for v in measured if v.claim.column.endswith("error")],
-        "other quantities (each in its own unit)": [v for v in measured if not v.claim.column.endswith("error")],
-    }
-    shown = {words: group for words, group in groups.items() if group} or {"errors (points)": []}
-    heights = [max(1, len(group)) for group in shown.values()]
-    figure, panels = plt.subplots(
-        len(shown), 1, figsize=(17, 2.5 + 0.75 * sum(heights)), height_ratios=heights, squeeze=False
-    )
-    for axes, (words, group) in zip(panels[:, 0], shown.items(), strict=True):
-        _panel(axes, group, words)
+    """Draw the claims of which there is a number, a row each, as high as a screen or, of many, higher."""
+    measured = chosen(verdicts, "all")
+    rows = max(1, len(measured))
+    height = SCREEN[1] * max(1.0, rows / MOST_ROWS)
+    figure, panels = plt.subplots(rows, 1, figsize=(SCREEN[0], height), squeeze=False, layout="none")
+    # One row's scale must not be as high as another's because its sentence is: rows are equal.
+    top, bottom = 1 - 1.1 / height, 0.6 / height
+    figure.subplots_adjust(left=SENTENCES, right=SCALES, top=top, bottom=bottom, hspace=1.3)
+    for axes, verdict in zip(panels[:, 0], measured, strict=False):
+        _draw_row(axes, verdict)
+        _state(axes, verdict)
+    if not measured:
+        panels[0, 0].text(
+            0.5, 0.5, "no seed has all the runs that a claim compares", ha="center", fontsize=SMALLEST
+        )
+        panels[0, 0].set_axis_off()
     return figure, _table(measured)
 
 
-def _panel(axes: Axes, verdicts: Sequence[Verdict], words: str) -> None:
-    wide = _draw_rows(axes, verdicts)
-    if wide:
-        axes.set_xscale("symlog", linthresh=1, linscale=0.6)
-        axes.xaxis.set_major_formatter("{x:g}")
-    axes.axvline(0, color=GREY, linewidth=1)
-    axes.set_ylim(max(1, len(verdicts)) - 0.5, -0.5)
-    if not verdicts:
-        box = {"facecolor": "white", "edgecolor": "none"}
-        axes.text(0, 0, "no seed has all the runs that a claim compares", ha="center", fontsize=15, bbox=box)
-    axes.set_yticks(range(len(verdicts)), [""] * len(verdicts))
-    for place, verdict in enumerate(verdicts):
-        _state(axes, place, verdict)
-    axes.set(xlabel=f"number of the claim: {words}", title=words)
+def _draw_row(axes: Axes, verdict: Verdict) -> None:
+    """Draw one claim on a scale that shows its margin, interval and seeds, whatever those of others are."""
+    measured, primary = verdict.measurement, verdict.claim.primary
+    margins = [-verdict.margin, verdict.margin] if verdict.claim.side == "within" else [verdict.margin]
+    seeds = list(measured.values.values())
+    ends = [end for end in (*margins, *seeds, *measured.interval) if np.isfinite(end)]
+    room = 0.12 * (max(ends) - min(ends)) or 1.0
+    axes.set_xlim(min(ends) - room, max(ends) + room)
+    colour = AHEAD if verdict.distance > 0 else BEHIND
+    axes.fill_betweenx([-0.5, 0.5], *_claimed(verdict, axes.get_xlim()), color="0.88", linewidth=0)
+    axes.vlines(margins, -0.5, 0.5, color="black", linewidth=BOLD)
+    axes.hlines(0, *measured.interval, color=colour, linewidth=1.5 * BOLD if primary else THIN)
+    axes.scatter(measured.mean, 0, marker="D", s=110 if primary else 60, color=[colour], zorder=3)
+    axes.scatter(seeds, np.full(len(seeds), 0.33), s=30, color=[GREY], zorder=3)
+    axes.set(ylim=(0.5, -0.5), yticks=[0], yticklabels=[""])
+    axes.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
+    axes.tick_params(axis="x", labelsize=SMALLEST, pad=1)
     axes.grid(visible=False, axis="y")
 
 
-def _draw_rows(axes: Axes, verdicts: Sequence[Verdict]) -> bool:
-    """Draw a row per verdict, and say whether the values ask for a logarithmic axis."""
-    ends = [abs(end) for v in verdicts for end in (*v.measurement.interval, v.measurement.mean, v.margin)]
-    finite = [end for end in ends if np.isfinite(end)]
-    farthest = max(finite, default=1.0) or 1.0
-    for place, verdict in enumerate(verdicts):
-        measured, primary = verdict.measurement, verdict.claim.primary
-        colour = AHEAD if verdict.distance > 0 else BEHIND
-        start, end = _claimed(verdict, 2 * farthest)
-        axes.fill_betweenx([place - 0.4, place + 0.4], start, end, color="0.93", linewidth=0)
-        margins = [-verdict.margin, verdict.margin] if verdict.claim.side == "within" else verdict.margin
-        axes.vlines(margins, place - 0.4, place + 0.4, color="black", linewidth=2)
-        axes.hlines(place, *measured.interval, color=colour, linewidth=2 * BOLD if primary else BOLD / 2)
-        axes.scatter(measured.mean, place, marker="D", s=90 if primary else 40, color=[colour], zorder=3)
-        seeds = list(measured.values.values())
-        axes.scatter(seeds, np.full(len(seeds), place + 0.22), s=22, color=[GREY], zorder=3)
-        axes.annotate(
-            f"{verdict.outcome} ({measured.num} seed{'s' if measured.num > 1 else ''})",
-            (1.01, place),
-            xycoords=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=13,
-            fontweight="bold" if primary else "normal",
-        )
-    axes.set_xlim(-1.05 * farthest, 1.05 * farthest)
-    return farthest > 10
+def _claimed(verdict: Verdict, limits: tuple[float, float]) -> tuple[float, float]:
+    """Return from where to where within the limits a claim wants its number."""
+    margin, (low, high) = verdict.margin, limits
+    return {"above": (margin, high), "below": (low, margin), "within": (-margin, margin)}[verdict.claim.side]
 
 
-def _claimed(verdict: Verdict, farthest: float) -> tuple[float, float]:
-    """Return from where to where a claim wants its number."""
-    margin = verdict.margin
-    return {"above": (margin, farthest), "below": (-farthest, margin), "within": (-margin, margin)}[
-        verdict.claim.side
+def _state(axes: Axes, verdict: Verdict) -> None:
+    """Write the claim's sentence left of its row, and right of it what came out."""
+    weight = "bold" if verdict.claim.primary else "normal"
+    measured = verdict.measurement
+    sentence = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 60, max_lines=3, placeholder=" ...")
+    seeds = f"{verdict.outcome} ({measured.num} seed{'s' if measured.num > 1 else ''})"
+    numbers = [
+        f"mean {round(measured.mean, 4):+.3g}",
+        f"claimed: {wanted_in_words(verdict.claim, verdict.margin)}",
     ]
+    _write(axes, dict.fromkeys(sentence, weight), (0, -8), ha="right")
+    _write(axes, {seeds: weight} | dict.fromkeys(numbers, "normal"), (1, 8), ha="left")
 
 
-def _state(axes: Axes, place: int, verdict: Verdict) -> None:
-    """Write the claim's sentence to the left of its row.
+def _write(axes: Axes, lines: Mapping[str, str], beside: tuple[int, int], **looks: Any) -> None:
+    """Write lines with their weights beside a row: at which side (0 left, 1 right), how many points from it.
 
     Line by line: a browser has other fonts than matplotlib, which would set a label of several lines by its own
     font's widths, one line further in than the other.
     """
-    lines = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 62)[:3]
-    for number, line in enumerate(lines):
+    side, points = beside
+    for place, (line, weight) in enumerate(lines.items()):
         axes.annotate(
             line,
-            (0, place),
-            xycoords=axes.get_yaxis_transform(),
-            xytext=(-8, 14 * ((len(lines) - 1) / 2 - number)),
+            (side, 0.5),
+            xycoords="axes fraction",
+            xytext=(points, 1.2 * SMALLEST * ((len(lines) - 1) / 2 - place)),
             textcoords="offset points",
-            ha="right",
             va="center",
-            fontsize=11,
-            fontweight="bold" if verdict.claim.primary else "normal",
+            fontsize=SMALLEST,
+            fontweight=weight,
+            parse_math=False,
+            **looks,
         )
 
 

@@ -12,7 +12,7 @@ from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.seminar import draw_line, measured_networks
-from plain_vs_residual.report.figures.style import Drawn, joined
+from plain_vs_residual.report.figures.style import SCREEN, Drawn, few_ticks, joined
 
 LEAST, MOST = 1e-3, 1e2  # nats, of the colours
 
@@ -20,7 +20,7 @@ LEAST, MOST = 1e-3, 1e2  # nats, of the colours
 def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the loss along directions, along a line, and on a plane."""
     names = experiment.networks[recorded.setting]
-    figure = plt.figure(figsize=(24, 13))
+    figure = plt.figure(figsize=SCREEN)
     grid = figure.add_gridspec(2, 1)
     specs = grid[0].subgridspec(1, 3)
     curves = [figure.add_subplot(specs[place]) for place in range(3)]
@@ -31,15 +31,15 @@ def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     least = LEAST if planes.empty else max(LEAST, float(planes["value"].min()))
     norm = LogNorm(least, MOST)
     drawn = []
-    for architecture, rows in measured_networks(recorded, experiment, table, curves):
+    for line, rows in measured_networks(recorded, experiment, table, curves[:1]):
         for axes, quantity in zip(curves, ("loss_E", "loss_R", "line_R"), strict=True):
             along = (
                 rows[rows["quantity"] == quantity]
                 .groupby(["seed", "position"], as_index=False)[["value"]]
                 .median()
             )
-            draw_line(axes, along, "position", architecture)
-        _map(maps[architecture.name], rows[rows["quantity"] == "plane_E"], norm)
+            draw_line(axes, along, "position", line)
+        _map(maps[rows["network"].iloc[0]], rows[rows["quantity"] == "plane_E"], norm)
         drawn.append(rows)
     _label_curves(curves)
     for name, axes in maps.items():
@@ -47,21 +47,24 @@ def loss_landscape(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         axes.grid(visible=False)
     maps[names[0]].set(ylabel="second direction")
     colours = plt.cm.ScalarMappable(norm, "cividis")
-    figure.colorbar(colours, ax=list(maps.values()), label="training loss (nats; E)", extend="both")
+    figure.colorbar(colours, ax=list(maps.values()), label="training loss (nats)", extend="both")
     return figure, joined(drawn)
 
 
 def _label_curves(curves: Sequence[Axes]) -> None:
     titles = (
-        "random directions: running statistics (E)",
-        "random directions: estimated anew (R)",
-        "straight line (R)",
+        "random directions, BN by its\nrunning statistics",
+        "random directions, BN by\nstatistics estimated anew",
+        "from initial (0)\nto trained weights (1)",
     )
     for axes, title in zip(curves, titles, strict=True):
-        axes.set(title=title, ylabel="training loss (nats)", yscale="log")
-        axes.set(xlabel="step, in lengths of the filters")
-        axes.legend()
-    curves[2].set(xlabel="share of the way from initial (0) to trained weights (1)")
+        axes.set(yscale="log", xlabel="step, in lengths of the filters")
+        axes.set_title(title, fontsize=18)
+    for axes in curves:
+        few_ticks(axes)
+    curves[0].set(ylabel="training loss (nats)")
+    curves[0].legend()
+    curves[2].set(xlabel="share of the way")
 
 
 def _map(axes: Axes, rows: pd.DataFrame, norm: LogNorm) -> None:

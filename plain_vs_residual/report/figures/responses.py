@@ -1,10 +1,9 @@
 """Layer responses and the size of F(x) (He et al., Fig. 7), of recorded runs and of any other network."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,14 +14,16 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.models import Moment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.style import (
-    BOLD,
     CURVE,
+    DASHED,
     GREY,
+    SCREEN,
+    SMALLEST,
     THIN,
     Drawn,
-    depth_colour,
     joined,
     marks_of_runs,
+    network_line,
 )
 
 # What the trained network's BN normalised by, of the panels left and right.
@@ -30,7 +31,7 @@ STATISTICS: dict[Moment, str] = {
     "final": "E: running statistics",
     "estimated": "R: statistics estimated anew",
 }
-DOTTED = "at initialisation"
+BEFORE, BEFORE_TRAINING = "at initialisation", {"linestyle": DASHED, "linewidth": 1.2}
 
 
 def layer_responses(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
@@ -59,11 +60,14 @@ def response_panels(*, residual: bool) -> tuple[Figure, Sequence[Axes]]:
 
     The first four share their vertical axis; the last two, if any, are for ratio and cosine of F(x) and x.
     """
-    rows = 3 if residual else 2
-    figure, grid = plt.subplots(rows, 2, figsize=(18, 6 * rows), sharex="row")
-    panels = list(np.ravel(grid))
+    figure, columns = plt.figure(figsize=SCREEN), 3 if residual else 2
+    panels = [
+        figure.add_subplot(2, columns, row * columns + column + 1) for column in range(columns) for row in range(2)
+    ]
     for axes in panels[1:4]:
         axes.sharey(panels[0])
+    for upper, lower in zip(panels[::2], panels[1::2], strict=True):
+        lower.sharex(upper)
     return figure, panels
 
 
@@ -94,21 +98,29 @@ def draw_responses(panels: Sequence[Axes], architecture: Architecture, runs: pd.
         words = label if moment in recorded else f"{label}: not recorded"
         _line(in_order, trained, style, words)
         _line(in_rank, trained.assign(order=rank), style, words)
-        _line(in_order, by_moment.get("initial", nothing), style | {"linestyle": ":", "linewidth": 1.0}, None)
+        _line(in_order, by_moment.get("initial", nothing), style | BEFORE_TRAINING, None)
         _mark_layers(in_order, trained, architecture, style["color"])
     _draw_against_x(panels[4:], architecture, runs.dropna(), by_r="estimated" in recorded)
 
 
 def _draw_against_x(panels: Sequence[Axes], architecture: Architecture, runs: pd.DataFrame, *, by_r: bool) -> None:
-    trained: dict[Moment, str] = {"estimated": "trained (R)"} if by_r else {"final": "trained (E; no R)"}
-    style = _style(architecture) | {"marker": "o", "markersize": 5}
+    trained: Moment = "estimated" if by_r else "final"
+    style = _style(architecture)
+    moments: dict[Moment, dict[str, Any]] = {
+        "initial": style | BEFORE_TRAINING,
+        trained: style | {"marker": "o", "markersize": 5},
+    }
     for axes, kind in zip(panels, ("ratio", "cosine"), strict=False):
-        for moment, words in {"initial": DOTTED, **trained}.items():
+        for moment, line in moments.items():
             values = runs[(runs["kind"] == kind) & (runs["moment"] == moment)]
             if not values.empty:
-                line = {"linestyle": ":" if moment == "initial" else "-"}
-                _line(axes, values, style | line, f"{architecture.label}, {words}")
+                _line(axes, values, line, architecture.label if moment == trained else None)
                 _mark_stages(axes, values, style["color"])
+        names: dict[str, dict[str, Any]] = {BEFORE: BEFORE_TRAINING}
+        names["trained (R)" if by_r else "trained (E; no R)"] = {}
+        for words, line in names.items():
+            if words not in axes.get_legend_handles_labels()[1]:
+                axes.plot([], [], color=GREY, label=words, **line)
 
 
 def _line(axes: Axes, rows: pd.DataFrame, style: dict[str, Any], label: str | None) -> None:
@@ -120,12 +132,9 @@ def _line(axes: Axes, rows: pd.DataFrame, style: dict[str, Any], label: str | No
 
 
 def _style(architecture: Architecture) -> dict[str, Any]:
-    plain = architecture.kind == "plain"
-    return {
-        "color": depth_colour(architecture),
-        "linestyle": "--" if plain else "-",
-        "linewidth": THIN + 0.5 if plain else BOLD - 0.5,
-    }
+    line = network_line(architecture) | {"linewidth": THIN}
+    del line["label"]
+    return line
 
 
 def _mark_layers(axes: Axes, rows: pd.DataFrame, architecture: Architecture, colour: Any) -> None:
@@ -150,28 +159,43 @@ def _mark_stages(axes: Axes, rows: pd.DataFrame, colour: Any) -> None:
 def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
     """Add titles, axes and legends of the panels of :func:`draw_responses`; ``wide`` for a logarithmic axis."""
     for in_order, in_rank, words in zip(panels[:2], panels[2:4], STATISTICS.values(), strict=True):
-        in_order.set(title=f"layer responses, {words}", xlabel="layer (3x3 convolutions, from the input)")
-        in_rank.set(title=f"sorted by size, {words}", xlabel="layer, sorted")
+        in_order.set(title=f"layer responses,\n{words}", xlabel="layer, from the input")
+        in_rank.set(title=f"sorted by size,\n{words}", xlabel="layer, sorted")
     for axes in panels[:4]:
-        axes.set_ylabel("standard deviation after BN")
+        axes.set_ylabel("standard deviation")
         axes.set_yscale("log" if wide else "linear")
         if wide:
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     titles = {
-        "size of F(x) against x": "RMS of F(x) over RMS of x",
-        "direction of F(x) against x": "cosine of F(x) and x",
+        "size of F(x)\nagainst x": "RMS of F(x) over x",
+        "direction of F(x)\nagainst x": "cosine of F(x) and x",
     }
     for axes, (title, words) in zip(panels[4:], titles.items(), strict=False):
         axes.set(title=title, xlabel="residual block, from the input", ylabel=words)
         axes.axhline(0, color=GREY, linewidth=1)
     handles: dict[str, dict[str, Any]] = {
-        f"dotted: {DOTTED}": {"linestyle": ":", "color": GREY},
-        "filled: last layer of a block, F(x)": {"linestyle": "", "marker": "o", "color": GREY},
-        "hollow: inner layer": {"linestyle": "", "marker": "o", "color": GREY, "markerfacecolor": "white"},
-        "stroke: a stage begins": {"linestyle": "", "marker": "|", "color": GREY, "markersize": 16},
+        BEFORE: BEFORE_TRAINING,
+        "last layer of a block, F(x)": {"linestyle": "", "marker": "o"},
+        "inner layer": {"linestyle": "", "marker": "o", "markerfacecolor": "white"},
+        "a stage begins": {"linestyle": "", "marker": "|", "markersize": 16},
     }
     for label, style in handles.items():
-        panels[0].plot([], [], label=label, **style)
+        panels[2].plot([], [], label=label, color=GREY, **style)
     for axes in panels:
-        axes.legend(ncols=2, fontsize=12)
         axes.locator_params("x", integer=True)
+    # Names stand once, in the first panel; in others only what is missing there is said.
+    own = {panels[0], *panels[4:]}
+    for axes in panels:
+        handles_and_labels = zip(*axes.get_legend_handles_labels(), strict=True)
+        said = [
+            (handle, label)
+            for handle, label in handles_and_labels
+            if axes in own or _is_said_there(label, handles)
+        ]
+        if said:
+            axes.legend(*zip(*said, strict=True), fontsize=SMALLEST, ncols=2 if len(said) > 4 else 1)
+
+
+def _is_said_there(label: str, marks: Collection[str]) -> bool:
+    """Say whether a label is of a mark that all panels share, or of what a panel lacks."""
+    return label in marks or ": not " in label

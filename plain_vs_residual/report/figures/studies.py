@@ -15,7 +15,17 @@ from plain_vs_residual.evidence.divergence import counted
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures.style import BOLD, COLOURS, THIN, Drawn, joined, marks_of_runs
+from plain_vs_residual.report.figures.style import (
+    BOLD,
+    COLOURS,
+    DASHED,
+    SCREEN,
+    THIN,
+    Drawn,
+    few_ticks,
+    joined,
+    marks_of_runs,
+)
 from plain_vs_residual.report.tables import confusion_matrix
 from plain_vs_residual.settings import find_setting
 
@@ -24,7 +34,7 @@ SHOWN_CLASSES = 20
 
 def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw error and loss against epochs, with the drops of the learning rate."""
-    figure, panels = plt.subplots(1, 2, figsize=(14, 6), sharex=True)
+    figure, panels = plt.subplots(1, 2, figsize=SCREEN, sharex=True)
     curves = recorded.select(recorded.curves, experiment)
     called = {"training": "training", "validation": recorded.validation_name(experiment)}
     marks, study = marks_of_runs(recorded, experiment), experiment.studies_in(recorded.setting)[0].name
@@ -36,7 +46,7 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             if runs.empty:
                 axes.plot([], [], color=colour, label=f"{label}: not run")
                 continue
-            for part, width in (("training", THIN), ("validation", BOLD)):
+            for part, width in (("training", BOLD), ("validation", THIN)):
                 column = f"{part}_{quantity}"
                 table = runs.groupby("epoch")[column].agg(["mean", "min", "max", "count"])
                 axes.plot(
@@ -46,7 +56,7 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
                 drawn.append(table.reset_index().assign(network=name, column=column))
             rates = runs[runs["seed"] == runs["seed"].min()]
             for epoch in rates["epoch"][rates["learning_rate"].diff() < 0]:
-                axes.axvline(epoch, color=colour, linestyle=":", linewidth=1)
+                axes.axvline(epoch, color=colour, linestyle=DASHED, linewidth=1)
         axes.set(xlabel="epoch", ylabel=f"{quantity} ({unit})", title=quantity)
         axes.set_ylim(bottom=0)
         axes.legend()
@@ -56,7 +66,9 @@ def error_and_loss(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 def confusion(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the confusion matrix of each network, summed over seeds."""
     names = experiment.networks[recorded.setting]
-    figure, panels = plt.subplots(1, len(names), figsize=(9 * len(names), 8), squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(names), figsize=(max(1, len(names) / 2) * SCREEN[0], SCREEN[1]), squeeze=False
+    )
     drawn = []
     for axes, name in zip(panels[0], names, strict=True):
         summed = confusion_matrix(recorded, experiment, name)
@@ -109,7 +121,7 @@ def draw_confusion(axes: Axes, matrix: np.ndarray, classes: Sequence[str]) -> No
 
 def input_scaling_grid(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the final training error of every combination of pixels and learning rate as a cell."""
-    figure, axes = plt.subplots(figsize=(11, 7))
+    figure, axes = plt.subplots(figsize=SCREEN)
     finals = recorded.select(counted(recorded), experiment)
     studies = experiment.studies_in(recorded.setting)
     recipes = _recipes(recorded, experiment)
@@ -177,22 +189,23 @@ def first_iterations(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     cold = {name: recipe for name, recipe in recipes.items() if not recipe.warm_up_iterations}
     colours = dict(zip(dict.fromkeys(map(_pixels, cold.values())), cycle(COLOURS), strict=False))
     rates = sorted({recipe.learning_rate for recipe in cold.values()})
-    lines = dict(zip(rates, cycle(("--", "-", ":", "-.")), strict=False))
-    figure, panels = plt.subplots(2, 3, figsize=(17, 10), sharex=True)
+    marks = dict(zip(rates, cycle(("", "o", "s", "^")), strict=False))
+    figure, panels = plt.subplots(2, 3, figsize=SCREEN, sharex=True)
     table = recorded.select(recorded.first_iterations, experiment)
     drawn = []
     for axes, (column, title) in zip(panels.flat, quantities.items(), strict=True):
         for name, recipe in cold.items():
-            line, colour = lines[recipe.learning_rate], colours[_pixels(recipe)]
+            looks = {"color": colours[_pixels(recipe)], "marker": marks[recipe.learning_rate]}
             words = f"{', '.join(_pixels(recipe).split(chr(10)))}, {recipe.learning_rate:g}"
             runs = table[table["study"] == name] if not table.empty else table
             if runs.empty:
-                axes.plot([], [], line, color=colour, label=f"{words}: not run")
+                axes.plot([], [], label=f"{words}: not run", **looks)
                 continue
             means = runs.groupby("iteration")[column].mean()
-            axes.plot(means.index, means, line, color=colour, linewidth=2, label=words)
+            axes.plot(means.index, means, linewidth=THIN, label=words, **looks)
             drawn.append(means.rename("value").reset_index().assign(study=name, quantity=column))
         axes.set(title=title, xlabel="iteration", yscale="log")
         axes.xaxis.get_major_locator().set_params(integer=True)
+        few_ticks(axes)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure, joined(drawn)
