@@ -96,7 +96,7 @@ def train(
         results: where the records go.
         rerun: whether runs that other code trained are set aside and trained anew.
         watch: called after every evaluation with the folder of the run, which holds ``metrics.csv`` and
-            ``training_curve.csv`` up to then.
+            ``training_curve.csv`` up to then. Without it, a line for each run says how far it is.
         changes: of fields of the setting, such as ``iterations=100``, in any order.
 
     Raises:
@@ -151,22 +151,31 @@ def _experiment(names: Sequence[str], setting: str, changes: Mapping[str, Any]) 
 
 
 class _Watching:
-    """Tells a notebook of each evaluation."""
+    """Tells of each evaluation: whoever watches, or in a line for each run, which is overwritten."""
 
     def __init__(self, watch: Callable[[Path], object] | None) -> None:
         self.watch = watch
-        self.folder: Path | None = None
+        self.folder = Path()
+        self.line = ""
 
     def begins(self, job: Job, number: int, total: int, seconds_left: float | None) -> "_Watching":
         self.folder = job.folder.path
+        self.line = f"{number}/{total} {job.name}"
+        self._say(self.line)
         return self
 
     def ended(self, job: Job, final: FinalRecord) -> None:
-        pass
+        self._say("\n")
 
     def advanced(self, iteration: int, num_iterations: int) -> None:
         pass
 
     def evaluated(self, row: MetricsRow, num_iterations: int) -> None:
-        if self.watch and self.folder:
+        error = f"training error {row.training_error:5.1f} %"
+        self._say(f"\r{self.line}: iteration {row.iteration} of {num_iterations}, {error}")
+        if self.watch:
             self.watch(self.folder)
+
+    def _say(self, words: str) -> None:
+        if not self.watch:
+            print(words, end="", flush=True)

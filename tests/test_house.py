@@ -13,7 +13,8 @@ ROOMS = (
     *("notebook", "claim", "prediction", "study", "experiment", "randomness", "group", "records", "run"),
     *("plan", "ledger"),
     *("blocks", "watching", "folding", "modifications", "networks", "growth", "data", "measures", "training"),
-    *("subject", "seminar", "evidence", "report", "executors", "inspection", "interactive", "cli", "__main__"),
+    *("subject", "seminar", "evidence", "report", "executors", "inspection", "interactive"),
+    *("exercises", "cli", "__main__"),
 )
 WITHOUT_TORCH = (
     *("launcher", "near_misses", "architecture", "arithmetic", "schedules", "recipe", "settings", "vocabulary"),

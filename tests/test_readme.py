@@ -23,6 +23,7 @@ from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.files import REPOSITORY
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.settings import find_setting
+from tests.few_images import train_on_few_images
 
 README = REPOSITORY / "README.md"
 PAGES = (
@@ -31,6 +32,7 @@ PAGES = (
     REPOSITORY / "CONTRIBUTING.md",
     REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "benchmarks" / "README.md",
+    REPOSITORY / "findings" / "README.md",
 )
 EXPERIMENTS = (*load_experiments(), "seminar", "my_depths")  # the last one is README's own
 COMMANDS: dict[str, Any] = vars(get_command(app))["commands"]
@@ -97,6 +99,16 @@ def test_every_page_of_docs_is_one_click_from_its_index_and_two_from_the_readme(
     assert "docs/README.md" in {span.attrs.get("href") for span in spans(README)}
 
 
+def test_every_finding_is_listed_with_what_its_first_line_says() -> None:
+    listed = (REPOSITORY / "findings" / "README.md").read_text(encoding="utf-8")
+    scripts = sorted((REPOSITORY / "findings").glob("*.sh"))
+    rows = re.findall(r"^\| \[`(\S+)`\]\((\S+)\) \| .+ \| .+ \|$", listed, re.MULTILINE)
+    assert rows == [(path.stem, path.name) for path in scripts]
+    for path in scripts:
+        library = path.read_text(encoding="utf-8").splitlines()[1].removeprefix("# ").partition(":")[0]
+        assert library.replace(", interpreter", "") in listed, library
+
+
 @every_page
 def test_no_table_begins_without_a_header_row(page: Path) -> None:
     assert [
@@ -139,6 +151,7 @@ def test_what_is_shown_in_python_runs(tmp_path: Path, monkeypatch: pytest.Monkey
         return train(names, "digits", seeds[:1], iterations=2, evaluations=1, results=tmp_path / "results")
 
     train = interactive.train
+    train_on_few_images(monkeypatch)
     monkeypatch.setattr(interactive, "train", quick)
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
