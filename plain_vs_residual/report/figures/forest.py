@@ -22,7 +22,7 @@ LEGEND = (
 )
 AHEAD, BEHIND = COLOURS[0], COLOURS[3]
 # Of the figure's width: where the sentences end, where the scales end, and what is written right of them begins.
-SENTENCES, SCALES = 0.47, 0.76
+SENTENCES, SCALES = 0.46, 0.745
 MOST_ROWS = 9  # that fit on one screen
 Selection = Literal["all", "primary", "others"]
 
