@@ -91,7 +91,7 @@ def _state(axes: Axes, verdict: Verdict) -> None:
     """Write the claim's sentence left of its row, and right of it what came out."""
     weight = "bold" if verdict.claim.primary else "normal"
     measured = verdict.measurement
-    sentence = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 60, max_lines=3, placeholder=" ...")
+    sentence = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 56, max_lines=3, placeholder=" ...")
     seeds = f"{verdict.outcome} ({measured.num} seed{'s' if measured.num > 1 else ''})"
     numbers = [
         f"mean {round(measured.mean, 4):+.3g}",
