@@ -16,7 +16,7 @@ from plain_vs_residual.evidence.measurement import Measurement
 from plain_vs_residual.experiment import Claim, Experiment, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES
-from plain_vs_residual.report.figures.curves import limit_error_axis
+from plain_vs_residual.report.figures.curves import TRAINED, enlarge_end, limit_error_axis
 from plain_vs_residual.report.figures.forest import MOST_ROWS, forest, screens
 from plain_vs_residual.report.figures.landscape import LEAST, MOST
 from plain_vs_residual.report.figures.studies import draw_confusion
@@ -623,3 +623,13 @@ def test_the_construction_begins_at_the_error_that_was_given(written: Write) -> 
     assert all(name in words for name in ("plain-56, built", "plain-20 itself", "plain-56 from scratch"))
     assert "from scratch, twice as long: " in words
     assert "guessing: 90 %" in words
+
+
+@pytest.mark.parametrize(("halfway", "shown"), [(50.0, True), (70.0, False)])
+def test_the_end_of_low_curves_is_enlarged_where_no_curve_lies_under_it(halfway: float, shown: bool) -> None:
+    _, axes = plt.subplots()
+    axes.set_ylim(0, 100)
+    curve = {"iteration": [10, 40, 60, 100], "mean": [99.0, halfway, 30.0, 28.0]}
+    drawn = pd.DataFrame(curve).assign(network="plain18", column=TRAINED.column)
+    enlarge_end(axes, [drawn], [TRAINED], ["black"])
+    assert bool(axes.child_axes) == shown

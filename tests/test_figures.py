@@ -23,13 +23,14 @@ from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import Claim, Experiment, load_experiments
 from plain_vs_residual.records.atomic import write_json
 from plain_vs_residual.records.recorded_runs import RecordedRuns
-from plain_vs_residual.report.figures import FIGURES, _heading, draw, draw_all, draw_claims
+from plain_vs_residual.report.figures import FIGURES, _heading, draw, draw_all, draw_claim_screens, draw_claims
 from plain_vs_residual.report.figures.curves import BETWEEN_LABELS, _spread_out
 from plain_vs_residual.report.figures.forest import AHEAD, BEHIND, forest
 from plain_vs_residual.report.figures.responses import draw_responses, response_panels
 from plain_vs_residual.report.figures.studies import confusion as confusion_figure
 from plain_vs_residual.report.figures.style import (
     BOLD,
+    DASHED,
     NETWORK_COLOURS,
     SMALLEST,
     SOLID,
@@ -106,9 +107,15 @@ def faults_for_a_projector(figure: Figure) -> list[str]:
         words = [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label]
         words += axes.get_legend().get_texts() if axes.get_legend() else []
         found += [f"small: {one.get_text()}" for one in words if one.get_text() and one.get_fontsize() < SMALLEST]
+        edge = figure.bbox.padded(2)
+        extents = {one.get_text(): one.get_window_extent() for one in axes.texts if axes.axison}
         found += [
-            f"line {line.get_linestyle()}" for line in axes.get_lines() if line.get_linestyle() in (":", "-.")
+            f"cut off: {text}"
+            for text, box in extents.items()
+            if not (edge.x0 <= box.x0 and box.x1 <= edge.x1 and edge.y0 <= box.y0 and box.y1 <= edge.y1)
         ]
+        styles = {line.get_linestyle() for line in axes.get_lines()}
+        found += [f"line {style}" for style in sorted(styles - {SOLID, DASHED, "None"})]
         for axis in (axes.xaxis, axes.yaxis):
             shown = [label for label in axis.get_ticklabels() if label.get_visible() and label.get_text()]
             boxes = [label.get_window_extent() for label in shown if not label.get_rotation()]
@@ -127,9 +134,16 @@ def test_what_the_last_row_cannot_read_is_found() -> None:
     axes.set_title("too small", fontsize=SMALLEST - 1)
     axes.set_xticks([0.5, 0.501], ["one label", "on another"], fontsize=SMALLEST)
     axes.set_yticks([0.5], ["small, too"], fontsize=SMALLEST - 1)
+    axes.text(2, 0.5, "leaves the figure", fontsize=SMALLEST)
     figure.canvas.draw()
-    faults = ["16.0 x 10.0 inches", "small: too small", "line :", "1 labels of 'too small' lie on others"]
-    assert faults_for_a_projector(figure) == [*faults, "small: small, too"]
+    assert faults_for_a_projector(figure) == [
+        "16.0 x 10.0 inches",
+        "small: too small",
+        "cut off: leaves the figure",
+        "line :",
+        "1 labels of 'too small' lie on others",
+        "small: small, too",
+    ]
     plt.close(figure)
 
 
@@ -160,6 +174,9 @@ def test_every_figure_is_drawn_as_png_svg_and_csv(
         assert "digits (scikit-learn), setting digits; 2 seeds" in text
         assert "not run" not in text
         assert not pd.read_csv(picture.with_suffix(".csv")).empty
+    recorded = find_recorded_runs("digits")
+    verdicts = judge(recorded, list(EXPERIMENTS.values()))
+    draw_claim_screens(recorded, verdicts, tmp_path / "claims", "claims", "primary")
     assert faults == {}
 
 

@@ -13,6 +13,7 @@ from plain_vs_residual.report.figures.style import BOLD, CURVE, GREY, SMALLEST, 
 
 TRAINING, VALIDATION = "running_training_error", "validation_error"
 BETWEEN_LABELS = 0.05  # of the height of a panel
+INSET = (0.4, 0.62, 0.58, 0.3)  # of a panel: left, bottom, width, height
 SMALL, VERY_SMALL = 0.5, 0.2  # curves that end below this part of the axis are shown again, enlarged
 
 
@@ -164,7 +165,7 @@ def _spread_out(heights: Mapping[str, float]) -> dict[str, float]:
 
 
 def enlarge_end(axes: Axes, drawn: Sequence[pd.DataFrame], lines: Sequence[Line], colours: Sequence[Any]) -> None:
-    """Show the last part of curves again in an inset, where they lie too low to be told apart.
+    """Show the last part of curves again in an inset, where they lie too low to be told apart, and not below it.
 
     Args:
         axes: with its limits.
@@ -176,11 +177,12 @@ def enlarge_end(axes: Axes, drawn: Sequence[pd.DataFrame], lines: Sequence[Line]
         return
     end = max(int(table["iteration"].max()) for table in drawn)
     late = pd.concat([table[table["iteration"] >= 0.6 * end] for table in drawn])
-    if late["mean"].max() > SMALL * axes.get_ylim()[1]:
+    below_inset = max(float(table["mean"][table["iteration"] >= 0.38 * end].max()) for table in drawn)
+    if late["mean"].max() > SMALL * axes.get_ylim()[1] or below_inset > INSET[1] * axes.get_ylim()[1]:
         return
     if late["mean"].max() < VERY_SMALL * axes.get_ylim()[1]:
         axes.legend(loc="center right")  # the curves are where it was
-    inset = axes.inset_axes((0.4, 0.62, 0.58, 0.3))
+    inset = axes.inset_axes(INSET)
     styles = {column: (style, width) for column, style, width in lines}
     for table, colour in zip(drawn, colours, strict=True):
         style, width = styles[table["column"].iloc[0]]

@@ -22,7 +22,7 @@ LEGEND = (
 )
 AHEAD, BEHIND = COLOURS[0], COLOURS[3]
 # Of the figure's width: where the sentences end, where the scales end, and what is written right of them begins.
-SENTENCES, SCALES = 0.47, 0.76
+SENTENCES, SCALES = 0.46, 0.745
 MOST_ROWS = 9  # that fit on one screen
 Selection = Literal["all", "primary", "others"]
 
@@ -91,7 +91,7 @@ def _state(axes: Axes, verdict: Verdict) -> None:
     """Write the claim's sentence left of its row, and right of it what came out."""
     weight = "bold" if verdict.claim.primary else "normal"
     measured = verdict.measurement
-    sentence = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 60, max_lines=3, placeholder=" ...")
+    sentence = textwrap.wrap(f"{verdict.statement} [{verdict.experiment}]", 56, max_lines=3, placeholder=" ...")
     seeds = f"{verdict.outcome} ({measured.num} seed{'s' if measured.num > 1 else ''})"
     numbers = [
         f"mean {round(measured.mean, 4):+.3g}",
