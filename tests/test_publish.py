@@ -356,7 +356,7 @@ def test_the_page_on_the_way_marks_what_is_not_finished_and_says_how_many_are(
     drawing = (page.parent / "fig4_depth.svg").read_text(encoding="utf-8")
     assert "plain-18 (not finished)" in drawing
     assert "plain-34 (not finished)" not in drawing
-    assert "ResNet-18 A: not run" in drawing
+    assert "18, 34 layers: not run" in drawing
     # A page of runs that are all finished says nothing of it.
     shutil.rmtree(run.path)
     publish(results, None, "cifar10")

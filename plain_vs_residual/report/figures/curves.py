@@ -56,7 +56,7 @@ def draw_curves(
     """
     wanted = experiment.studies_in(recorded.setting)[0].name if study is None else study
     marks = marks_of_runs(recorded, experiment)
-    drawn = []
+    drawn, missing = [], []
     for name in names:
         architecture = Architecture.parse(name)
         colour, gid = colour_of(architecture), f"{CURVE}{architecture.label}"
@@ -65,15 +65,24 @@ def draw_curves(
         for line in lines:
             table = _over_seeds(recorded, experiment, name, wanted, line.column)
             if table.empty:
-                axes.plot([], [], line.style, color=colour, label=f"{architecture.label}: not run")
+                missing.append(architecture)
                 break
             _draw_line(axes, table, line, colour, gid)
             drawn.append(table.assign(network=name, column=line.column))
+    if missing:
+        axes.plot([], [], " ", label=f"{_in_short(missing)}: not run")
     if len(lines) > 1:
         _name_lines(axes, lines, recorded.validation_name(experiment))
     if axes.get_legend_handles_labels()[1]:
         axes.legend(loc="lower left")
     return drawn
+
+
+def _in_short(networks: Sequence[Architecture]) -> str:
+    """Name networks in as few words as tell them apart, so that a legend hides no curve."""
+    if len(networks) == 1 or len({(one.kind, one.option) for one in networks}) > 1:
+        return ",\n".join(one.label for one in networks)
+    return f"{', '.join(str(one.depth) for one in networks)} layers"
 
 
 def _draw_line(axes: Axes, table: pd.DataFrame, line: Line, colour: Any, gid: str) -> None:
