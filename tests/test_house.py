@@ -11,7 +11,8 @@ from plain_vs_residual.records.fingerprint import PACKAGE, imports_of
 ROOMS = (
     *("launcher", "near_misses", "architecture", "arithmetic", "schedules", "recipe", "settings", "vocabulary"),
     *("notebook", "claim", "study", "experiment", "randomness", "group", "records", "run", "plan", "ledger"),
-    *("blocks", "watching", "folding", "modifications", "networks", "growth", "data", "measures", "training"),
+    *("blocks", "watching", "folding", "replacing", "scaling", "streams", "tailored", "modifications"),
+    *("networks", "growth", "data", "measures", "training"),
     *("subject", "seminar", "evidence", "report", "executors", "inspection", "interactive", "cli", "__main__"),
 )
 WITHOUT_TORCH = (

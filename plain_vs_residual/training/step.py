@@ -17,18 +17,23 @@ from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.rows import FirstIterationRow
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import OnDevice, executed
+from plain_vs_residual.training.optimizers import MuonAndSGD
 from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.training_pass import make_pass
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe, learning_rate: Tensor) -> Optimizer:
-    """Return SGD with momentum and weight decay on every parameter, BN included (He et al., Sec. 3.4).
+    """Return the recipe's optimizer: SGD with momentum and weight decay on every parameter (He et al., Sec. 3.4).
 
     Args:
         parameters: on their device.
-        recipe: gives momentum and weight decay.
+        recipe: gives its name, momentum and weight decay.
         learning_rate: a scalar on that device, which is set anew before each step: the ``lr`` of all parameters.
     """
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    if recipe.optimizer == "muon":
+        return MuonAndSGD(parameters, learning_rate, recipe.momentum, recipe.weight_decay)
     return torch.optim.SGD(
         parameters, lr=learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
