@@ -197,12 +197,15 @@ def folded(network: nn.Module, seed: int) -> None:
 def tailored(network: nn.Module, seed: int) -> None:
     """Do without BN: orthogonal convolutions, biases, and leaky ReLU tailored to the depth (Zhang et al., 2022).
 
-    Where a convolution has more channels out than in, the paper enlarges its weights by the root of their ratio.
-    Here they are orthonormal throughout: leaky ReLU passes every factor on, so that this makes logits smaller.
+    Where a convolution has more channels out than in, its weights are larger by the root of their ratio, so that
+    the mean square over channels stays what it is.
     """
     blocks = list(plain_blocks_of(network, "tailored: the cosines of its layers follow another law"))
     slope = slope_for(1 + sum(block.num_layers for _, block in blocks))
     delta_orthogonal(network, seed)
+    for _, convolution in convolutions_of(network):
+        with torch.no_grad():
+            convolution.weight.mul_(max(1.0, convolution.out_channels / convolution.in_channels) ** 0.5)
     _biases_for_bn(network)
     for name, block in blocks:
         replace(network, name, TailoredBlock(block.layers(), slope))

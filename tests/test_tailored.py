@@ -21,6 +21,7 @@ from plain_vs_residual.tailored import (
     slope_for,
 )
 from plain_vs_residual.training.precision import autocast
+from plain_vs_residual.watching import watched
 
 CPU = torch.device("cpu")
 
@@ -118,7 +119,21 @@ def test_it_has_no_normalisation_and_orthogonal_centres() -> None:
     for kernel in kernels:
         centre = kernel[:, :, 1, 1]
         assert kernel.count_nonzero() == centre.count_nonzero()
-        torch.testing.assert_close(centre.T @ centre, torch.eye(len(centre.T)), rtol=0, atol=1e-5)
+        enlarged = len(centre) / len(centre.T)  # 16 in the stem, 2 where a stage begins, else 1
+        torch.testing.assert_close(centre.T @ centre, enlarged * torch.eye(len(centre.T)), rtol=0, atol=1e-4)
+
+
+def test_the_mean_square_over_channels_stays_through_all_layers() -> None:
+    network = modified("cifar-plain56").eval()
+    x = images()
+    found: list[float] = []
+    observers = {
+        name: (lambda _, output: found.append(output.square().mean().item()))
+        for name in ("maxpool", *(f"{stage}.{index}" for stage in network.stages for index in range(9)))
+    }
+    with watched(network, observers), torch.no_grad():
+        network(x)
+    assert all(0.25 * x.square().mean() < one < 4 * x.square().mean() for one in found)
 
 
 def test_images_stay_apart_through_56_layers_where_relu_makes_them_alike() -> None:

@@ -127,13 +127,12 @@ def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
     for folder in folders:
         try:
             recorded = read_run(folder) if folder.run.exists() else None
-            # Runs that note their first iterations are not compiled, and those without SGD are eager, whatever
-            # the others were.
-            recipe = recorded and recorded.configuration
-            if recorded and recipe and not recipe.probe_iterations and recipe.optimizer == "sgd":
-                found.add(recorded.arithmetic.execution)
         except ValueError:
             continue  # a damaged record is named when the runs are checked
+        # Runs that note their first iterations are not compiled, and those with another optimizer than SGD are
+        # eager, whatever the others were.
+        if recorded and not recorded.configuration.probe_iterations and recorded.configuration.optimizer == "sgd":
+            found.add(recorded.arithmetic.execution)
     return found.pop() if len(found) == 1 else None
 
 
@@ -151,8 +150,7 @@ def _fault_of(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, executio
     """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
     if execution is Execution.EAGER:
         return ""
-    if execution is Execution.NATIVE or execution.recorded:
-        jobs = [job for job in jobs if job.arithmetic.execution is execution]  # the others may not fit
+    jobs = [job for job in jobs if job.arithmetic.execution is not Execution.EAGER]  # which may not fit
     fault = ""
     for job in deepest_and_widest(jobs, dataset_of):  # the second is tried only if the first passed
         with within_memory(job.run, place.device):

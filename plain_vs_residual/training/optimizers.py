@@ -71,5 +71,5 @@ class MuonAndSGD(Optimizer):
 
 
 def _order(kernel: Tensor) -> tuple[int, ...]:
-    """Return the order of dimensions in which a kernel's numbers lie one after the other."""
-    return next(order for order in ORDERS if kernel.permute(order).is_contiguous())
+    """Return the order of dimensions in which a kernel's numbers lie one after the other; the first if in none."""
+    return next((order for order in ORDERS if kernel.permute(order).is_contiguous()), ORDERS[0])

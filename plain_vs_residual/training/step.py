@@ -70,6 +70,9 @@ class Trainer:
         learning_rate: of the next step, a scalar on the device.
         totals: loss and errors of all batches so far.
         skipped_steps: how many steps were left out because fp16 overflowed, a scalar on the device.
+
+    Raises:
+        ValueError: if the optimizer is none that such an execution is made for.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class Trainer:
         execution: Execution = Execution.EAGER,
         group: Group = ALONE,
     ) -> None:
+        if recipe.optimizer != "sgd" and execution is not Execution.EAGER:
+            raise ValueError(f"execution {execution} is made for sgd, not for {recipe.optimizer}; use eager")
         self.network = network
         self.group = group
         self.num_ghost_batches = recipe.num_ghost_batches

@@ -13,6 +13,7 @@ from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.curves import TRAINING
 from plain_vs_residual.report.figures.style import BOLD, COLOURS, CURVE, GREY, THIN, Drawn, depth_colour, joined
+from plain_vs_residual.settings import find_setting
 
 PLAIN, RESIDUAL = "cifar-plain56", "cifar-residual56-A"
 LOOKS: Mapping[str, dict[str, Any]] = {
@@ -39,7 +40,7 @@ SHORTCUTS = (
     Column(RESIDUAL, "shortcut-0.9", 2, "0.9 x", "changed"),
     Column(RESIDUAL, "", 3, "x itself\n(ResNet-56 A)", "residual"),
     Column(RESIDUAL, "free-streams", 4, "4 streams,\nmixed freely", "changed"),
-    Column(RESIDUAL, "doubly-stochastic-streams", 5, "4 streams, mixed\nby rows and columns\nof sum 1", "changed"),
+    Column(RESIDUAL, "doubly-stochastic-streams", 5, "4 streams, mixing\nkept doubly\nstochastic", "changed"),
 )
 TAILORED = (
     Column(PLAIN, "", 0, "plain-56:\nno shortcut,\nBN, ReLU", "plain"),
@@ -53,16 +54,16 @@ def shortcut_scale(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     figure, axes = plt.subplots(figsize=(15, 8.5))
     drawn = _draw_columns(axes, recorded, experiment, SHORTCUTS)
     measured = recorded.select(recorded.measured(experiment.measurement), experiment)
-    _write(axes, -0.45, -9, "one x after\nall 27 blocks:", 15, ha="left", weight="bold")
+    _write(axes, 2.5, -5, "what one x has become after all 27 blocks, F left out:", 16, weight="bold")
     for column in SHORTCUTS:
         rows = measured if measured.empty else _of(measured, column)
         last = rows if rows.empty else rows[(rows["quantity"] == "row_sum") & (rows["iteration"] > 0)]
         last = last if last.empty else last[last["position"] == last["position"].max()]
         words = _in_words(last["value"].mean()) if len(last) else "not measured"
-        _write(axes, column.place + (0.22 if column.place == 0 else 0), -9, words, 17)
+        _write(axes, column.place, -13, words, 20)
         drawn.append(last)
     axes.axhline(0, color=GREY, linewidth=1)
-    axes.set(ylim=(-16, 100))
+    axes.set(ylim=(-18, 100))
     axes.set_yticks(range(0, 101, 20))
     return figure, joined(drawn)
 
@@ -77,19 +78,21 @@ def optimizers(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the training error of plain-56 and ResNet-56 under each optimizer, side by side."""
     figure, axes = plt.subplots(figsize=(13, 8))
     own, *studies = experiment.studies_in(recorded.setting)
-    of_name: dict[str, dict[str, str]] = {"SGD": dict.fromkeys((PLAIN, RESIDUAL), own.name)}
+    usual = find_setting(recorded.setting).learning_rate
+    rates = {"SGD": dict.fromkeys((PLAIN, RESIDUAL), (own.name, usual))}
     for study in studies:
         for network in study.networks:
-            of_name.setdefault(study.reason.partition(" ")[0], {})[network] = study.name
+            name = study.reason.partition(" ")[0]
+            rates.setdefault(name, {})[network] = (study.name, study.changes["learning_rate"])
     columns = [
-        Column(network, study, number + shift, "", looks)
-        for number, names in enumerate(of_name.values())
+        Column(network, of_network[network][0], number + shift, "", looks)
+        for number, of_network in enumerate(rates.values())
         for (network, shift, looks) in ((PLAIN, -0.2, "plain"), (RESIDUAL, 0.2, "residual"))
-        for study in [names[network]]
     ]
     drawn = _draw_columns(axes, recorded, experiment, columns)
-    axes.set_xticks(range(len(of_name)), list(of_name), fontsize=20)
-    axes.set_xlim(-0.5, len(of_name) - 0.5)
+    words = [f"{name}\n(rates {one[PLAIN][1]:g} and {one[RESIDUAL][1]:g})" for name, one in rates.items()]
+    axes.set_xticks(range(len(rates)), words, fontsize=18)
+    axes.set_xlim(-0.5, len(rates) - 0.4)
     for kind, words in (("plain", "plain-56"), ("residual", "ResNet-56 A")):
         axes.plot([], [], linestyle="", markersize=13, label=words, **LOOKS[kind])
     axes.legend(loc="lower left", fontsize=16)
@@ -151,7 +154,8 @@ def _draw_columns(
     chance = 100 * (1 - 1 / len(recorded.usual.dataset.classes))
     axes.axhline(chance, color=GREY, linestyle=":", linewidth=2)
     last = max(column.place for column in columns)
-    _write(axes, last + 0.45, chance + 3, f"guessing: {chance:.0f} %", 15, ha="right")
+    at_the_right = {"ha": "right", "transform": axes.get_yaxis_transform()}
+    _write(axes, 0.99, chance + 3, f"guessing: {chance:.0f} %", 15, **at_the_right)
     axes.set_xticks([column.place for column in columns], [column.words for column in columns], fontsize=17)
     axes.set(ylabel="training error, last tenth (%)", ylim=(0, 100), xlim=(-0.5, last + 0.5))
     axes.grid(visible=False, axis="x")
