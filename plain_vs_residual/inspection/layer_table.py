@@ -199,10 +199,8 @@ def _title(described: Description) -> str:
 def _training(setting: Setting) -> str:
     """Say by what optimizer, and at which rate, the setting trains."""
     momentum = "" if setting.optimizer == "adamw" else f", momentum {setting.momentum:g}"
-    return (
-        f"Setting {setting.name} trains it by {setting.optimizer}: learning rate {setting.learning_rate:g}{momentum}, "
-        f"weight decay {setting.weight_decay:g}."
-    )
+    rates = f"learning rate {setting.learning_rate:g}{momentum}, weight decay {setting.weight_decay:g}"
+    return f"Setting {setting.name} trains it by {setting.optimizer}: {rates}."
 
 
 def _totals(described: Description) -> list[str]:

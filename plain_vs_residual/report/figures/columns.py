@@ -90,8 +90,8 @@ def optimizers(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
         for (network, shift, looks) in ((PLAIN, -0.2, "plain"), (RESIDUAL, 0.2, "residual"))
     ]
     drawn = _draw_columns(axes, recorded, experiment, columns)
-    words = [f"{name}\n(rates {one[PLAIN][1]:g} and {one[RESIDUAL][1]:g})" for name, one in rates.items()]
-    axes.set_xticks(range(len(rates)), words, fontsize=18)
+    labels = [f"{name}\n(rates {one[PLAIN][1]:g} and {one[RESIDUAL][1]:g})" for name, one in rates.items()]
+    axes.set_xticks(range(len(rates)), labels, fontsize=18)
     axes.set_xlim(-0.5, len(rates) - 0.4)
     for kind, words in (("plain", "plain-56"), ("residual", "ResNet-56 A")):
         axes.plot([], [], linestyle="", markersize=13, label=words, **LOOKS[kind])
