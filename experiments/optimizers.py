@@ -19,8 +19,8 @@ each as a matrix with a row per output channel; classifier, BN and all else keep
 Cost: four runs per seed, 3 minutes on one core (`fashion`), in addition to those shared with fig6_cifar_depth. On
 a GPU, steps of AdamW and Muon are not recorded as a graph, and take longer.
 
-Exercise: somebody tries AdamW at SGD's rate, 0.01, and reports that it does not train at all. What did they
-compare?
+Exercise: somebody tries AdamW at SGD's rate, 0.01, finds plain-56 at 82 % (one trial), and reports that AdamW is
+worse than SGD. What did they compare?
 
 Solution: two scales. A step of SGD is the rate times the gradient, whose norm may be anything; a step of AdamW is
 about the rate itself in every weight, and one of Muon the rate in every direction. A rate means nothing without
@@ -32,7 +32,7 @@ from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
 PLAIN, RESIDUAL = "cifar-plain56", "cifar-residual56-A"
 WHERE = ("fashion", "digits", "cifar10", "cifar10-short")
 # By optimizer: of plain-56 and ResNet-56 the best of trials in fashion. SGD's is the setting's.
-RATES = {"adamw": {PLAIN: 0.001, RESIDUAL: 0.003}, "muon": {PLAIN: 0.1, RESIDUAL: 0.1}}
+RATES = {"adamw": {PLAIN: 0.003, RESIDUAL: 0.003}, "muon": {PLAIN: 0.24, RESIDUAL: 0.02}}
 NAMES = {"adamw": "AdamW", "muon": "Muon"}
 
 
