@@ -12,12 +12,13 @@ x, and how far with 0.9 x?
 
 What to look for: a column per shortcut, a dot per seed. Below each stands what one x has become after all 27
 blocks: of matrices, the largest sum of a row of their product, which is the most that a stream can be amplified
-by.
+by, and in brackets the largest on the way there.
 
     bash run_all.sh shortcut_scale
 
-Each change is a step after building: read plain_vs_residual/scaling.py and streams.py beside blocks.py. Every
-network has the recipe's learning rate: in trials none of the others was better by more than seeds differ.
+Each change is a step after building: read plain_vs_residual/scaling.py and streams.py beside blocks.py. Where a
+change trained better at another learning rate in trials, it has that one in `fashion` (docs/choices.md): a
+shortcut that carries less stands a larger one.
 
 Cost: four runs per seed, of which those with streams take twice as long: 3 minutes on one core (`fashion`), in
 addition to the runs shared with fig6_cifar_depth.
@@ -37,22 +38,23 @@ WHERE = ("fashion", "digits", "cifar10", "cifar10-short")
 HALF, MOST = f"{RESIDUAL}@shortcut-0.5", f"{RESIDUAL}@shortcut-0.9"
 FREE, STOCHASTIC = f"{RESIDUAL}@free-streams", f"{RESIDUAL}@doubly-stochastic-streams"
 CHANGES = ("shortcut-0.5", "shortcut-0.9", "free-streams", "doubly-stochastic-streams")
+# At which a change trains best, on trial seeds; what is not here keeps the setting's rate.
+RATES = {"fashion": {"shortcut-0.5": 0.02}}
+
+
+def _studies(setting: str) -> tuple[Study, ...]:
+    rates = {name: {"learning_rate": rate} for name, rate in RATES.get(setting, {}).items()}
+    changes = {name: {"modification": name, **rates.get(name, {})} for name in CHANGES}
+    reason = "another shortcut than the identity"
+    return (Study(), *(Study(name, changes[name], reason, networks=(RESIDUAL,)) for name in CHANGES))
+
 
 EXPERIMENT = Experiment(
     title="The shortcut must be the identity",
     paper="Sec. 3.2; He et al. (2016), Zhu et al. (2024), Xie et al. (2025)",
     figures=("shortcut_scale",),
     networks=dict.fromkeys(WHERE, (PLAIN, RESIDUAL)),
-    studies=dict.fromkeys(
-        WHERE,
-        (
-            Study(),
-            *(
-                Study(name, {"modification": name}, "another shortcut than the identity", networks=(RESIDUAL,))
-                for name in CHANGES
-            ),
-        ),
-    ),
+    studies={setting: _studies(setting) for setting in WHERE},
     seminar=True,
     code=("scaling.py:Scaled", "streams.py:StreamBlock", "streams.py:doubly_stochastic"),
     measurement="shortcut_gain",
@@ -79,16 +81,16 @@ EXPERIMENT = Experiment(
             below=MARGINS,
         ),
         Claim(
-            "All free mixings together amplify a stream by more than half",
+            "Free mixings together amplify a stream on its way, by a tenth at least",
             contrast={FREE: 1},
-            column="shortcut_gain",
-            above=1.5,
-            reason="the identity has 1; 3.7 in a first trial",
+            column="largest_shortcut_gain",
+            above=1.1,
+            reason="the identity has 1; 1.8 in a trial",
         ),
         Claim(
-            "All doubly stochastic mixings together amplify none",
+            "Doubly stochastic mixings together amplify none anywhere",
             contrast={STOCHASTIC: 1},
-            column="shortcut_gain",
+            column="largest_shortcut_gain",
             below=1.01,
             reason="rows sum to 1 as far as 20 iterations bring them there",
         ),

@@ -8,7 +8,7 @@ import pytest
 from plain_vs_residual.experiment import Experiment, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.report.figures import FIGURES, draw
-from plain_vs_residual.report.figures.columns import _in_words
+from plain_vs_residual.report.figures.columns import _in_words, _on_the_way
 from tests.made_up_records import write_results
 
 NAMES = ("shortcut_scale", "scaled_branches", "tailored_activations", "optimizers")
@@ -69,12 +69,13 @@ def test_the_gain_of_all_shortcuts_stands_below_each_column(tmp_path: Path) -> N
     recorded = write_results(tmp_path / "results", [experiment], "fashion", seeds=range(2))
     table = drawn(recorded, experiment, tmp_path)
     rows = table[table["quantity"] == "row_sum"]
-    assert len(rows) == 6 * 2
+    assert len(rows) == 6 * 2 * 6  # columns, seeds, made-up blocks
     measured = recorded.measured("shortcut_gain")
-    ends = measured[(measured["quantity"] == "row_sum") & (measured["iteration"] > 0)]
-    last = ends[ends["position"] == ends["position"].max()].set_index(["network", "study", "seed"])["value"]
+    keys = ["network", "study", "seed", "position"]
+    ends = measured[(measured["quantity"] == "row_sum") & (measured["iteration"] > 0)].set_index(keys)["value"]
     for row in rows.itertuples(index=False):
-        assert float(row.value) == pytest.approx(last[row.network, row.study, int(row.seed)])
+        place = (row.network, row.study, int(float(row.seed)), float(row.position))
+        assert float(row.value) == pytest.approx(ends[place])
     for record in recorded.records:
         if record.run.study == "free-streams":
             record.folder.measurement("shortcut_gain").unlink()
@@ -82,6 +83,20 @@ def test_the_gain_of_all_shortcuts_stands_below_each_column(tmp_path: Path) -> N
     (recorded,) = load_recorded_runs(tmp_path / "results", "fashion")
     drawn(recorded, experiment, tmp_path)
     assert (tmp_path / "shortcut_scale.svg").read_text(encoding="utf-8").count("not measured") == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1.2, 1.8, 1.2], "1.2 (up to 1.8)"),
+        ([1.0, 1.0, 1.0], "1"),
+        ([0.5, 0.25, 0.125], "0.1"),
+        ([0, 0, 0], "0"),
+        ([], "not measured"),
+    ],
+)
+def test_the_largest_gain_on_the_way_is_said_where_something_is_amplified(values: list[float], said: str) -> None:
+    assert _on_the_way(pd.DataFrame({"position": range(len(values)), "value": values})) == said
 
 
 def test_a_factor_is_said_so_that_it_is_read_at_a_glance() -> None:

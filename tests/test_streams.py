@@ -370,6 +370,8 @@ def test_the_gain_is_measured_verified_and_computed_again_from_its_table(make_su
     assert gains[RESIDUAL, "shortcut-0.5"] == 0.125
     assert gains[RESIDUAL, STREAMS[1]] == pytest.approx(1, abs=1e-3)
     assert gains[RESIDUAL, STREAMS[0]] != 1
+    assert found[RESIDUAL, "shortcut-0.5"]["largest_shortcut_gain"] == 0.5
+    assert found[RESIDUAL, STREAMS[0]]["largest_shortcut_gain"] >= gains[RESIDUAL, STREAMS[0]]
     assert found[RESIDUAL, ""]["mixing_change"] == 0
     assert all(found[RESIDUAL, name]["mixing_change"] > 1e-4 for name in STREAMS)
 

@@ -166,6 +166,11 @@ def _shortcut_gain(quantity: str) -> Summary:
     return summary
 
 
+def _largest_shortcut_gain(table: pd.DataFrame, record: Record) -> float:
+    rows = _values(table, "row_sum")
+    return float(rows["value"][rows["iteration"] == rows["iteration"].max()].max())
+
+
 def _mixing_change(table: pd.DataFrame, record: Record) -> float:
     changes = _values(table, "change")["value"]
     return float(changes.sum() / len(changes))
@@ -196,6 +201,7 @@ SUMMARIES: Mapping[str, Mapping[str, Summary]] = {
     "shortcut_gain": {
         "shortcut_gain": _shortcut_gain("row_sum"),
         "shortcut_gain_back": _shortcut_gain("column_sum"),
+        "largest_shortcut_gain": _largest_shortcut_gain,
         "mixing_change": _mixing_change,
     },
     "signal_propagation": {"stage1_variance": _stage1_variance},

@@ -17,7 +17,7 @@ from plain_vs_residual.seminar.measured import Measured
 from plain_vs_residual.streams import StreamBlock
 from plain_vs_residual.subject.subject import Subject
 
-COLUMNS = ("shortcut_gain", "shortcut_gain_back", "mixing_change")
+COLUMNS = ("shortcut_gain", "shortcut_gain_back", "largest_shortcut_gain", "mixing_change")
 
 
 def measure(subject: Subject) -> Measured:
@@ -37,8 +37,9 @@ def measure(subject: Subject) -> Measured:
         )
         for block, change in enumerate(changes, start=1)
     ]
-    forward, back = gains_along(after)[-1]
-    summary = dict(zip(COLUMNS, (forward, back, sum(changes) / len(changes)), strict=True))
+    gains = gains_along(after)
+    largest = max(forward for forward, _ in gains)
+    summary = dict(zip(COLUMNS, (*gains[-1], largest, sum(changes) / len(changes)), strict=True))
     return Measured(rows, summary)
 
 
