@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 
 from plain_vs_residual.experiment import Experiment, load_experiments
+from plain_vs_residual.plan import Selection
 from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_runs
 from plain_vs_residual.report.figures import FIGURES, draw
 from plain_vs_residual.report.figures.columns import _in_words, _on_the_way
+from plain_vs_residual.settings import FASHION
 from tests.made_up_records import write_results
 
 NAMES = ("shortcut_scale", "scaled_branches", "tailored_activations", "optimizers")
@@ -102,3 +104,33 @@ def test_the_largest_gain_on_the_way_is_said_where_something_is_amplified(values
 def test_a_factor_is_said_so_that_it_is_read_at_a_glance() -> None:
     said = {gain: _in_words(gain) for gain in (0.0, 0.5**27, 0.9**27, 0.5, 1.0, 3.71, 12.0)}
     assert list(said.values()) == ["0", "1 / 134 million", "1 / 17", "0.5", "1", "3.7", "12"]
+
+
+@pytest.mark.parametrize("setting", ["fashion", "digits", "cifar10", "cifar10-short"])
+def test_each_study_changes_what_its_name_says(setting: str) -> None:
+    for name in ("shortcut_scale", "tailored_activations"):
+        own, *studies = EXPERIMENTS[name].studies_in(setting)
+        assert not own.changes
+        assert all(study.changes["modification"] == study.name for study in studies)
+        assert all(set(study.changes) <= {"modification", "learning_rate"} for study in studies)
+    own, *studies = EXPERIMENTS["optimizers"].studies_in(setting)
+    assert not own.changes
+    for study in studies:
+        assert study.name == f"{study.changes['optimizer']}-lr{study.changes['learning_rate']}"
+        assert len(study.changes) == 2
+    depth = {study.name: study.changes for study in EXPERIMENTS["learning_rate_and_depth"].studies_in(setting)}
+    for study in EXPERIMENTS["scaled_branches"].studies_in(setting):
+        rate = study.changes["learning_rate"]
+        if "modification" in study.changes:
+            assert (study.name, len(study.changes)) == (f"scaled-lr{rate}", 2)
+            assert study.changes["modification"] == "scaled-branches"
+        else:  # the same run as there
+            assert study.changes == depth[study.name] == {"learning_rate": rate}
+
+
+def test_runs_that_other_experiments_have_as_well_are_planned_once() -> None:
+    names = [*NAMES, "learning_rate_and_depth", "cures", "fig6_cifar_depth"]
+    plan = Selection(tuple(EXPERIMENTS[name] for name in names), FASHION, (100,)).plan()
+    needed = {run.name: run.experiments for run in plan}
+    assert needed["cifar-residual56-A-lr0.05-s100"] == ("scaled_branches", "learning_rate_and_depth")
+    assert {*NAMES} - {"scaled_branches"} <= set(needed["cifar-plain56-s100"])
