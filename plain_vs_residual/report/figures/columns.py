@@ -99,16 +99,16 @@ def optimizers(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
 
 def scaled_branches(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
     """Draw the training error by learning rate: thin as the networks are, bold with scaled branches."""
-    figure, panels = plt.subplots(1, 2, figsize=(16, 8), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(16, 8), sharex=True, sharey=True)
     finals = recorded.select(counted(recorded), experiment)
     studies = experiment.studies_in(recorded.setting)
+    of_rate = {one.name: one.changes["learning_rate"] for one in studies}
+    rates = sorted(set(of_rate.values()))
     drawn = []
-    rates: set[float] = set()
     for axes, modification, title, width in (
         (panels[0], "", "x + F(x)", THIN + 0.5),
         (panels[1], "scaled-branches", "x + F(x) / sqrt(n), n blocks", BOLD + 1),
     ):
-        of_rate = {one.name: one.changes["learning_rate"] for one in studies}
         names = [one.name for one in studies if one.changes.get("modification", "") == modification]
         for network, marker, style in zip(experiment.networks[recorded.setting], "os", ("--", "-"), strict=True):
             known = Architecture.parse(network)
@@ -122,12 +122,11 @@ def scaled_branches(recorded: RecordedRuns, experiment: Experiment) -> Drawn:
             axes.plot(values.index, values["mean"], label=known.label, gid=f"{CURVE}{known.label}", **looks)
             axes.fill_between(values.index, values["min"], values["max"], alpha=0.15, color=looks["color"], lw=0)
             drawn.append(rows[[*DRAWN, "learning_rate"]])
-            rates |= set(values.index)
         axes.set(title=title, xlabel="learning rate (logarithmic)", xscale="log", ylim=(0, 100))
-        axes.legend(fontsize=16)
-    for axes in panels:
-        axes.set_xticks(sorted(rates), [f"{rate:g}" for rate in sorted(rates)])
+        axes.set(xlim=(0.9 * rates[0], rates[-1] / 0.9))
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axes.minorticks_off()
+        axes.legend(fontsize=16)
     panels[0].set(ylabel="training error, last tenth (%)")
     return figure, joined(drawn)
 
