@@ -32,7 +32,7 @@ from plain_vs_residual.experiment import MARGINS, Claim, Experiment, Study
 PLAIN, RESIDUAL = "cifar-plain56", "cifar-residual56-A"
 WHERE = ("fashion", "digits", "cifar10", "cifar10-short")
 # By optimizer: of plain-56 and ResNet-56 the best of trials in fashion. SGD's is the setting's.
-RATES = {"adamw": {PLAIN: 0.003, RESIDUAL: 0.003}, "muon": {PLAIN: 0.24, RESIDUAL: 0.01}}
+RATES = {"adamw": {PLAIN: 0.003, RESIDUAL: 0.003}, "muon": {PLAIN: 0.1, RESIDUAL: 0.01}}
 NAMES = {"adamw": "AdamW", "muon": "Muon"}
 
 

@@ -16,7 +16,7 @@ Numbers = dict[str, float]
 TWICE = f"{PLAIN}@twice"
 GROWN = (f"{PLAIN}@grown", f"{SHALLOW}@grown")
 # Studies of plain-56 and ResNet-56 under an optimizer: each at its best rate.
-MUON, ADAMW = ("muon-lr0.24", "muon-lr0.01"), ("adamw-lr0.003", "adamw-lr0.003")
+MUON, ADAMW = ("muon-lr0.1", "muon-lr0.01"), ("adamw-lr0.003", "adamw-lr0.003")
 TOLD: dict[tuple[str, int], tuple[str, Numbers, Numbers]] = {
     ("construction", 0): ("training_error", {GROWN[0]: 30, GROWN[1]: 20}, {GROWN[0]: 21, GROWN[1]: 20}),
     ("construction", 1): ("error_as_built", {GROWN[0]: 20.05, SHALLOW: 20}, {GROWN[0]: 20.2, SHALLOW: 20}),
