@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from plain_vs_residual.arithmetic import Arithmetic
+from plain_vs_residual.arithmetic import Arithmetic, Execution
 from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.fingerprint import differences
 from plain_vs_residual.records.locks import RunLocks
@@ -46,12 +46,18 @@ class Ledger:
     def jobs(self, runs: Iterable[Run], arithmetic: Arithmetic) -> list[Job]:
         """Make of each run what can be handed to whoever trains it.
 
-        What is noted of the first iterations is read on the host, which compiled code cannot do.
+        What is noted of the first iterations is read on the host, which compiled code cannot do. Fast steps are
+        made for SGD, and tried with it alone.
         """
         uncompiled = arithmetic.model_copy(update={"execution": arithmetic.execution.uncompiled})
-        return [
-            Job(run, uncompiled if run.setting.probe_iterations else arithmetic, self.folder(run)) for run in runs
-        ]
+        eager = arithmetic.model_copy(update={"execution": Execution.EAGER})
+
+        def arithmetic_of(run: Run) -> Arithmetic:
+            if run.setting.optimizer != "sgd":
+                return eager
+            return uncompiled if run.setting.probe_iterations else arithmetic
+
+        return [Job(run, arithmetic_of(run), self.folder(run)) for run in runs]
 
     def locked(self, runs: Iterable[Run]) -> RunLocks:
         """Keep others from checking or training these runs for a while; raises ``Locked`` if somebody does."""

@@ -4,8 +4,7 @@ Each changes one thing of a network in place and leaves the names of the layers 
 know nothing of it: what differs is what stands in their places.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +12,20 @@ from torch.nn.functional import conv2d, relu
 
 from plain_vs_residual.blocks import PlainBlock, ResidualBlock
 from plain_vs_residual.folding import FoldableBlock
-from plain_vs_residual.randomness import keyed_generator
 from plain_vs_residual.recipe import Modification
+from plain_vs_residual.replacing import (
+    blocks_of,
+    convolutions_of,
+    normalisations_of,
+    orthogonal,
+    plain_blocks_of,
+    replace,
+)
+from plain_vs_residual.scaling import scale_branches, scale_shortcuts
+from plain_vs_residual.streams import doubly_stochastic_streams, free_streams
+from plain_vs_residual.tailored import TailoredAfterRelu, TailoredBlock, slope_for
 
 DIRAC_SCALE = 0.1
-Block = TypeVar("Block", bound=PlainBlock)
 
 
 def modify(network: nn.Module, name: Modification, seed: int) -> None:
@@ -40,15 +48,15 @@ def zero_gamma(network: nn.Module, seed: int) -> None:
     Where option A has padded x with zeros, F(x) + x is then exactly 0, and so is the gradient of ReLU: these
     channels stay dead. Goyal et al. have projections there.
     """
-    for _, block in _blocks(network, ResidualBlock):
+    for _, block in blocks_of(network, ResidualBlock):
         nn.init.zeros_(block.layers()[-1][1].weight)
 
 
 def pre_activation(network: nn.Module, seed: int) -> None:
     """Put BN and ReLU before each convolution of a block, and once after the last block (He et al., 2016)."""
     channels, last = 0, ""
-    for name, block in list(_blocks(network, ResidualBlock)):
-        _replace(network, name, PreActivationBlock(block))
+    for name, block in blocks_of(network, ResidualBlock):
+        replace(network, name, PreActivationBlock(block))
         channels, last = block.out_channels, name
     stage = network.get_submodule(last.rpartition(".")[0])
     stage.append(nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()))  # type: ignore[operator]
@@ -76,7 +84,7 @@ class PreActivationBlock(ResidualBlock):
 
 def skip_init(network: nn.Module, seed: int) -> None:
     """Do without BN: biases instead, and F(x) times a learned scalar that begins with 0 (De and Smith, 2020)."""
-    _biases_for_bn(network, {f"{name}.bn{block.num_layers}" for name, block in _blocks(network, ResidualBlock)})
+    _biases_for_bn(network, {f"{name}.bn{block.num_layers}" for name, block in blocks_of(network, ResidualBlock)})
 
 
 class Bias(nn.Module):
@@ -94,19 +102,19 @@ class Bias(nn.Module):
 
 def delta_orthogonal(network: nn.Module, seed: int) -> None:
     """Draw each 3x3 convolution anew: an orthogonal matrix in its centre, zeros around it (Xiao et al., 2018)."""
-    for name, convolution in _convolutions(network):
+    for name, convolution in convolutions_of(network):
         nn.init.zeros_(convolution.weight)
         with torch.no_grad():
-            convolution.weight[:, :, 1, 1] = _orthogonal(
+            convolution.weight[:, :, 1, 1] = orthogonal(
                 convolution.out_channels, convolution.in_channels, seed, name
             )
 
 
 def dirac(network: nn.Module, seed: int) -> None:
     """Fold the shortcut into the weights of every block (Zagoruyko and Komodakis, 2017)."""
-    for name, block in list(_blocks(network, PlainBlock)):
+    for name, block in blocks_of(network, PlainBlock):
         for number, (convolution, _) in enumerate(block.layers(), start=1):
-            _replace(network, f"{name}.conv{number}", DiracConvolution(convolution))
+            replace(network, f"{name}.conv{number}", DiracConvolution(convolution))
 
 
 class DiracConvolution(nn.Conv2d):
@@ -143,25 +151,25 @@ def looks_linear(network: nn.Module, seed: int) -> None:
     CReLU(x) is relu of x beside -x, so that each convolution has twice as many inputs, and the network nearly
     twice as many parameters.
     """
-    for name, _ in list(_normalisations(network)):
-        _replace(network, name, Mirrored())
-    for name, convolution in list(_convolutions(network)):
+    for name, _ in list(normalisations_of(network)):
+        replace(network, name, Mirrored())
+    for name, convolution in list(convolutions_of(network)):
         inputs = convolution.in_channels
         first = name == "conv1"  # its inputs are pixels, which no CReLU has mirrored
         outputs, stride = convolution.out_channels, convolution.stride
         wider = nn.Conv2d(inputs if first else 2 * inputs, outputs, 3, stride, 1, bias=False)  # type: ignore[arg-type]
-        centre = _orthogonal(outputs, inputs, seed, name)
+        centre = orthogonal(outputs, inputs, seed, name)
         nn.init.zeros_(wider.weight)
         with torch.no_grad():
             wider.weight[:, :, 1, 1] = centre if first else torch.cat((centre, -centre), dim=1)
-        _replace(network, name, wider)
+        replace(network, name, wider)
     classifier = network.get_submodule("fc")
     assert isinstance(classifier, nn.Linear)
     wide = nn.Linear(2 * classifier.in_features, classifier.out_features)
     with torch.no_grad():
         wide.weight.copy_(torch.cat((classifier.weight, -classifier.weight), dim=1))
         wide.bias.copy_(classifier.bias)
-    _replace(network, "fc", wide)
+    replace(network, "fc", wide)
 
 
 class Mirrored(nn.Module):
@@ -171,16 +179,38 @@ class Mirrored(nn.Module):
         return torch.cat((x, -x), dim=1)
 
 
+FOLDED = "folded: its shortcuts pass ReLUs"
+
+
 def foldable(network: nn.Module, seed: int) -> None:
     """Pass each convolution that keeps the shape by, as RepVGG does in training (Ding et al., 2021)."""
-    for name, block in list(_plain_blocks(network)):
-        _replace(network, name, FoldableBlock(block.layers()))
+    for name, block in list(plain_blocks_of(network, FOLDED)):
+        replace(network, name, FoldableBlock(block.layers()))
 
 
 def folded(network: nn.Module, seed: int) -> None:
     """Put biases in the place of BN: the plain network that a foldable one is folded into (folding.py)."""
-    list(_plain_blocks(network))  # refuses a residual network
+    list(plain_blocks_of(network, FOLDED))  # refuses a residual network
     _biases_for_bn(network)
+
+
+def tailored(network: nn.Module, seed: int) -> None:
+    """Do without BN: orthogonal convolutions, biases, and leaky ReLU tailored to the depth (Zhang et al., 2022).
+
+    Where a convolution has more channels out than in, its weights are larger by the root of their ratio, so that
+    the mean square over channels stays what it is.
+    """
+    blocks = list(plain_blocks_of(network, "tailored: the cosines of its layers follow another law"))
+    slope = slope_for(1 + sum(block.num_layers for _, block in blocks))
+    delta_orthogonal(network, seed)
+    for _, convolution in convolutions_of(network):
+        with torch.no_grad():
+            convolution.weight.mul_(max(1.0, convolution.out_channels / convolution.in_channels) ** 0.5)
+    _biases_for_bn(network)
+    for name, block in blocks:
+        replace(network, name, TailoredBlock(block.layers(), slope))
+    replace(network, "bn1", nn.Sequential(network.get_submodule("bn1"), Mirrored()))
+    replace(network, "maxpool", nn.Sequential(TailoredAfterRelu(slope), network.get_submodule("maxpool")))
 
 
 STEPS: dict[Modification, Callable[[nn.Module, int], None]] = {
@@ -193,44 +223,16 @@ STEPS: dict[Modification, Callable[[nn.Module, int], None]] = {
     "looks-linear": looks_linear,
     "foldable": foldable,
     "folded": folded,
+    "shortcut-0.5": lambda network, seed: scale_shortcuts(network, 0.5),
+    "shortcut-0.9": lambda network, seed: scale_shortcuts(network, 0.9),
+    "scaled-branches": scale_branches,
+    "free-streams": free_streams,
+    "doubly-stochastic-streams": doubly_stochastic_streams,
+    "tailored": tailored,
 }
-
-
-def _plain_blocks(network: nn.Module) -> Iterator[tuple[str, PlainBlock]]:
-    for name, block in _blocks(network, PlainBlock):
-        if isinstance(block, ResidualBlock):
-            raise ValueError("a residual network cannot be folded: its shortcuts pass ReLUs; take a plain one")
-        yield name, block
-
-
-def _blocks(network: nn.Module, kind: type[Block]) -> Iterator[tuple[str, Block]]:
-    found = [(name, module) for name, module in network.named_modules() if isinstance(module, kind)]
-    if not found:
-        raise ValueError("a network without shortcuts cannot be modified like a residual one")
-    yield from found
 
 
 def _biases_for_bn(network: nn.Module, scaled: Collection[str] = ()) -> None:
     """Put a bias per channel in the place of each BN; those that are named get a scalar, 0, as well."""
-    for name, normalisation in list(_normalisations(network)):
-        _replace(network, name, Bias(normalisation.num_features, scale=0.0 if name in scaled else None))
-
-
-def _normalisations(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
-    yield from ((name, module) for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d))
-
-
-def _convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            yield name, module
-
-
-def _orthogonal(outputs: int, inputs: int, seed: int, name: str) -> Tensor:
-    """Draw a matrix (outputs, inputs) with orthonormal columns, or rows where there are more inputs."""
-    return nn.init.orthogonal_(torch.empty(outputs, inputs), generator=keyed_generator(seed, "orthogonal", name))
-
-
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(network.get_submodule(parent), child, module)
+    for name, normalisation in list(normalisations_of(network)):
+        replace(network, name, Bias(normalisation.num_features, scale=0.0 if name in scaled else None))

@@ -23,7 +23,14 @@ Modification = Literal[
     "looks-linear",
     "foldable",
     "folded",
+    "shortcut-0.5",
+    "shortcut-0.9",
+    "scaled-branches",
+    "free-streams",
+    "doubly-stochastic-streams",
+    "tailored",
 ]
+Optimizer = Literal["sgd", "adamw", "muon"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 # Schedules that are not fixed before the run: one member of a pair watches itself, the others repeat its rates.
 WATCHING = ("plateau", "replay")
@@ -112,9 +119,19 @@ class Recipe(BaseModel):
     probe_iterations: int = Field(
         0, ge=0, description="First iterations of which the scale of activations and gradients is recorded."
     )
-    momentum: float = Field(0.9, ge=0, le=1, description="Momentum of SGD, without Nesterov.")
+    optimizer: Optimizer = Field(
+        "sgd",
+        description="sgd; adamw; muon: Muon for the kernels of convolutions, each as a matrix with a row per "
+        "output channel, and SGD for all else, at the same rate.",
+    )
+    momentum: float = Field(
+        0.9, ge=0, le=1, description="Momentum of SGD, without Nesterov, and of Muon, with it; AdamW has its own."
+    )
     weight_decay: float = Field(
-        1e-4, ge=0, allow_inf_nan=False, description="Weight decay on every parameter, BN included."
+        1e-4,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight decay on every parameter, BN included: of SGD in the gradient, of the others apart.",
     )
     clip_norm: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Norm to which the gradient of a step is cut if it is longer."

@@ -77,6 +77,7 @@ ENVIRONMENT = Environment(
 MEASURED = {
     "construction": (("error_E", "error_R", "error_T"), (0, 2_000)),
     "folding": (("error_trained", "error_folded", "logit_difference"), (2_000,)),
+    "shortcut_gain": (("row_sum", "column_sum", "change"), (0, 2_000)),
     "gradient_norms": (("output", "weight", "weights"), (0, 10, 2_000)),
     "shattered_gradients": (("correlation",), (0, 2_000)),
     "lesions": (

@@ -72,6 +72,10 @@ def test_the_new_schedule_is_what_was_applied(trained: Path) -> None:
     )
 
 
+def test_the_new_optimizer_is_recorded(trained: Path) -> None:
+    assert record(trained, "cifar-plain8-s0", "run")["configuration"]["optimizer"] == "adam"
+
+
 def test_the_new_images_and_setting_are_recorded_with_their_words(trained: Path) -> None:
     run = record(trained, "cifar-plain8-s0", "run")
     assert run["dataset"]["name"] == "stripes"

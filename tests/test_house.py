@@ -12,7 +12,8 @@ ROOMS = (
     *("launcher", "near_misses", "architecture", "arithmetic", "schedules", "recipe", "settings", "vocabulary"),
     *("notebook", "claim", "prediction", "study", "experiment", "randomness", "group", "records", "run"),
     *("plan", "ledger"),
-    *("blocks", "watching", "folding", "modifications", "networks", "growth", "data", "measures", "training"),
+    *("blocks", "watching", "folding", "replacing", "scaling", "streams", "tailored", "modifications"),
+    *("networks", "growth", "data", "measures", "training"),
     *("subject", "seminar", "evidence", "report", "executors", "inspection", "interactive"),
     *("exercises", "cli", "__main__"),
 )

@@ -28,6 +28,10 @@ IMAGES = torch.randn(8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 ABLATIONS = ("zero-gamma", "pre-activation", "skip-init")
 CURES = ("delta-orthogonal", "dirac", "looks-linear")
 FOLDING = ("foldable", "folded")  # of plain networks, see test_folding.py as well
+# See test_streams.py as well.
+SHORTCUTS = ("shortcut-0.5", "shortcut-0.9", "scaled-branches", "free-streams", "doubly-stochastic-streams")
+RESIDUAL = (*ABLATIONS, *SHORTCUTS)
+TAILORED = ("tailored",)  # of plain networks, see test_tailored.py
 
 
 def modified(name: str, modification: str, seed: int = 100) -> Network:
@@ -40,12 +44,12 @@ def drawn(name: str) -> Network:
 
 
 def test_every_modification_of_the_recipe_has_its_step() -> None:
-    assert set(STEPS) == set(get_args(Modification)) == {"none", *ABLATIONS, *CURES, *FOLDING}
+    assert set(STEPS) == set(get_args(Modification)) == {"none", *RESIDUAL, *CURES, *FOLDING, *TAILORED}
 
 
-@pytest.mark.parametrize("modification", [*ABLATIONS, *CURES, *FOLDING])
+@pytest.mark.parametrize("modification", [*RESIDUAL, *CURES, *FOLDING, *TAILORED])
 def test_every_modified_network_learns_under_the_fast_path_as_without_it(modification: str) -> None:
-    name = "cifar-residual8-A" if modification in ABLATIONS else "cifar-plain8"
+    name = "cifar-residual8-A" if modification in RESIDUAL else "cifar-plain8"
     network = modified(name, modification)
     with autocast(CPU, "bf16"), torch.no_grad():
         fast = TrainingPass(network, "bf16")(IMAGES)
@@ -167,9 +171,9 @@ def images_behind_the_convolutions(network: Network) -> dict[str, tuple[int, ...
     return shapes
 
 
-@pytest.mark.parametrize("modification", [*ABLATIONS, *CURES, *FOLDING])
+@pytest.mark.parametrize("modification", [*RESIDUAL, *CURES, *FOLDING, *TAILORED])
 def test_every_convolution_keeps_its_stride_and_its_width(modification: str) -> None:
-    name = "cifar-residual8-A" if modification in ABLATIONS else "cifar-plain8"
+    name = "cifar-residual8-A" if modification in RESIDUAL else "cifar-plain8"
     shapes = images_behind_the_convolutions(modified(name, modification))
     assert shapes == images_behind_the_convolutions(drawn(name))
     assert shapes["layer1.0.conv1"] == (8, 16, 16, 16)

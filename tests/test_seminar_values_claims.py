@@ -15,6 +15,8 @@ ABLATIONS = ("zero-gamma", "pre-activation", "skip-init")
 Numbers = dict[str, float]
 TWICE = f"{PLAIN}@twice"
 GROWN = (f"{PLAIN}@grown", f"{SHALLOW}@grown")
+# Studies of plain-56 and ResNet-56 under an optimizer: each at its best rate.
+MUON, ADAMW = ("muon-lr0.1", "muon-lr0.01"), ("adamw-lr0.003", "adamw-lr0.003")
 TOLD: dict[tuple[str, int], tuple[str, Numbers, Numbers]] = {
     ("construction", 0): ("training_error", {GROWN[0]: 30, GROWN[1]: 20}, {GROWN[0]: 21, GROWN[1]: 20}),
     ("construction", 1): ("error_as_built", {GROWN[0]: 20.05, SHALLOW: 20}, {GROWN[0]: 20.2, SHALLOW: 20}),
@@ -91,6 +93,75 @@ TOLD: dict[tuple[str, int], tuple[str, Numbers, Numbers]] = {
     ("lesions", 2): ("lesion_median", {RESIDUAL: 0.5}, {RESIDUAL: 3}),
     ("loss_landscape", 0): ("rise", {PLAIN: 0.5, RESIDUAL: 0.1}, {PLAIN: 0.1, RESIDUAL: 0.5}),
     ("loss_landscape", 1): ("rise_estimated", {PLAIN: 0.5, RESIDUAL: 0.1}, {PLAIN: 0.1, RESIDUAL: 0.5}),
+    # ResNet-56 as it is errs 30; each of the sentences has a margin of 2 points.
+    ("optimizers", 0): (
+        "running_training_error",
+        {f"{PLAIN}@{MUON[0]}": 50, f"{RESIDUAL}@{MUON[1]}": 30},
+        {f"{PLAIN}@{MUON[0]}": 31, f"{RESIDUAL}@{MUON[1]}": 30},
+    ),
+    ("optimizers", 1): (
+        "running_training_error",
+        {f"{PLAIN}@{ADAMW[0]}": 50, f"{RESIDUAL}@{ADAMW[1]}": 30},
+        {f"{PLAIN}@{ADAMW[0]}": 30, f"{RESIDUAL}@{ADAMW[1]}": 50},
+    ),
+    ("optimizers", 2): ("running_training_error", {PLAIN: 70, RESIDUAL: 30}, {PLAIN: 31, RESIDUAL: 30}),
+    ("scaled_branches", 0): (
+        "running_training_error",
+        {f"{RESIDUAL}@lr0.05": 37, f"{RESIDUAL}@scaled-lr0.05": 28},
+        {f"{RESIDUAL}@lr0.05": 37, f"{RESIDUAL}@scaled-lr0.05": 36},
+    ),
+    ("scaled_branches", 1): (
+        "running_training_error",
+        {f"{RESIDUAL}@scaled-lr0.05": 28, f"{SHALLOW_RESIDUAL}@scaled-lr0.05": 28},
+        {f"{RESIDUAL}@scaled-lr0.05": 31, f"{SHALLOW_RESIDUAL}@scaled-lr0.05": 28},
+    ),
+    ("scaled_branches", 2): (
+        "running_training_error",
+        {f"{SHALLOW_RESIDUAL}@scaled-lr0.05": 28, f"{SHALLOW_RESIDUAL}@lr0.05": 27},
+        {f"{SHALLOW_RESIDUAL}@scaled-lr0.05": 30, f"{SHALLOW_RESIDUAL}@lr0.05": 27},
+    ),
+    **{
+        ("shortcut_scale", place): (
+            "running_training_error",
+            {f"{RESIDUAL}@shortcut-{factor}": 33, RESIDUAL: 30},
+            {f"{RESIDUAL}@shortcut-{factor}": 31, RESIDUAL: 30},
+        )
+        for place, factor in enumerate(("0.5", "0.9"))
+    },
+    **{
+        ("shortcut_scale", place): (
+            "running_training_error",
+            {f"{RESIDUAL}@{kind}-streams": 31, RESIDUAL: 30},
+            {f"{RESIDUAL}@{kind}-streams": 33, RESIDUAL: 30},
+        )
+        for place, kind in enumerate(("doubly-stochastic", "free"), start=2)
+    },
+    ("shortcut_scale", 4): (
+        "largest_shortcut_gain",
+        {f"{RESIDUAL}@free-streams": 2},
+        {f"{RESIDUAL}@free-streams": 1},
+    ),
+    ("shortcut_scale", 5): (
+        "largest_shortcut_gain",
+        {f"{RESIDUAL}@doubly-stochastic-streams": 1.001},
+        {f"{RESIDUAL}@doubly-stochastic-streams": 1.2},
+    ),
+    # The gap is from 20 to 50, so that half of it is closed at 35.
+    ("tailored_activations", 0): (
+        "running_training_error",
+        {PLAIN: 50, f"{PLAIN}@tailored": 40},
+        {PLAIN: 41, f"{PLAIN}@tailored": 40},
+    ),
+    ("tailored_activations", 1): (
+        "running_training_error",
+        {PLAIN: 50, RESIDUAL: 20, f"{PLAIN}@tailored": 34},
+        {PLAIN: 50, RESIDUAL: 20, f"{PLAIN}@tailored": 36},
+    ),
+    ("tailored_activations", 2): (
+        "running_training_error",
+        {f"{PLAIN}@tailored": 40, RESIDUAL: 20},
+        {f"{PLAIN}@tailored": 21, RESIDUAL: 20},
+    ),
     ("path_lengths", 0): ("mean_path_share", {RESIDUAL: 0.7}, {RESIDUAL: 0.9}),
     ("path_lengths", 1): ("mean_path_share_change", {RESIDUAL: -0.1}, {RESIDUAL: 0.1}),
     ("residual_functions", 0): ("ratio_change_estimated", {RESIDUAL: -0.1}, {RESIDUAL: 0.1}),

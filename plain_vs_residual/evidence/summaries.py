@@ -161,6 +161,27 @@ def _folded_logit_difference(table: pd.DataFrame, record: Record) -> float:
     return math.nan if found.empty else float(found["value"].iloc[0])
 
 
+def _shortcut_gain(quantity: str) -> Summary:
+    """Largest sum of a row or column of the product of all mixings, after training."""
+
+    def summary(table: pd.DataFrame, record: Record) -> float:
+        rows = _values(table, quantity)
+        rows = rows[rows["iteration"] == rows["iteration"].max()].sort_values("position")
+        return float(rows["value"].iloc[-1])
+
+    return summary
+
+
+def _largest_shortcut_gain(table: pd.DataFrame, record: Record) -> float:
+    rows = _values(table, "row_sum")
+    return float(rows["value"][rows["iteration"] == rows["iteration"].max()].max())
+
+
+def _mixing_change(table: pd.DataFrame, record: Record) -> float:
+    changes = _values(table, "change")["value"]
+    return float(changes.sum() / len(changes))
+
+
 SUMMARIES: Mapping[str, Mapping[str, Summary]] = {
     "construction": {"error_as_built": _error_as_built, "worst_training_error": _worst_training_error},
     "folding": {
@@ -183,5 +204,11 @@ SUMMARIES: Mapping[str, Mapping[str, Summary]] = {
     "path_lengths": {"mean_path_share": _path_share, "mean_path_share_change": _path_share_change},
     "residual_functions": {},
     "shattered_gradients": {"gradient_correlation": _gradient_correlation},
+    "shortcut_gain": {
+        "shortcut_gain": _shortcut_gain("row_sum"),
+        "shortcut_gain_back": _shortcut_gain("column_sum"),
+        "largest_shortcut_gain": _largest_shortcut_gain,
+        "mixing_change": _mixing_change,
+    },
     "signal_propagation": {"stage1_variance": _stage1_variance},
 }

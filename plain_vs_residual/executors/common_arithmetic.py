@@ -66,7 +66,8 @@ def choose_arithmetic(
 
     Its execution is what was asked for; else what recorded runs used, if this machine has it; else the default. If
     that turns out to compute something else than eager steps, all runs are eager. Runs that note their first
-    iterations are neither compiled nor native, and if one run does not fit native steps, none is.
+    iterations are neither compiled nor native, and if one run does not fit native steps, none is. Runs with
+    another optimizer than SGD are eager whatever the others are: no claim compares them with those.
 
     Args:
         runs: all that are planned.
@@ -93,6 +94,10 @@ def choose_arithmetic(
         threads=sharing.threads,
     )
     jobs = ledger.jobs(runs, arithmetic)
+    others = {run.setting.optimizer for run in runs} - {"sgd"}
+    if others and arithmetic.execution is not Execution.EAGER:
+        names = " and ".join(sorted(others))
+        say(f"note: --execution {arithmetic.execution} is made for sgd; runs with {names} are trained eagerly")
     pending = [job for job in jobs if wanted.rerun or not job.folder.finished]
     place = Place(all_devices(device)[0])
     if reason := _misfit(jobs) or _fault_of(pending, place, dataset_of, arithmetic.execution):
@@ -121,11 +126,13 @@ def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
     found = set()
     for folder in folders:
         try:
-            # Runs that note their first iterations are not compiled, whatever the others were.
-            if folder.run.exists() and not (recorded := read_run(folder)).configuration.probe_iterations:
-                found.add(recorded.arithmetic.execution)
+            recorded = read_run(folder) if folder.run.exists() else None
         except ValueError:
             continue  # a damaged record is named when the runs are checked
+        # Runs that note their first iterations are not compiled, and those with another optimizer than SGD are
+        # eager, whatever the others were.
+        if recorded and not recorded.configuration.probe_iterations and recorded.configuration.optimizer == "sgd":
+            found.add(recorded.arithmetic.execution)
     return found.pop() if len(found) == 1 else None
 
 
@@ -143,8 +150,7 @@ def _fault_of(jobs: Sequence[Job], place: Place, dataset_of: DatasetOf, executio
     """Say what a fast execution computes otherwise on the deepest and the widest network; empty if nothing."""
     if execution is Execution.EAGER:
         return ""
-    if execution is Execution.NATIVE:
-        jobs = [job for job in jobs if job.arithmetic.execution is execution]  # the others may not fit
+    jobs = [job for job in jobs if job.arithmetic.execution is not Execution.EAGER]  # which may not fit
     fault = ""
     for job in deepest_and_widest(jobs, dataset_of):  # the second is tried only if the first passed
         with within_memory(job.run, place.device):

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from plain_vs_residual.inspection.description import Description, Row
 from plain_vs_residual.recipe import IMAGE_KINDS
+from plain_vs_residual.settings import Setting
 
 Lines = Iterator[tuple[str, ...]]
 
@@ -83,6 +84,7 @@ def print_description(console: Console, described: Description) -> None:
         notes.append(
             f"From {alone[0]} on maps are 1x1: only the centre of a kernel meets the image, the rest padding."
         )
+    notes.append(_training(described.setting))
     console.print("", *_totals(described), "", *(f"- {note}" for note in notes), sep="\n")
 
 
@@ -192,6 +194,13 @@ def _title(described: Description) -> str:
     images = f"{size}x{size} px, {channels}, {kind.num_classes} classes"
     folded = ", folded (biases in the place of BN)" if described.folded else ""
     return f"{described.architecture.name}{folded}: {images} (setting {setting.name})"
+
+
+def _training(setting: Setting) -> str:
+    """Say by what optimizer, and at which rate, the setting trains."""
+    momentum = "" if setting.optimizer == "adamw" else f", momentum {setting.momentum:g}"
+    rates = f"learning rate {setting.learning_rate:g}{momentum}, weight decay {setting.weight_decay:g}"
+    return f"Setting {setting.name} trains it by {setting.optimizer}: {rates}."
 
 
 def _totals(described: Description) -> list[str]:

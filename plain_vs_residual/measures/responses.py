@@ -12,6 +12,7 @@ from plain_vs_residual.blocks import PlainBlock, ResidualBlock
 from plain_vs_residual.modifications import PreActivationBlock
 from plain_vs_residual.records.models import RESPONSE_MEANS, Moment, ResponseKind
 from plain_vs_residual.records.rows import ResponseRow
+from plain_vs_residual.tailored import TailoredBlock
 from plain_vs_residual.watching import Observer, watched
 
 NUM_IMAGES = 1000
@@ -118,6 +119,7 @@ class _Block:
         self.residual = isinstance(block, ResidualBlock)
         # What gives F(x), and whether a ReLU follows the addition.
         self.last_relu = not isinstance(block, PreActivationBlock)
+        self.tailored = block if isinstance(block, TailoredBlock) else None
         last_layer = f"{name}.{'bn' if self.last_relu else 'conv'}{block.num_layers}"
         self.observers: dict[str, Observer] = {last_layer: self._note_function, name: self._note_output}
         if self.residual:
@@ -139,9 +141,14 @@ class _Block:
 
     def _note_output(self, x: Tensor, output: Tensor) -> None:
         values, function = self.workspace.in_fp32(output, "output"), self.last_function
+        if len(values) > len(function):  # one F of several streams
+            function = function.repeat(len(values) // len(function), 1, 1, 1)
         self.output.add(values, for_rms=True)
         scratch = self.workspace.like(values, "scratch")
-        own = scratch.copy_(function).relu_() if self.last_relu else function
+        if self.tailored:
+            own = self.tailored.activation(function.to(output.dtype)).float()
+        else:
+            own = scratch.copy_(function).relu_() if self.last_relu else function
         self.owed.add(torch.sub(values, own, out=scratch), for_rms=True)
         if self.residual:
             self.product += self.workspace.sum(torch.mul(function, self.last_shortcut, out=scratch)).item()
@@ -152,7 +159,7 @@ class _Block:
         share = _over(self.owed.rms(), self.output.rms())
         if not self.residual:
             return {"shortcut_share": share}
-        lengths = self.function.num * self.function.rms() * self.shortcut.rms()
+        lengths = self.shortcut.num * self.function.rms() * self.shortcut.rms()
         return {
             "ratio": _over(self.function.rms(), self.shortcut.rms()),
             "cosine": _over(self.product, lengths),

@@ -17,18 +17,23 @@ from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.rows import FirstIterationRow
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import OnDevice, executed
+from plain_vs_residual.training.optimizers import MuonAndSGD
 from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.training_pass import make_pass
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe, learning_rate: Tensor) -> Optimizer:
-    """Return SGD with momentum and weight decay on every parameter, BN included (He et al., Sec. 3.4).
+    """Return the recipe's optimizer: SGD with momentum and weight decay on every parameter (He et al., Sec. 3.4).
 
     Args:
         parameters: on their device.
-        recipe: gives momentum and weight decay.
+        recipe: gives its name, momentum and weight decay.
         learning_rate: a scalar on that device, which is set anew before each step: the ``lr`` of all parameters.
     """
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    if recipe.optimizer == "muon":
+        return MuonAndSGD(parameters, learning_rate, recipe.momentum, recipe.weight_decay)
     return torch.optim.SGD(
         parameters, lr=learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
@@ -65,6 +70,9 @@ class Trainer:
         learning_rate: of the next step, a scalar on the device.
         totals: loss and errors of all batches so far.
         skipped_steps: how many steps were left out because fp16 overflowed, a scalar on the device.
+
+    Raises:
+        ValueError: if the optimizer is none that such an execution is made for.
     """
 
     def __init__(
@@ -76,6 +84,8 @@ class Trainer:
         execution: Execution = Execution.EAGER,
         group: Group = ALONE,
     ) -> None:
+        if recipe.optimizer != "sgd" and execution is not Execution.EAGER:
+            raise ValueError(f"execution {execution} is made for sgd, not for {recipe.optimizer}; use eager")
         self.network = network
         self.group = group
         self.num_ghost_batches = recipe.num_ghost_batches

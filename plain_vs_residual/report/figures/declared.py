@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.budgets import gap_by_budget
+from plain_vs_residual.report.figures.columns import (
+    optimizers,
+    scaled_branches,
+    shortcut_scale,
+    tailored_activations,
+)
 from plain_vs_residual.report.figures.construction import construction, construction_valley
 from plain_vs_residual.report.figures.finals import final_errors, shortcut_options
 from plain_vs_residual.report.figures.folding import folding
@@ -114,6 +120,23 @@ DECLARED = (
     Figure(
         folding,
         "Plain-56 trained as such, and plain-56 folded from a network with identities; a dot per seed, bar: mean.",
+    ),
+    Figure(
+        shortcut_scale,
+        "Training error by what the shortcut carries past F, a dot per seed, bar: mean; below, the gain of all.",
+    ),
+    Figure(
+        scaled_branches,
+        "Training error by learning rate: left, residual networks as they are; right, with branches scaled.",
+        OF_ALL,
+    ),
+    Figure(
+        tailored_activations,
+        "Training error of plain-56 with BN, of plain-56 tailored and without it, of ResNet-56; a dot per seed.",
+    ),
+    Figure(
+        optimizers,
+        "Training error under each optimizer, each network at its own rate there; a mark per seed, bar: mean.",
     ),
     Figure(
         gradient_norms,
