@@ -36,6 +36,7 @@ from plain_vs_residual.vocabulary import columns, measurable
 from tests.conftest import Silent, Suite, command, network_of
 from tests.test_predictions import subject as opened
 
+pytestmark = pytest.mark.usefixtures("small_figures")
 CPU = torch.device("cpu")
 PLAIN, RESIDUAL = "cifar-plain8", "cifar-residual8-A"
 MEASURED = (
