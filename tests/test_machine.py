@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -186,9 +187,11 @@ def test_devices_per_run_are_those_of_the_clusters_machines(
     monkeypatch.setattr(placement, "choose_arithmetic", lambda *_: [])
     suite = make_suite("plain18")
     given = (suite.selection.plan(), suite.ledger, suite.dataset)
-    placed = choose_placement(*given, ComputeOptions(cluster="local", device="cuda", devices_per_run=4))
+    options = ComputeOptions(cluster="local", device="cuda", devices_per_run=4, data=Path("images"))
+    placed = choose_placement(*given, options)
     assert isinstance(placed.executor, OnRay)
     assert placed.executor.gpus == 4
+    assert placed.executor.data == Path("images").resolve()
     with pytest.raises(ValueError, match="--devices-per-run 4: this machine offers 3"):
         choose_placement(*given, ComputeOptions(device="cuda", devices_per_run=4))
 
