@@ -62,7 +62,7 @@ EXPERIMENT = Experiment(
     networks=dict.fromkeys(WHERE, (PLAIN, RESIDUAL)),
     studies=dict.fromkeys(WHERE, _studies()),
     seminar=True,
-    code=("training/step.py:make_optimizer", "training/optimizers.py:MuonAndSGD"),
+    code=("training/step.py:make_optimizer", "training/optimizers.py:MuonAndSGD.step"),
     claims=(
         Claim(
             "Under Muon, too, plain-56 errs more than ResNet-56",
