@@ -87,7 +87,7 @@ EXPERIMENT = Experiment(
             "fewer than ResNet-56, by over 2 points",
             "as many as ResNet-56, but for 2 points",
             "2 to 20 points more than ResNet-56",
-            "over 20 points more, as plain-56 that was trained as such",
+            "over 20 points more than ResNet-56",
         ),
     ),
 )

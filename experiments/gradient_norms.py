@@ -7,8 +7,8 @@ up to 1.21 in wide networks, and that the shortcut takes most of that away.
 Predict: by which factor is the gradient of the second layer larger than that of the last one, in 20 and in 56
 layers? And after ten iterations?
 
-What to look for: at initialisation (left) the line of plain-56 is straight on a logarithmic axis, which means
-exponential growth: three powers of ten or more, where ResNet-56 has one at most. The first steps throw its early
+What to look for: at initialisation the line of plain-56 is straight on a logarithmic axis, which means
+exponential growth: about three powers of ten, where ResNet-56 has one at most. The first steps throw its early
 layers far away, and soon their gradients are among the smallest (middle, right): the smallest of all in some
 seeds, in others those of a layer further on. BN explains a part: it makes the output independent of the size of
 the weights, so that weights ten times as long have gradients a tenth as large. In these runs that is the smaller
@@ -66,11 +66,11 @@ EXPERIMENT = Experiment(
         ),
     ),
     prediction=Prediction(
-        "Before training, the gradient grows from the last layer to the second. How many times as much does it "
-        "grow in plain-56 as in ResNet-56?",
+        "Before training: the gradient of the second layer over that of the last one. How many times as large is "
+        "this ratio in plain-56 as in ResNet-56?",
         claim="Before training, the gradient grows towards the input ten times as much in plain-56 as in "
         "ResNet-56",
         limits=(0, 1, 3),
-        answers=("less than there", "1 to 10 times", "10 to 1,000 times", "more than 1,000 times"),
+        answers=("less than once", "1 to 10 times", "10 to 1,000 times", "more than 1,000 times"),
     ),
 )

@@ -64,8 +64,8 @@ EXPERIMENT = Experiment(
         ),
     ),
     prediction=Prediction(
-        "Plain-20 and ResNet-20 each lose one of their nine blocks after training. Which of them moves farther "
-        "from its own error towards guessing?",
+        "After training, plain-20 and ResNet-20 lose one block, each that can be taken out in turn. Which of them "
+        "moves farther from its own error towards guessing (median over blocks)?",
         claim="Without one of its blocks plain-20 loses over a quarter more of what it can than ResNet-20 does "
         "(rise of the error over its distance from guessing, median over blocks)",
         limits=(-0.25, 0.25, 0.75),
