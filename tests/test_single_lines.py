@@ -8,16 +8,19 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.decoding import _what_is_wrong
-from plain_vs_residual.data.listing import list_images
+from plain_vs_residual.data.identity import copies
+from plain_vs_residual.data.listing import Listing, list_images
 from plain_vs_residual.evidence.as_declared import remarks
 from plain_vs_residual.evidence.consumption import consumption
 from plain_vs_residual.evidence.families import family_of
 from plain_vs_residual.evidence.own_faults import CONSUMED
 from plain_vs_residual.executors import measuring
 from plain_vs_residual.executors import suite as executors_suite
+from plain_vs_residual.executors.common_arithmetic import _wanted_execution
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.group import Group
 from plain_vs_residual.inspection.relabelling import Relabelling, relabelling_note
@@ -26,6 +29,7 @@ from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.listing import listing
 from plain_vs_residual.settings.publications import BATCH_NORM, PUBLICATIONS, WARM_UP
 from plain_vs_residual.training import loop
+from plain_vs_residual.training.fusion import RECTIFICATIONS
 from plain_vs_residual.training.place import CPU
 from tests.conftest import Silent
 from tests.made_up_records import (
@@ -132,7 +136,7 @@ def test_a_measurement_is_taken_alone_and_in_fp32(make_suite: Any, monkeypatch: 
     for threads, of_it in ((8, 3), (2, 2)):
         wanted = Arithmetic(precision="bf16", threads=threads, devices=4)
         with pytest.raises(Stops):
-            measuring.measure(measuring.replace(job, arithmetic=wanted), CPU, dataset, "gradient_norms")
+            measuring.measure(measuring.replace(job, arithmetic=wanted), CPU.device, dataset, "gradient_norms")
         assert (seen[-1].devices, seen[-1].threads, seen[-1].precision) == (1, of_it, "fp32")
 
 
@@ -159,6 +163,16 @@ def test_each_run_is_announced_with_its_place_among_those_that_are_pending(
     placed: Any = SimpleNamespace(jobs=jobs, dataset_of=suite.dataset_of, executor=Executor(), work=None)
     executors_suite.train_all(placed, Monitor(), lambda _: None)
     assert said == [(job.name, place, len(jobs)) for place, job in enumerate(jobs, start=1)]
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(None, "eager"), ("eager", "eager"), ("compile", "compile")])
+def test_several_devices_compute_as_was_asked_for_and_else_eagerly(wanted: str | None, given: str) -> None:
+    assert _wanted_execution([], wanted, 2) == given
+    assert _wanted_execution([], wanted, 1) == wanted
+
+
+def test_each_way_to_write_a_relu_is_known_where_it_is_fused() -> None:
+    assert set(RECTIFICATIONS) == {torch.relu, torch.nn.functional.relu, torch.Tensor.relu}
 
 
 # ---- words -----------------------------------------------------------------------------------------------------
@@ -263,6 +277,23 @@ TAKEN_OVER: dict[str, dict[str, Any]] = {
 def test_numbers_are_taken_over_as_many_as_those_of_the_kept_records(module: str) -> None:
     values = vars(import_module(f"plain_vs_residual.{module}"))
     assert {name: values[name] for name in TAKEN_OVER[module]} == TAKEN_OVER[module]
+
+
+def test_copies_are_told_by_kind_and_not_where_there_are_none() -> None:
+    part = Listing(Path("images"), ("cat", "dog"), ["1", "2"], [0, 1])
+    said = "copies, byte for byte: "
+    assert copies(part, part, [[b"p", b"q"], [b"r", b"s"]]) == ""
+    assert copies(part, part, [[b"p", b"q"], [b"p", b"s"]]) == (
+        f"{said}1 of 2 validation images are training images as well"
+    )
+    assert copies(part, part, [[b"p", b"p"], [b"r", b"s"]]) == (
+        f"{said}2 of 4 are in several classes, 1 are there once more in the same part"
+    )
+
+
+def test_a_departure_that_tells_of_the_stem_is_void_where_its_width_changes() -> None:
+    for name in ("digits", "fashion"):
+        assert ("stem", "stem_width") in [one.about for one in PUBLICATIONS[name].departures], name
 
 
 # ---- experiments and records -----------------------------------------------------------------------------------
