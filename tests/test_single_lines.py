@@ -1,26 +1,35 @@
 """Single lines that decide a number or a word, and that longer tests pass over: each by a value known before."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.decoding import _what_is_wrong
+from plain_vs_residual.data.identity import copies
+from plain_vs_residual.data.listing import Listing, list_images
 from plain_vs_residual.evidence.as_declared import remarks
+from plain_vs_residual.evidence.consumption import consumption
 from plain_vs_residual.evidence.families import family_of
+from plain_vs_residual.evidence.own_faults import CONSUMED
 from plain_vs_residual.executors import measuring
+from plain_vs_residual.executors import suite as executors_suite
+from plain_vs_residual.executors.common_arithmetic import _wanted_execution
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.group import Group
 from plain_vs_residual.inspection.relabelling import Relabelling, relabelling_note
 from plain_vs_residual.records.fingerprint import _between
 from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.listing import listing
-from plain_vs_residual.settings.publications import PUBLICATIONS
+from plain_vs_residual.settings.publications import BATCH_NORM, PUBLICATIONS, WARM_UP
 from plain_vs_residual.training import loop
+from plain_vs_residual.training.fusion import RECTIFICATIONS
 from plain_vs_residual.training.place import CPU
 from tests.conftest import Silent
 from tests.made_up_records import (
@@ -127,8 +136,43 @@ def test_a_measurement_is_taken_alone_and_in_fp32(make_suite: Any, monkeypatch: 
     for threads, of_it in ((8, 3), (2, 2)):
         wanted = Arithmetic(precision="bf16", threads=threads, devices=4)
         with pytest.raises(Stops):
-            measuring.measure(measuring.replace(job, arithmetic=wanted), CPU, dataset, "gradient_norms")
+            measuring.measure(measuring.replace(job, arithmetic=wanted), CPU.device, dataset, "gradient_norms")
         assert (seen[-1].devices, seen[-1].threads, seen[-1].precision) == (1, of_it, "fp32")
+
+
+def test_each_run_is_announced_with_its_place_among_those_that_are_pending(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = make_suite("plain18", "plain34")
+    jobs, said = suite.plan(), []
+
+    class Monitor:
+        def begins(self, job: Any, number: int, of: int, _: Any) -> Silent:
+            said.append((job.name, number, of))
+            return Silent()
+
+    class Executor:
+        at_once = 1
+
+        def carry_out(self, pending: list[Any], _: Any, begins: Any) -> Iterator[Any]:
+            for job in pending:
+                begins(job)
+            yield from ()
+
+    monkeypatch.setattr(executors_suite, "relative_work", lambda runs, _: {run.name: 1.0 for run in runs})
+    placed: Any = SimpleNamespace(jobs=jobs, dataset_of=suite.dataset_of, executor=Executor(), work=None)
+    executors_suite.train_all(placed, Monitor(), lambda _: None)
+    assert said == [(job.name, place, len(jobs)) for place, job in enumerate(jobs, start=1)]
+
+
+@pytest.mark.parametrize(("wanted", "given"), [(None, "eager"), ("eager", "eager"), ("compile", "compile")])
+def test_several_devices_compute_as_was_asked_for_and_else_eagerly(wanted: str | None, given: str) -> None:
+    assert _wanted_execution([], wanted, 2) == given
+    assert _wanted_execution([], wanted, 1) == wanted
+
+
+def test_each_way_to_write_a_relu_is_known_where_it_is_fused() -> None:
+    assert set(RECTIFICATIONS) == {torch.relu, torch.nn.functional.relu, torch.Tensor.relu}
 
 
 # ---- words -----------------------------------------------------------------------------------------------------
@@ -173,6 +217,85 @@ def test_every_departure_is_a_sentence_and_names_of_fields() -> None:
             assert all(field.isidentifier() for field in departure.about), name
 
 
+OF_SYSTEMS = (
+    *("__MACOSX", "Network Trash Folder", "Temporary Items", "lost+found", "$RECYCLE.BIN", "RECYCLER"),
+    *("System Volume Information", "@eaDir", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot"),
+    "__pycache__",
+)
+
+
+def test_folders_that_systems_add_are_no_classes(tmp_path: Path) -> None:
+    for name in ("cat", "dog", *OF_SYSTEMS):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"")
+    found = list_images(tmp_path)
+    assert found.classes == ("cat", "dog")
+    assert sum(sum(one.values()) for one in found.left_out.values()) == len(OF_SYSTEMS)
+
+
+def test_the_first_departure_of_cifar_is_the_warm_up_and_the_second_batch_normalisation() -> None:
+    for name in ("cifar10", "cifar10-short", "cifar100"):
+        departures = PUBLICATIONS[name].departures
+        assert departures.index(WARM_UP) + 1 == departures.index(BATCH_NORM), name
+
+
+# How many images, draws, steps and seeds a number is taken over: those of the records that are kept.
+TAKEN_OVER: dict[str, dict[str, Any]] = {
+    "seminar.construction": {"NUM_IMAGES": 1000, "SHARES": (0.0, 0.1, 0.25, 0.5, 1.0)},
+    "seminar.folding": {"NUM_IMAGES": 1000},
+    "seminar.gradient_norms": {"NUM_IMAGES": 128, "FIRST_ITERATIONS": (0, 1, 2, 5, 10, 45)},
+    "seminar.lesions": {"NUM_IMAGES": 500, "NUMBERS": (1, 2, 3, 5, 8, 13, 21), "DRAWS": 4},
+    "seminar.loss_landscape": {
+        "NUM_IMAGES": 500,
+        "DIRECTIONS": 10,
+        "STEPS": (-1.0, -0.5, -0.25, -0.125, 0.0, 0.125, 0.25, 0.5, 1.0),
+        "PLANE": 13,
+        "LINE": 21,
+    },
+    "seminar.path_lengths": {"NUM_IMAGES": 64, "DRAWS": 8},
+    "seminar.residual_functions": {"NUM_IMAGES": 500},
+    "seminar.shattered_gradients": {"LINES": 8, "LAGS": (1, 2, 4, 8, 16, 32)},
+    "seminar.signal_propagation": {"NUM_IMAGES": 128},
+    "measures.responses": {"NUM_IMAGES": 1000},
+    "inspection.measuring": {"NUM_IMAGES": 500},
+    "subject.subject": {"NUM_FOR_STATISTICS": 1000},
+    "evidence.families": {"ERROR_RATE": 0.05},
+    "evidence.levels": {"DESCRIPTIVE_LEVEL": 0.95, "MIN_SEEDS": 3},
+    "evidence.power": {"WANTED": 0.8, "MOST_SEEDS": 1000, "DRAWS": 20_000},
+    "evidence.copies": {"LEAST_VALUES": 10},
+    "evidence.papers_terms": {"ILSVRC2012": (1_281_167, 50_000)},
+    "inspection.agreement": {"TOLERANCE": 1e-6},
+    "inspection.errors_and_responses": {"NEAR_CHANCE": 0.8},
+    "inspection.relabelling": {"SHARE": 0.5, "POINTS": 20.0, "SHUFFLES": 20},
+    "training.plateau": {"FACTOR": 0.1, "PATIENCE": 10},
+    "training.training_curve": {"POINTS": 50},
+    "data.loader": {"CHANNEL_MEAN": (0.485, 0.456, 0.406), "CHANNEL_STD": (0.229, 0.224, 0.225)},
+}
+
+
+@pytest.mark.parametrize("module", TAKEN_OVER)
+def test_numbers_are_taken_over_as_many_as_those_of_the_kept_records(module: str) -> None:
+    values = vars(import_module(f"plain_vs_residual.{module}"))
+    assert {name: values[name] for name in TAKEN_OVER[module]} == TAKEN_OVER[module]
+
+
+def test_copies_are_told_by_kind_and_not_where_there_are_none() -> None:
+    part = Listing(Path("images"), ("cat", "dog"), ["1", "2"], [0, 1])
+    said = "copies, byte for byte: "
+    assert copies(part, part, [[b"p", b"q"], [b"r", b"s"]]) == ""
+    assert copies(part, part, [[b"p", b"q"], [b"p", b"s"]]) == (
+        f"{said}1 of 2 validation images are training images as well"
+    )
+    assert copies(part, part, [[b"p", b"p"], [b"r", b"s"]]) == (
+        f"{said}2 of 4 are in several classes, 1 are there once more in the same part"
+    )
+
+
+def test_a_departure_that_tells_of_the_stem_is_void_where_its_width_changes() -> None:
+    for name in ("digits", "fashion"):
+        assert ("stem", "stem_width") in [one.about for one in PUBLICATIONS[name].departures], name
+
+
 # ---- experiments and records -----------------------------------------------------------------------------------
 
 
@@ -188,6 +311,20 @@ def test_a_claim_that_no_setting_can_judge_is_refused_though_it_names_none() -> 
     experiment = Experiment("E", "none", (), {"digits": ("plain18",)}, (claim,), name="mine")
     with pytest.raises(ValueError, match="plain34"):
         experiment.check()
+
+
+def test_what_one_of_two_runs_was_given_otherwise_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "plain18", 0)
+    (first,) = read_runs(tmp_path, "digits").records
+    assert first.final is not None
+    same = first.final.model_copy(update={"consumed": {"crops": "1", "flips": "2"}})
+    other = same.model_copy(update={"consumed": {"crops": "1", "flips": "3"}})
+    fewer = same.model_copy(update={"consumed": {"flips": "2"}})
+    assert list(consumption(first, first, same, same)) == []
+    (said,) = consumption(first, first, same, other)
+    assert said == f"{CONSUMED.get('flips', 'flips')} differ (flips)"
+    (lost,) = consumption(first, first, fewer, same)
+    assert "(crops)" in lost
 
 
 @pytest.mark.parametrize("which", [0, 1])
