@@ -43,12 +43,6 @@ torch.set_num_threads(1)
 gc.set_threshold(50_000)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Take a process more than there are cores: while one test waits for a browser or a cluster, another runs."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores + 1
-
-
 def pytest_collection_finish() -> None:
     gc.freeze()
 
