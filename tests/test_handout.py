@@ -9,6 +9,7 @@ from plain_vs_residual.evidence.verdicts import judge
 from plain_vs_residual.experiment import load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.handout import HEIGHT, MARGIN, Sheets, write_handouts
+from plain_vs_residual.report.page import write_report
 from plain_vs_residual.report.tables import number_and_interval
 from tests.conftest import command
 from tests.made_up_records import read_runs, write_results
@@ -82,6 +83,17 @@ def test_the_same_records_give_the_same_paper(recorded: RecordedRuns, sheets: li
         printed = path.read_bytes()
         assert printed.startswith(b"%PDF")
         assert len(re.findall(rb"/Type /Page\b", printed)) == pages
+
+
+def test_the_figures_are_those_that_the_page_draws(
+    recorded: RecordedRuns, sheets: list[Path], tmp_path: Path
+) -> None:
+    write_report(recorded, ALL, tmp_path, shown=ASKING)
+    for one in ASKING:
+        for end in (".png", ".svg"):
+            assert (tmp_path / f"{one.name}{end}").read_bytes() == (
+                sheets[0].parent / f"{one.name}{end}"
+            ).read_bytes()
 
 
 def test_a_block_is_never_broken_over_two_pages() -> None:

@@ -78,7 +78,7 @@ def write_handouts(
     for one in asking:
         assert one.prediction
         said = answer(one.prediction, [v for v in verdicts if v.experiment == one.name], recorded.setting)
-        picture = draw(recorded, one, one.figures[0], folder)
+        picture = draw(recorded, one, one.figures[0], folder, verdicts)
         questions.append(Question(one, one.prediction, said, picture))
     paths = []
     for stem, solved in ((SHEET, False), (SOLUTIONS, True)):
