@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.markers import MarkerStyle
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.evidence.decision import Verdict
@@ -18,7 +20,7 @@ from plain_vs_residual.experiment import Claim, Experiment, load_experiments
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.figures.curves import TRAINED, enlarge_end, limit_error_axis
-from plain_vs_residual.report.figures.forest import MOST_ROWS, forest, screens
+from plain_vs_residual.report.figures.forest import AS_CLAIMED, MOST_ROWS, OPEN_STILL, OTHERWISE, forest, screens
 from plain_vs_residual.report.figures.landscape import LEAST, MOST
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import BOLD, DASHED, SCREEN, SOLID, THIN, network_line
@@ -293,6 +295,34 @@ def test_sentence_and_outcome_of_a_primary_claim_are_bold_in_the_forest(primary:
     assert weights == {"deeper is worse [made-up]": bold, "open (3 seeds)": bold, **numbers}
 
 
+OUTCOMES = {
+    **dict.fromkeys(("holds here", "reproduced", "agrees"), AS_CLAIMED),
+    **dict.fromkeys(("does not hold here", "not reproduced", "disagrees", "falls short"), OTHERWISE),
+    **dict.fromkeys(("undecided", "open", "not comparable"), OPEN_STILL),
+}
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_what_came_out_of_a_claim_has_a_mark_and_a_colour_which_is_no_networks(outcome: str) -> None:
+    looks = OUTCOMES[outcome]
+    claim = Claim("deeper is worse", {"plain34": 1, "plain18": -1}, above=0.5)
+    measured = Measurement({0: 1.0, 1: 2.0, 2: 3.0}, 0.95, 0.0)
+    figure, _ = forest([Verdict("made-up", claim, 0.5, "validation", measured, outcome)])
+    _, _, interval, mean, _ = figure.axes[0].collections
+    colour = to_rgb(looks.colour)
+    assert interval.get_colors()[0][:3] == pytest.approx(colour)
+    assert mean.get_facecolors()[0][:3] == pytest.approx(colour if looks.filled else (1, 1, 1))
+    shape = MarkerStyle(looks.marker)
+    assert np.array_equal(
+        mean.get_paths()[0].vertices, shape.get_path().transformed(shape.get_transform()).vertices
+    )
+    (said,) = (text for text in figure.axes[0].texts if text.get_text() == f"{outcome} (3 seeds)")
+    assert to_rgb(said.get_color()) == pytest.approx(colour)
+    assert len({one.colour for one in OUTCOMES.values()}) == 3
+    assert len({(one.marker, one.filled) for one in OUTCOMES.values()}) == 3
+    plt.close(figure)
+
+
 def test_each_claim_of_the_forest_has_a_scale_on_which_its_margin_is_seen() -> None:
     """Of -0.034 against -0.02 beside 31 against 2; and seeds, interval and margin are inside."""
     small = Claim("F becomes smaller", {"plain34": 1}, column="ratio_change", below=-0.02, primary=True)
@@ -309,24 +339,22 @@ def test_each_claim_of_the_forest_has_a_scale_on_which_its_margin_is_seen() -> N
         assert abs(verdict.measurement.mean - verdict.margin) > 0.2 * (high - low)
 
 
-def test_claims_are_chosen_and_shared_out_to_screens() -> None:
-    def verdict(number: int, *, primary: bool, seeds: int = 3) -> Verdict:
+def test_primary_claims_are_shared_out_to_screens() -> None:
+    def verdict(number: int, *, primary: bool = True, seeds: int = 3) -> Verdict:
         claim = Claim(f"claim {number}", {"plain34": 1}, above=2, primary=primary)
         return Verdict(
             "made-up", claim, 2, "validation", Measurement(dict.fromkeys(range(seeds), 3.0), 0.95, 0), "open"
         )
 
-    verdicts = [verdict(number, primary=number < 11) for number in range(31)] + [
-        verdict(31, primary=True, seeds=0)
-    ]
-    parts = {selection: screens(verdicts, selection) for selection in ("primary", "others", "all")}
-    assert [len(part) for part in parts["primary"]] == [6, 5]
-    assert [one for part in parts["all"] for one in part] == verdicts[:-1]
-    assert all(one.claim.primary for part in parts["primary"] for one in part)
-    assert not any(one.claim.primary for part in parts["others"] for one in part)
-    assert max(len(part) for part in parts["all"]) <= MOST_ROWS
-    assert screens(verdicts[-1:], "all") == []
-    for part in parts["all"]:
+    primary = [verdict(number) for number in range(20)]
+    described, unmeasured = verdict(20, primary=False), verdict(21, seeds=0)
+    parts = screens([*primary[:4], described, unmeasured, *primary[4:]])
+    assert [len(part) for part in parts] == [7, 7, 6]
+    assert [one for part in parts for one in part] == primary
+    assert [len(part) for part in screens(primary[: MOST_ROWS + 1])] == [5, 4]
+    assert screens(primary[:MOST_ROWS]) == [primary[:MOST_ROWS]]
+    assert screens([described, unmeasured]) == [[]]
+    for part in (*parts, primary[:MOST_ROWS]):
         assert tuple(forest(part)[0].get_size_inches()) == SCREEN
     plt.close("all")
 
@@ -342,6 +370,9 @@ def test_the_forest_reaches_beyond_the_farthest_of_margin_and_interval(
     (axes,) = figure.axes
     assert axes.get_xlim() == pytest.approx(limits, abs=1e-3)
     assert axes.get_xscale() == "linear"
+    low, high = limits
+    assert 2 <= len(axes.get_xticks()) <= 5
+    assert all(low < tick - 0.05 * (high - low) < tick + 0.05 * (high - low) < high for tick in axes.get_xticks())
     assert table["high"].tolist() == pytest.approx([4.4841] * 3, rel=1e-4)
 
 
@@ -639,12 +670,15 @@ def test_the_construction_begins_at_the_error_that_was_given(written: Write) -> 
     errors = {name: 20.0 + place for place, name in enumerate(grown["network"])}
     given = grown.assign(iteration=0, quantity="error_T", position=0.0, value=grown["network"].map(errors))
     object.__setattr__(recorded, "measured", lambda _: given)
-    figure, _ = FIGURES["construction"].draw(recorded, experiment)
+    figure, drawn = FIGURES["construction"].draw(recorded, experiment)
     for axes, kind in zip(figure.axes, ("plain", "residual"), strict=True):
         dots = [line for line in axes.get_lines() if list(line.get_xdata()) == [0] and line.get_marker() == "o"]
         expected = [error for name, error in errors.items() if kind in name]
         assert sorted(line.get_ydata()[0] for line in dots) == sorted(expected)
         assert [text.get_text() for text in axes.texts].count("what they were given") == 1
+    marks = drawn[drawn["given_error"].notna()]
+    assert dict(zip(marks["network"], marks["given_error"], strict=True)) == errors
+    assert set(marks["iteration"]) == {0}
     words = " / ".join(text.get_text() for text in figure.axes[0].texts)
     assert all(name in words for name in ("plain-56, built", "plain-20 itself", "plain-56 from scratch"))
     assert "from scratch, twice as long: " in words

@@ -38,6 +38,8 @@ Words.
 
 ![The verdicts](one.png)
 
+![More verdicts](one.png)
+
 ### All others
 
 ![The others](one.png)
@@ -79,7 +81,8 @@ Words.
 ACTOR = """<script>
 window.addEventListener("load", () => {
   const visible = which => [...document.querySelectorAll(which)].filter(one => one.checkVisibility());
-  const shown = () => visible("h1, h2, .predict, .predict + ul, figure, .look, .answer p, pre")
+  const shown = () => visible("h1, h2, .predict, .predict + ul, figure, .look, .answer p, pre, aside output")
+    .filter(one => !one.matches("output") || one.textContent.includes("no slide"))
     .map(one => one.matches("figure") ? one.firstElementChild.getAttribute("aria-label") : one.textContent.trim());
   const press = key => document.dispatchEvent(
     new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
@@ -128,6 +131,7 @@ TOLD = [FIRST, ANSWERS, "What came out", "B. It is 3.", "right", "#lecture/first
 LINE = ["The line", "- a\n+ b", "#lecture/the-line"]
 TITLE, VERDICTS = ["Title", "The whole", "#lecture/"], ["Verdicts", "The verdicts", "#lecture/verdicts"]
 SECOND = ["Second question", "Predict: and then?", "#lecture/second-question"]
+MORE = ["Verdicts", "More verdicts", "#lecture/verdicts"]
 THEN = ["Second question", "Then", "#lecture/second-question"]
 
 
@@ -135,12 +139,21 @@ THEN = ["Second question", "Then", "#lecture/second-question"]
 def test_a_lecture_by_keyboard_shows_a_figure_once_the_room_has_predicted(page: Path, tmp_path: Path) -> None:
     acts: list[str | int] = [
         *("lecture", "ArrowRight", " ", "PageDown", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight"),
-        *("ArrowRight", "ArrowLeft", "ArrowLeft", "Home", "ArrowLeft", "End", "x", 500, 10),
+        *("ArrowRight", "ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowLeft", "Home", "ArrowLeft", "End", "x"),
+        *(500, 500, 10, 10),
     ]
     assert walk(page, acts, tmp_path) == [
         *(LINE, ASKED, SHOWN, TOLD, SECOND, THEN, TITLE, VERDICTS),
-        *(VERDICTS, TITLE, THEN, LINE, LINE, VERDICTS, VERDICTS, VERDICTS, TITLE),
+        *(MORE, MORE, VERDICTS, TITLE, THEN, LINE, LINE, VERDICTS, VERDICTS),
+        *(MORE, MORE, VERDICTS, TITLE),
     ]
+
+
+@needs_browser
+def test_an_address_of_no_slide_is_named_and_the_lecture_begins_with_the_first(page: Path, tmp_path: Path) -> None:
+    mistyped, next_one = walk(page, ["x", "ArrowRight"], tmp_path, "#lecture/frist-question")
+    assert mistyped == [*LINE[:-1], 'no slide "frist-question": 1 / 5', LINE[-1]]
+    assert next_one == ASKED
 
 
 @needs_browser

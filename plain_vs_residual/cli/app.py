@@ -74,7 +74,7 @@ def plot(
 ) -> None:
     """Draw the figures from the records."""
     from plain_vs_residual.evidence.verdicts import judge
-    from plain_vs_residual.report.figures import draw_all, draw_claims
+    from plain_vs_residual.report.figures import draw_all, draw_primary_claims
 
     experiments = chosen_experiments(names)
     for recorded in find_recorded_runs(results, _recorded(setting), experiments):
@@ -82,7 +82,8 @@ def plot(
         verdicts = judge(recorded, chosen_experiments(None))
         for path in draw_all(recorded, experiments, folder, verdicts):
             print(path)
-        print(draw_claims(recorded, verdicts, folder, selection="primary"))
+        for path in draw_primary_claims(recorded, verdicts, folder):
+            print(path)
 
 
 @app.command()

@@ -17,7 +17,14 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns, read_table
 from plain_vs_residual.records.rows import MetricsRow
 from plain_vs_residual.records.store import Record
 from plain_vs_residual.report.error_table import error_table
-from plain_vs_residual.report.figures import FIGURES, claims_stem, draw, draw_claims, figure_stem
+from plain_vs_residual.report.figures import (
+    FIGURES,
+    claims_stem,
+    draw,
+    draw_claims,
+    draw_primary_claims,
+    figure_stem,
+)
 from plain_vs_residual.report.html import TEMPLATES, as_html
 from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
@@ -59,10 +66,10 @@ def write_report(
         own = [one for one in verdicts if one.experiment == experiment.name]
         if any(one.measurement.num for one in own):
             draw_claims(recorded, own, folder, claims_stem(experiment))
-    draw_claims(recorded, _claims_of(shown, verdicts, primary=True), folder)
+    primary = draw_primary_claims(recorded, _claims_of(shown, verdicts, primary=True), folder)
     if others := _claims_of(shown, verdicts, primary=False):
         draw_claims(recorded, others, folder, OTHER_CLAIMS)
-    text = _markdown(recorded, shown, verdicts)
+    text = _markdown(recorded, shown, verdicts, [path.stem for path in primary])
     write_text(folder / "report.md", text)
     write_text(folder / "report.html", as_html(text, f"Plain vs residual: {recorded.name}", folder))
     return [folder / "report.md", folder / "report.html"]
@@ -75,7 +82,9 @@ def _claims_of(shown: Sequence[Experiment], verdicts: Sequence[Verdict], *, prim
     return [one for one in of_shown if primary or one.measurement.num]
 
 
-def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Sequence[Verdict]) -> str:
+def _markdown(
+    recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Sequence[Verdict], claims: Sequence[str]
+) -> str:
     primary = _claims_of(shown, verdicts, primary=True)
     studies = (
         f"{experiment.title}: {reason}." for experiment in shown for reason in _reasons(recorded, experiment)
@@ -88,6 +97,7 @@ def _markdown(recorded: RecordedRuns, shown: Sequence[Experiment], verdicts: Seq
         recorded=recorded,
         under_way=_under_way(recorded, shown),
         primary=primary,
+        claims=claims,
         counted_unread=sorted({name for verdict in verdicts for name in verdict.counted_unread}),
         opening=_figure(recorded, opening, OPENING) if opening else None,
         others=OTHER_CLAIMS if _claims_of(shown, verdicts, primary=False) else "",

@@ -8,11 +8,11 @@ from plain_vs_residual.evidence.decision import Verdict
 from plain_vs_residual.experiment import Experiment
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures.declared import FIGURES
-from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, Selection, chosen, forest, screens
+from plain_vs_residual.report.figures.forest import FIGURE, LEGEND, forest, screens
 from plain_vs_residual.report.figures.style import write_figure
 from plain_vs_residual.report.tables import number_and_interval, wanted_in_words
 
-__all__ = ["FIGURES", "claims_stem", "draw", "draw_all", "draw_claim_screens", "draw_claims", "figure_stem"]
+__all__ = ["FIGURES", "claims_stem", "draw", "draw_all", "draw_claims", "draw_primary_claims", "figure_stem"]
 
 
 def draw_all(
@@ -60,41 +60,28 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
     return ""
 
 
-def draw_claims(
-    recorded: RecordedRuns,
-    verdicts: Sequence[Verdict],
-    folder: Path,
-    stem: str = FIGURE,
-    selection: Selection = "all",
-) -> Path:
+def draw_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path, stem: str) -> Path:
     """Draw claims, a row each, as PNG, SVG and CSV; returns the PNG's path.
 
     Args:
         recorded: the runs.
-        verdicts: of all claims.
+        verdicts: of the claims; more than fit on a screen make it higher.
         folder: where the files go.
         stem: their name without its ending.
-        selection: ``primary`` claims, all ``others``, or ``all``; more than fit on a screen make it higher.
     """
     caption = f"{recorded.dataset}, setting {recorded.setting}; {LEGEND}"
-    return write_figure(partial(forest, chosen(verdicts, selection)), caption, folder, stem)
+    return write_figure(partial(forest, verdicts), caption, folder, stem)
 
 
-def draw_claim_screens(
-    recorded: RecordedRuns,
-    verdicts: Sequence[Verdict],
-    folder: Path,
-    stem: str = FIGURE,
-    selection: Selection = "all",
-) -> list[Path]:
-    """Draw claims as :func:`draw_claims` does, in as many figures of one screen each as they need.
+def draw_primary_claims(recorded: RecordedRuns, verdicts: Sequence[Verdict], folder: Path) -> list[Path]:
+    """Draw the primary claims as :func:`draw_claims` does, in as many figures of one screen each as they need.
 
     Returns:
-        The PNGs' paths; those after the first end in ``-2`` and so on. None where no claim is measured.
+        The PNGs' paths; those after the first end in ``-2`` and so on.
     """
-    parts = screens(verdicts, selection)
-    stems = (stem if number == 1 else f"{stem}-{number}" for number in range(1, len(parts) + 1))
-    return [draw_claims(recorded, part, folder, name) for part, name in zip(parts, stems, strict=True)]
+    parts = screens(verdicts)
+    stems = [FIGURE, *(f"{FIGURE}-{number}" for number in range(2, len(parts) + 1))]
+    return [draw_claims(recorded, part, folder, stem) for stem, part in zip(stems, parts, strict=True)]
 
 
 def claims_stem(experiment: Experiment) -> str:

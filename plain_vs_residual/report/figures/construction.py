@@ -79,13 +79,15 @@ def _trained_on(
 ) -> list[pd.DataFrame]:
     """Draw networks from a mark at the error that they were given, and write at all ends what they are."""
     curves = draw_curves(axes, recorded, experiment, names, [TRAINED], depth_colour, study)
+    marks = []
     for name in names:
-        given = _before_training(table, name, study)
-        if not given.empty:
-            error = given["value"][(given["quantity"] == "error_T") & (given["position"] == 0)].mean()
-            colour = depth_colour(Architecture.parse(name))
+        built = _before_training(table, name, study)
+        if not built.empty:
+            given = built[(built["quantity"] == "error_T") & (built["position"] == 0)]
+            error, colour = given["value"].mean(), depth_colour(Architecture.parse(name))
             axes.plot([0], [error], "o", markersize=16, color=colour, clip_on=False, zorder=5)
             _point_at(axes, error, "what they were given")
+            marks.append(given[["network", "study", "seed", "iteration"]].assign(given_error=given["value"]))
     axes.set_ylim(0, 100)
     deepest = max(Architecture.parse(name).depth for name in names)
     words = {True: "{}, built", False: "{} itself"}
@@ -93,7 +95,7 @@ def _trained_on(
     ends += [(one, "{} from scratch") for one in scratch]
     write_at_ends(axes, [(said.format(_label(_name(one))), one, depth_colour) for one, said in ends])
     compare_with(axes, chance(recorded), f"guessing: {chance(recorded):.0f} %")
-    return [one.assign(study=study) for one in curves]
+    return [*(one.assign(study=study) for one in curves), *marks]
 
 
 def _point_at(axes: Axes, error: float, words: str) -> None:
