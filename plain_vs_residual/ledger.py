@@ -46,14 +46,13 @@ class Ledger:
     def jobs(self, runs: Iterable[Run], arithmetic: Arithmetic) -> list[Job]:
         """Make of each run what can be handed to whoever trains it.
 
-        What is noted of the first iterations is read on the host, which compiled code cannot do. Fast steps are
-        made for SGD, and tried with it alone.
+        What is noted of the first iterations is read on the host, which compiled code cannot do.
         """
         uncompiled = arithmetic.model_copy(update={"execution": arithmetic.execution.uncompiled})
         eager = arithmetic.model_copy(update={"execution": Execution.EAGER})
 
         def arithmetic_of(run: Run) -> Arithmetic:
-            if run.setting.optimizer != "sgd":
+            if run.setting.eager_alone:
                 return eager
             return uncompiled if run.setting.probe_iterations else arithmetic
 

@@ -185,6 +185,11 @@ class Recipe(BaseModel):
         """Side of the images that the network sees, in pixels."""
         return self.enlarge_to or self.image_size
 
+    @property
+    def eager_alone(self) -> bool:
+        """Whether it is trained eagerly, whatever is asked for: fast steps are made for SGD alone."""
+        return self.optimizer != "sgd"
+
     def recipe(self) -> dict[str, Any]:
         """Return the fields that determine the numbers."""
         return self.model_dump(include=set(Recipe.model_fields))

@@ -94,7 +94,7 @@ def choose_arithmetic(
         threads=sharing.threads,
     )
     jobs = ledger.jobs(runs, arithmetic)
-    others = {run.setting.optimizer for run in runs} - {"sgd"}
+    others = {run.setting.optimizer for run in runs if run.setting.eager_alone}
     if others and arithmetic.execution is not Execution.EAGER:
         names = " and ".join(sorted(others))
         say(f"note: --execution {arithmetic.execution} is made for sgd; runs with {names} are trained eagerly")
@@ -129,9 +129,8 @@ def _recorded(folders: Iterable[RunFolder]) -> Execution | None:
             recorded = read_run(folder) if folder.run.exists() else None
         except ValueError:
             continue  # a damaged record is named when the runs are checked
-        # Runs that note their first iterations are not compiled, and those with another optimizer than SGD are
-        # eager, whatever the others were.
-        if recorded and not recorded.configuration.probe_iterations and recorded.configuration.optimizer == "sgd":
+        # What cannot be computed fast says nothing of how the others were.
+        if recorded and not (recorded.configuration.probe_iterations or recorded.configuration.eager_alone):
             found.add(recorded.arithmetic.execution)
     return found.pop() if len(found) == 1 else None
 

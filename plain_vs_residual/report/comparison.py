@@ -18,8 +18,9 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_
 from plain_vs_residual.records.store import Record
 from plain_vs_residual.report.figures.comparison import comparison_figure
 from plain_vs_residual.report.figures.style import write_figure
-from plain_vs_residual.report.html import TEMPLATES, as_html
+from plain_vs_residual.report.html import as_html
 from plain_vs_residual.report.tables import markdown_table, number_and_interval
+from plain_vs_residual.report.templating import TEMPLATES
 
 LEVEL = 0.95
 OF_NO_INTEREST = ("seed", "network", "data_fingerprint")

@@ -20,8 +20,8 @@ from plain_vs_residual.prediction import Prediction
 from plain_vs_residual.records.atomic import atomically, write_text
 from plain_vs_residual.records.recorded_runs import RecordedRuns
 from plain_vs_residual.report.figures import draw
-from plain_vs_residual.report.html import TEMPLATES
 from plain_vs_residual.report.predictions import answer
+from plain_vs_residual.report.templating import TEMPLATES
 
 SHEET, SOLUTIONS = "predictions", "predictions-solved"
 WIDTH, HEIGHT, MARGIN, LINE = 8.27, 11.69, 0.7, 0.2  # inches, of A4

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
@@ -20,44 +19,9 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from plain_vs_residual.evidence.registration import in_words
 from plain_vs_residual.report.inline_figure import figure_in_page
-from plain_vs_residual.report.tables import number_and_interval, plain, seeds_table, verdict_table
+from plain_vs_residual.report.templating import TEMPLATES
 
-TEMPLATES = Environment(
-    loader=PackageLoader("plain_vs_residual.report"),
-    autoescape=select_autoescape(["html.j2"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
-SENTENCE = re.compile(r"(?<!al\.)(?<!Sec\.)(?<=[.?!])\s+(?=[A-Z])")
-
-
-def first_sentence(text: str) -> str:
-    """Return the first sentence of a text.
-
-    >>> first_sentence("Look at plain-56 (He et al. Fig. 6). It ends higher.")
-    'Look at plain-56 (He et al. Fig. 6).'
-    """
-    return SENTENCE.split(text, maxsplit=1)[0]
-
-
-def after_first_sentence(text: str) -> str:
-    """Return what follows the first sentence of a text; empty if nothing does."""
-    return "".join(SENTENCE.split(text, maxsplit=1)[1:])
-
-
-TEMPLATES.filters |= {
-    "plain": plain,
-    "verdict_table": verdict_table,
-    "seeds_table": seeds_table,
-    "number_and_interval": number_and_interval,
-    "in_words": in_words,
-    "first_sentence": first_sentence,
-    "after_first_sentence": after_first_sentence,
-}
 Tokens = Sequence[Token]
 
 # How a paragraph is shown that begins with a word and a colon.

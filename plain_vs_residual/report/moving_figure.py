@@ -9,21 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.colors import to_hex
 
 from plain_vs_residual.architecture import Architecture
 from plain_vs_residual.report.figures.style import depth_colour
+from plain_vs_residual.report.templating import TEMPLATES
 
 # Whose CSV has a row for each network, seed, iteration and layer, by the name of the figure's file.
 QUANTITIES = {"gradient_norms": "weight"}
-TEMPLATE = Environment(
-    loader=PackageLoader("plain_vs_residual.report"),
-    autoescape=select_autoescape(["html.j2"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-).get_template("moving_figure.html.j2")
 
 
 def moving_figure(picture: Path, caption: str) -> str:
@@ -43,7 +36,7 @@ def moving_figure(picture: Path, caption: str) -> str:
         return ""
     # "</" would end the script that the numbers stand in.
     numbers = json.dumps(numbers_of(measured), separators=(",", ":")).replace("</", "<\\/")
-    return TEMPLATE.render(numbers=numbers, caption=caption)
+    return TEMPLATES.get_template("moving_figure.html.j2").render(numbers=numbers, caption=caption)
 
 
 def numbers_of(measured: pd.DataFrame) -> dict[str, Any]:

@@ -25,11 +25,12 @@ from plain_vs_residual.report.figures import (
     draw_primary_claims,
     figure_stem,
 )
-from plain_vs_residual.report.html import TEMPLATES, as_html
+from plain_vs_residual.report.html import as_html
 from plain_vs_residual.report.listing import listing, plain_beside_residual
 from plain_vs_residual.report.paper_numbers import paper_is_comparable
 from plain_vs_residual.report.predictions import answer
 from plain_vs_residual.report.tables import class_tables, machine_table, time_table
+from plain_vs_residual.report.templating import TEMPLATES
 from plain_vs_residual.settings import Setting, find_setting
 
 # With fewer seeds, not even all on one side of the margin is improbable enough for four claims together.
