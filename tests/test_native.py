@@ -1,5 +1,6 @@
 """Native steps: the passes in C++ compute what torch computes, and runs by them are runs like others."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from plain_vs_residual.arithmetic import Arithmetic, Execution, Precision
 from plain_vs_residual.blocks import ResidualBlock
 from plain_vs_residual.data.images import Dataset, Images
 from plain_vs_residual.evidence.pairing import verify
-from plain_vs_residual.executors import fast_path, machine
+from plain_vs_residual.executors import description, fast_path, machine
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions, _wanted_execution
 from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.executors.training_work import train_job
@@ -223,6 +224,22 @@ def test_members_of_a_native_pair_agree_and_say_how_they_were_computed(make_nati
     (check,) = verify(recorded, experiment)
     assert check.differences == ()
     assert [read_json(folder.run)["arithmetic"]["execution"] for folder in folders] == ["native", "native"]
+    found = compiler()
+    assert found
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    assert [read_json(folder.run)["environment"]["compiler"] for folder in folders] == [said, said]
+
+
+def test_members_whose_steps_two_compilers_made_are_no_pair(
+    make_native: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = experiment_of("cifar-plain8", "cifar-residual8-A")
+    for network, version in (("cifar-plain8", "a compiler 12"), ("cifar-residual8-A", "a compiler 13")):
+        monkeypatch.setattr(description, "compiler_version", lambda version=version: version)
+        train_all(make_native(experiments=(experiment,), only=frozenset({network})))
+    (recorded,) = load_recorded_runs(make_native(experiments=(experiment,)).results, "digits")
+    (check,) = verify(recorded, experiment)
+    assert "compiler: a compiler 12 against a compiler 13" in check.differences
 
 
 def test_a_native_member_and_an_eager_one_are_no_pair(make_native: Any) -> None:

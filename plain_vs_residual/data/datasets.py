@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def load_dataset(setting: Recipe, path: Path | None = None, parts: Collection[st
     return image_folder(path, setting, in_memory=setting.data != "imagenet", decoded=parts)
 
 
+@cache
 def digits(image_size: int) -> Dataset:
     """Load the 1,797 8x8 digits of scikit-learn (Alpaydin & Kaynak, 1998), enlarged; 1,437 train, 360 validate."""
     from sklearn.datasets import load_digits

@@ -15,7 +15,7 @@ from plain_vs_residual.records.store import Record
 # What may differ between two members of a pair: which networks they are, and which seed in the check across seeds.
 NOT_SHARED = {"network", "seed", "replayed_rates", "source_weights"}
 SAME_MACHINE = (
-    *("torch", "torchvision", "numpy", "python"),
+    *("torch", "torchvision", "numpy", "python", "compiler"),
     *("device", "device_name", "cuda", "cudnn"),
 )
 RATES = {"learning_rate", "warm_up_iterations", "schedule", "drops"}

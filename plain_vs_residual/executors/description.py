@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from plain_vs_residual.arithmetic import Execution
 from plain_vs_residual.data.decoding import decoder
 from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.records.fingerprint import code_hashes, hash_of
@@ -15,6 +16,7 @@ from plain_vs_residual.records.git import ask_git
 from plain_vs_residual.records.models import Configuration, DatasetRecord, Environment, RunDescription
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job
+from plain_vs_residual.training.execution import compiler_version
 from plain_vs_residual.training.plateau import leader_rates
 from plain_vs_residual.training.schedule import num_iterations
 
@@ -48,7 +50,7 @@ def describe(job: Job, dataset: Dataset, device: torch.device) -> RunDescription
         configuration=configuration(job, dataset),
         arithmetic=job.arithmetic,
         sources=code_hashes(),
-        environment=environment(device),
+        environment=environment(device).model_copy(update={"compiler": _compiler(job.arithmetic.execution)}),
         started=time.strftime("%Y-%m-%d %H:%M:%S"),
     )
 
@@ -92,6 +94,11 @@ def environment(device: torch.device) -> Environment:
         git_commit=None if commit is None else commit.strip(),
         git_changes=None if changes is None else bool(changes.strip()),
     )
+
+
+def _compiler(execution: Execution) -> str | None:
+    """Return which compiler makes the steps of an execution; None where none does."""
+    return None if execution.uncompiled is execution else compiler_version()
 
 
 def _processor() -> str:

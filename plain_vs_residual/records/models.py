@@ -47,6 +47,7 @@ class Environment(Model):
     cuda: str | None
     cudnn: int | None
     decoder: str | None = Field(None, description="Of JPEG files.")
+    compiler: str | None = Field(None, description="That made the steps of a run, where one did.")
     git_commit: str | None
     git_changes: bool | None = Field(
         description="Whether the code has changes that are not committed; None where git cannot say."

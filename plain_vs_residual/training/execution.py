@@ -6,6 +6,7 @@ start them. A CUDA graph starts all operations of a step at once; the arithmetic
 
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -34,6 +35,15 @@ def has_triton() -> bool:
 def compiler() -> str | None:
     """Find the C++ compiler that ``torch.compile`` would call, which makes native steps as well."""
     return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
+
+
+def compiler_version() -> str | None:
+    """Return the first line that the compiler says of its version."""
+    found = compiler()
+    if found is None:
+        return None
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
+    return said.partition("\n")[0].strip() or None
 
 
 class Recorder(Protocol):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from plain_vs_residual.arithmetic import Precision
-from plain_vs_residual.training.execution import compiler
+from plain_vs_residual.training.execution import compiler, compiler_version
 
 SOURCE = Path(__file__).with_name("native_step.cpp")
 FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-mfma")
@@ -42,8 +42,7 @@ def library(precision: Precision, source: Path = SOURCE) -> ctypes.CDLL:
     if found is None:
         raise ValueError(f"--execution native: {NO_COMPILER}")
     options = [*FLAGS, *instructions(), *(["-DBF16"] if precision == "bf16" else [])]
-    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    made_of = hashlib.sha256(repr((source.read_text(encoding="utf-8"), options, version)).encode())
+    made_of = hashlib.sha256(repr((source.read_text(encoding="utf-8"), options, compiler_version())).encode())
     made = _cache() / f"native-step-{made_of.hexdigest()[:16]}.so"
     if not made.exists():
         with tempfile.TemporaryDirectory(dir=made.parent) as folder:
