@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -164,7 +165,7 @@ def _nothing_outlives_a_power_cut() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def small_figures() -> Iterator[None]:
-    """Draw without laying out, and a tenth of the pixels: for modules that write figures and look at none."""
+    """Draw without laying out, and a tenth of the pixels: for modules that read what is written in figures."""
     from matplotlib.figure import Figure
 
     from plain_vs_residual.report.figures.style import STYLE
@@ -173,6 +174,26 @@ def small_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(STYLE, "figure.constrained_layout.use", False)
         patch.setattr(Figure, "savefig", lambda self, path, **given: honest(self, path, **given | {"dpi": 40}))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn_figures() -> Iterator[None]:
+    """Make figures, and write a white dot for each: for modules that look at no picture."""
+    from matplotlib.figure import Figure
+
+    def save(_: Figure, path: Path, **given: Any) -> None:
+        if given["format"] == "svg":
+            path.write_text(
+                f"""<svg viewBox="0 0 1 1"><metadata><dc:description>{
+                    escape(given["metadata"]["Description"])
+                }</dc:description></metadata></svg>"""
+            )
+        else:
+            Image.new("L", (1, 1), 255).save(path, given["format"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
         yield
 
 
@@ -193,7 +214,7 @@ def one_core() -> Iterator[None]:
 def forked_workers(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Fork the processes that would be started afresh, each of which takes seconds to import torch again.
 
-    With a GPU that could not be done. Each module that uses this has another test that starts some as they are.
+    With a GPU that could not be done. Tests of workers and of whole suites start some as they are.
     """
     monkeypatch.setattr(multiprocessing, "get_context", fork_for_spawn)
     # Newer versions of Python warn of threads; those of pytest hold no lock that a worker needs.

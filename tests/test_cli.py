@@ -25,7 +25,7 @@ from plain_vs_residual.records.files import RunFolder, plots_folder
 from plain_vs_residual.settings import SETTINGS
 from tests.made_up_records import reseal, write_results, write_run
 
-pytestmark = pytest.mark.usefixtures("small_figures")
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
 EXPERIMENTS = load_experiments()
 FIG4, FIG6 = EXPERIMENTS["fig4_depth"], EXPERIMENTS["fig6_cifar_depth"]
 REPOSITORY = Path(__file__).parent.parent

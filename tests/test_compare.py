@@ -21,7 +21,7 @@ from plain_vs_residual.report.comparison import compare, find_sides
 from plain_vs_residual.report.figures.comparison import comparison_figure
 from tests.made_up_records import read_json, reseal, usual_errors, write_results, write_run
 
-pytestmark = pytest.mark.usefixtures("small_figures")
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
 
 EXPERIMENTS = load_experiments()
 FIG4 = EXPERIMENTS["fig4_depth"]

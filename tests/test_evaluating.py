@@ -23,7 +23,7 @@ from plain_vs_residual.training.evaluation import Errors
 from tests.conftest import Silent, command, network_of
 from tests.made_up_records import read_json, reseal, write_json, write_run
 
-pytestmark = pytest.mark.usefixtures("small_figures")
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
 
 TWELVE = [str(number) for number in range(12)]
 

@@ -32,7 +32,7 @@ SKEWED = (0.0, 1.0, 20.0)  # mean 7, median 1
 Write = Callable[[Experiment], RecordedRuns]
 WriteIn = Callable[[Experiment, str], RecordedRuns]
 
-pytestmark = pytest.mark.usefixtures("small_figures")
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
 
 
 def skewed(architecture: Architecture, seed: int) -> tuple[float, float]:

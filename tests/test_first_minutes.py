@@ -57,6 +57,7 @@ def comes_to_seven(job: Job, place: Place, dataset: Dataset, monitor: Monitor, s
     time.sleep(2)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_the_suite_hears_how_far_runs_in_other_processes_are(tmp_path: Path, tiny_dataset: Dataset) -> None:
     monitors = {seed: Hears() for seed in (3, 4)}
     jobs = [job_in(tmp_path, seed) for seed in monitors]

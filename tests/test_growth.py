@@ -128,6 +128,7 @@ def test_a_deeper_source_is_refused() -> None:
         grow(network, trained("cifar-plain20"), [])
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_grown_runs_wait_for_their_source_and_say_which_weights_they_began_with(make_suite: Any) -> None:
     suite: Suite = make_suite("cifar-plain8", experiments=(GROWN,))
     runs = suite.plan()

@@ -20,7 +20,7 @@ from plain_vs_residual.report.figures.paper import depth_curves
 from plain_vs_residual.report.publish import Refresher, find_recorded_runs, headlines, publish
 from tests.made_up_records import reseal, write_results, write_run
 
-pytestmark = pytest.mark.usefixtures("small_figures")
+pytestmark = pytest.mark.usefixtures("undrawn_figures")
 
 
 @pytest.fixture

@@ -345,7 +345,7 @@ def test_a_column_of_one_run_alone_is_remarked_upon(tmp_path: Path, which: int) 
 # ---- figures ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("_close_figures", "small_figures")
+@pytest.mark.usefixtures("_close_figures", "undrawn_figures")
 def test_error_and_loss_stand_in_panels_of_their_own_against_epochs(tmp_path: Path) -> None:
     experiment = Experiment("E", "none", (), {"digits": ("plain18", "residual18")}, (), name="mine")
     recorded = write_results(tmp_path, [experiment], "digits", seeds=range(2))
@@ -362,7 +362,7 @@ def test_error_and_loss_stand_in_panels_of_their_own_against_epochs(tmp_path: Pa
         )
 
 
-@pytest.mark.usefixtures("_close_figures", "small_figures")
+@pytest.mark.usefixtures("_close_figures", "undrawn_figures")
 def test_a_cell_says_how_many_of_its_runs_diverged(tmp_path: Path) -> None:
     studies = tuple(Study(name, {"learning_rate": rate}) for name, rate in (("low", 0.05), ("high", 0.4)))
     experiment = Experiment("E", "none", (), {"digits": ("plain18",)}, (), {"digits": studies}, name="mine")
