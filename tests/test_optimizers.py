@@ -3,6 +3,7 @@
 import copy
 import io
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from plain_vs_residual.run import Job
 from plain_vs_residual.settings import DIGITS, FASHION, SETTINGS
 from plain_vs_residual.training import optimizers, step
 from plain_vs_residual.training.loop import train
-from plain_vs_residual.training.optimizers import MuonAndSGD
+from plain_vs_residual.training.optimizers import SGD, MuonAndSGD
 from plain_vs_residual.training.session import Stopped
 from plain_vs_residual.training.step import Trainer
 from tests.conftest import Silent, Suite, network_of
@@ -185,7 +186,7 @@ def test_matrices_are_the_kernels_memory_and_a_copy_is_refused() -> None:
 def test_the_default_is_sgd_as_it_was() -> None:
     assert {setting.optimizer for setting in SETTINGS.values()} == {"sgd"}
     trainer = Trainer(small(), DIGITS, "fp32")
-    assert type(trainer.optimizer) is torch.optim.SGD
+    assert type(trainer.optimizer) is SGD
     (group,) = trainer.optimizer.param_groups
     assert (group["momentum"], group["weight_decay"], group["nesterov"], group["fused"]) == (
         0.9,
@@ -195,6 +196,42 @@ def test_the_default_is_sgd_as_it_was() -> None:
     )
     with pytest.raises(ValueError, match="optimizer cannot be 'lion'"):
         DIGITS.with_changes({"optimizer": "lion"})
+
+
+def test_sgd_without_wrappers_steps_and_resumes_as_torchs_does() -> None:
+    """Bit by bit, with gradients gone in between and the state handed over half way."""
+    values: dict[type[torch.optim.SGD], list[Tensor]] = {}
+    for kind in (torch.optim.SGD, SGD):
+        generator = torch.Generator().manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((4, 3, 3, 3), (7,))]
+        options: dict[str, Any] = {"momentum": 0.9, "weight_decay": 1e-2, "fused": True}
+        rate = torch.tensor(0.1)
+        optimizer = kind(parameters, lr=rate, **options)
+        for number in range(6):
+            for one in parameters:
+                one.grad = torch.randn(one.shape, generator=generator)
+            if number == 3:
+                state = copy.deepcopy(optimizer.state_dict())
+                optimizer = kind(parameters, lr=rate, **options)
+                optimizer.load_state_dict(state)
+            optimizer.step()
+            optimizer.zero_grad()
+            assert all(one.grad is None for one in parameters)
+        buffers = [optimizer.state[one]["momentum_buffer"] for one in parameters]
+        values[kind] = [*(one.detach() for one in parameters), *buffers]
+    assert all(map(torch.equal, *values.values()))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_training_by_sgd_loads_no_compiler(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    for name in ("torch._dynamo", "torch._inductor.config"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError):
+        torch.optim.SGD([nn.Parameter(torch.ones(1))]).step()
+    (folder,) = train_all(make_suite("plain18", deterministic=deterministic))
+    assert folder.finished
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

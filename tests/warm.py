@@ -25,7 +25,6 @@ from plain_vs_residual.records.files import REPOSITORY
 # Nothing that draws: the child that breaks a write of a figure replaces what that imports.
 IMPORTED = (
     *("pandas", "matplotlib.pyplot", "seaborn", "scipy.stats", "sklearn.datasets", "sklearn.model_selection"),
-    "torch._dynamo",  # by which every optimizer steps
     *("plain_vs_residual.cli.app", "plain_vs_residual.cli.training", "plain_vs_residual.executors.placement"),
     *("plain_vs_residual.executors.suite", "plain_vs_residual.data.datasets"),
 )

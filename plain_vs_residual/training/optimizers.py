@@ -1,6 +1,7 @@
-"""Muon for the matrices of a network: torch's, to which a convolution's kernel is handed as a matrix."""
+"""SGD that needs no compiler, and Muon for the matrices of a network: torch's, both."""
 
 from collections.abc import Iterable
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -8,6 +9,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 ORDERS = ((0, 1, 2, 3), (0, 2, 3, 1))  # in which a kernel's numbers may lie in memory
+
+
+class SGD(torch.optim.SGD):
+    """torch's SGD without the wrappers that keep ``torch.compile`` out of it.
+
+    They import the compiler to do so, which costs a process that trains some two seconds and 140 MB
+    (findings/torch_optimizer_imports_compiler.sh). Nothing compiles an optimizer here.
+    """
+
+    add_param_group = unwrap(torch.optim.SGD.add_param_group)
+    zero_grad = unwrap(torch.optim.SGD.zero_grad)
+    state_dict = unwrap(torch.optim.SGD.state_dict)
+    load_state_dict = unwrap(torch.optim.SGD.load_state_dict)
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take a step by the gradients as they are."""
+        with torch.no_grad():
+            _step(self)
+
+
+_step = unwrap(torch.optim.SGD.step)
 
 
 class MuonAndSGD(Optimizer):

@@ -7,6 +7,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from plain_vs_residual.records.store import read_final
 from plain_vs_residual.run import Job
+from plain_vs_residual.training.optimizers import SGD
 from plain_vs_residual.training.schedule import RateTrace
 
 FACTOR, PATIENCE = 0.1, 10
@@ -22,7 +23,7 @@ class Plateau:
     """
 
     def __init__(self, base: float) -> None:
-        self._optimizer = torch.optim.SGD([torch.zeros(1)], lr=base)
+        self._optimizer = SGD([torch.zeros(1)], lr=base)
         self._scheduler = ReduceLROnPlateau(self._optimizer, factor=FACTOR, patience=PATIENCE)
 
     def __call__(self, iteration: int) -> float:

@@ -33,7 +33,10 @@ def prepare_arithmetic(device: torch.device, arithmetic: Arithmetic) -> None:
     deterministic = arithmetic.deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA first multiplies matrices
-    torch.use_deterministic_algorithms(deterministic)
+    if arithmetic.execution.compiled:
+        torch.use_deterministic_algorithms(deterministic)  # imports the compiler, to tell it as well
+    else:
+        torch.set_deterministic_debug_mode("error" if deterministic else "default")
     # Else every tensor that is about to be written is filled with NaN first; nothing here reads one before that.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.type == "cuda":

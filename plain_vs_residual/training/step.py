@@ -17,7 +17,7 @@ from plain_vs_residual.recipe import Recipe
 from plain_vs_residual.records.rows import FirstIterationRow
 from plain_vs_residual.training.evaluation import Totals
 from plain_vs_residual.training.execution import OnDevice, executed
-from plain_vs_residual.training.optimizers import MuonAndSGD
+from plain_vs_residual.training.optimizers import SGD, MuonAndSGD
 from plain_vs_residual.training.precision import autocast
 from plain_vs_residual.training.training_pass import make_pass
 
@@ -34,7 +34,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe, learning_
         return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=recipe.weight_decay, fused=True)
     if recipe.optimizer == "muon":
         return MuonAndSGD(parameters, learning_rate, recipe.momentum, recipe.weight_decay)
-    return torch.optim.SGD(
+    return SGD(
         parameters, lr=learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
 
