@@ -20,6 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import torch
+
+from plain_vs_residual.executors.description import environment
 from plain_vs_residual.records.files import REPOSITORY
 
 # Nothing that draws: the child that breaks a write of a figure replaces what that imports.
@@ -98,6 +101,7 @@ def warm_process(address: Path) -> Iterator[None]:
 def _serve(address: Path) -> None:
     for name in IMPORTED:
         importlib.import_module(name)
+    environment(torch.device("cpu"))  # the code's hashes and what git says, which each suite would ask for again
     listening = socket.socket(socket.AF_UNIX)
     made = address.with_suffix(".new")
     listening.bind(str(made))
