@@ -105,7 +105,8 @@ def write_figure(make: Callable[[], "Drawn"], caption: str, folder: Path, stem: 
                 figure.savefig, format=suffix, dpi=DPI, metadata=METADATA[suffix] | {"Description": caption}
             )
             atomically(folder / f"{stem}.{suffix}", save)
-            figure.set_layout_engine("none")  # laid out once, and equal in both files
+            with plt.rc_context({"figure.constrained_layout.use": False}):
+                figure.set_layout_engine(None)  # laid out once, and equal in both files
         plt.close(figure)
     atomically(folder / f"{stem}.csv", lambda path: data.to_csv(path, index=False, lineterminator="\n"))
     return folder / f"{stem}.png"
