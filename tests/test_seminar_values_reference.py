@@ -124,7 +124,7 @@ SUMMARIES: dict[str, Callable[[list[Row], Path], dict[str, float]]] = {
 
 @pytest.mark.parametrize("measurement", SUMMARIES)
 def test_published_summaries_are_what_their_rows_say(measurement: str) -> None:
-    runs = sorted(path.parent for path in FOLDER.glob(f"*-s30/{measurement}.json"))
+    runs = sorted(path.parent for path in FOLDER.glob(f"*-s10/{measurement}.json"))
     assert len(runs) >= 2
     for run in runs:
         recorded = json.loads((run / f"{measurement}.json").read_text(encoding="utf-8"))["summary"]
@@ -142,12 +142,12 @@ def in_steps_of(percent: float, errors: list[float]) -> bool:
 
 def test_what_is_measured_now_is_what_was_published() -> None:
     """Numbers of images, draws, steps and iterations, as the published tables show them."""
-    plain = FOLDER / "cifar-plain20-s30"
+    plain = FOLDER / "cifar-plain20-s10"
     rows = read("lesions", plain)
     assert positions(rows, "removed_at_random_E") == [one for one in lesions.NUMBERS if one <= 7]
     assert positions(rows, "exchanged_E") == list(lesions.NUMBERS)
     assert in_steps_of(100 / lesions.NUM_IMAGES, values(rows, ITERATIONS, "removed_E"))
-    rows = read("construction", FOLDER / "cifar-plain56-grown-s30")
+    rows = read("construction", FOLDER / "cifar-plain56-grown-s10")
     assert positions(rows, "error_E") == [*construction.SHARES, 0]
     assert in_steps_of(100 / construction.NUM_IMAGES, [row[4] for row in rows])
     rows = read("loss_landscape", plain)
@@ -158,8 +158,8 @@ def test_what_is_measured_now_is_what_was_published() -> None:
     assert {row[0] for row in rows} == {*gradient_norms.FIRST_ITERATIONS, 70, 140, 210, 280, 350}
     rows = read("shattered_gradients", plain)
     assert positions(rows, "correlation") == [*shattered_gradients.LAGS] * 2
-    rows = read("residual_functions", FOLDER / "cifar-residual56-A-s30")
+    rows = read("residual_functions", FOLDER / "cifar-residual56-A-s10")
     assert {row[0] for row in rows} == {0, 350, *(round(350 ** (one / 12)) for one in range(12))}
     assert residual_functions.MOMENTS == 12
-    assert len(read("path_lengths", FOLDER / "cifar-residual20-A-s30")) == 2 * 3 * 10
+    assert len(read("path_lengths", FOLDER / "cifar-residual20-A-s10")) == 2 * 3 * 10
     assert path_lengths.DRAWS == 8
