@@ -1,5 +1,6 @@
 """The checks of the notebook's exercises: each says of wrong answers that they are wrong, and in which way."""
 
+from fractions import Fraction
 from typing import Any
 
 import pandas as pd
@@ -51,6 +52,7 @@ def test_an_answer_that_is_not_given_yet_is_no_mistake(reference: RecordedRuns) 
 def test_a_number_is_right_or_not() -> None:
     assert repr(check_number(0, 0)) == "Right. You say 0; it is 0."
     assert repr(check_number(3, 0)) == "Not so. You say 3; it is 0."
+    assert repr(check_number(Fraction(1, 2), 0.5)) == "Right. You say 0.5; it is 0.5."
 
 
 def test_a_prediction_is_right_where_one_more_seed_is_expected(reference: RecordedRuns) -> None:

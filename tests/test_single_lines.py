@@ -1,12 +1,15 @@
 """Single lines that decide a number or a word, and that longer tests pass over: each by a value known before."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,21 +19,30 @@ from plain_vs_residual.data.identity import copies
 from plain_vs_residual.data.listing import Listing, list_images
 from plain_vs_residual.evidence.as_declared import remarks
 from plain_vs_residual.evidence.consumption import consumption
+from plain_vs_residual.evidence.divergence import wrongly_diverged
 from plain_vs_residual.evidence.families import family_of
 from plain_vs_residual.evidence.own_faults import CONSUMED
+from plain_vs_residual.evidence.summaries import SUMMARIES, wrong_summaries
 from plain_vs_residual.executors import measuring
 from plain_vs_residual.executors import suite as executors_suite
-from plain_vs_residual.executors.common_arithmetic import _wanted_execution
+from plain_vs_residual.executors.common_arithmetic import _recorded, _wanted_execution
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.group import Group
+from plain_vs_residual.inspection.predictions import Inspection
 from plain_vs_residual.inspection.relabelling import Relabelling, relabelling_note
+from plain_vs_residual.records.files import RunFolder
 from plain_vs_residual.records.fingerprint import _between
+from plain_vs_residual.records.recorded_runs import read_table
+from plain_vs_residual.records.rows import MeasuredRow
+from plain_vs_residual.records.store import read_measurement, read_record, write_measurement
 from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.listing import listing
 from plain_vs_residual.settings.publications import BATCH_NORM, PUBLICATIONS, WARM_UP
+from plain_vs_residual.subject.class_order import order_line
 from plain_vs_residual.training import loop
 from plain_vs_residual.training.fusion import RECTIFICATIONS
 from plain_vs_residual.training.place import CPU
+from plain_vs_residual.training.two_streams import SecondStream, weight_gradients_on
 from tests.conftest import Silent
 from tests.made_up_records import (
     read_json,
@@ -175,6 +187,20 @@ def test_each_way_to_write_a_relu_is_known_where_it_is_fused() -> None:
     assert set(RECTIFICATIONS) == {torch.relu, torch.nn.functional.relu, torch.Tensor.relu}
 
 
+def test_weight_gradients_of_layers_that_the_second_stream_would_compute_otherwise_stay_on_the_first() -> None:
+    ordinary = torch.nn.Conv2d(2, 2, 3, padding=1, bias=False)
+    others = [
+        torch.nn.Conv2d(2, 2, 3, padding=1),
+        torch.nn.Conv2d(2, 2, 3, padding=1, bias=False, padding_mode="reflect"),
+        torch.nn.Conv2d(2, 2, 3, padding="same", bias=False),
+    ]
+    unused = cast(SecondStream, None)
+    with weight_gradients_on(unused, [others[0], ordinary, *others[1:]]):
+        assert "forward" in vars(ordinary)
+        assert not any("forward" in vars(layer) for layer in others)
+    assert "forward" not in vars(ordinary)
+
+
 # ---- words -----------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +263,30 @@ def test_the_first_departure_of_cifar_is_the_warm_up_and_the_second_batch_normal
     for name in ("cifar10", "cifar10-short", "cifar100"):
         departures = PUBLICATIONS[name].departures
         assert departures.index(WARM_UP) + 1 == departures.index(BATCH_NORM), name
+
+
+def test_of_many_classes_the_first_three_and_the_last_are_shown() -> None:
+    for many, shown in ((20, ", ".join(f"{number} = c{number:02}" for number in range(20))), (21, "")):
+        line = order_line([f"c{number:02}" for number in range(many)], "by name")
+        assert line == f"order of classes, by name: {shown or '0 = c00, 1 = c01, 2 = c02, ..., 20 = c20'}"
+
+
+def test_a_matrix_of_long_names_has_numbers_for_heads_and_one_of_short_names_the_names() -> None:
+    counts = np.array([[3, 1], [0, 4]])
+    short, long = (
+        Inspection._matrix_text(cast(Inspection, SimpleNamespace(matrix=counts, classes=classes)))
+        for classes in (("coat", "shirt"), ("coat", "shirts"))
+    )
+    assert [line.split() for line in short.splitlines()] == [
+        ["coat", "shirt"],
+        ["coat", "3", "1"],
+        ["shirt", "0", "4"],
+    ]
+    assert [line.split() for line in long.splitlines()] == [
+        ["[0]", "[1]"],
+        ["coat", "[0]", "3", "1"],
+        ["shirts", "[1]", "0", "4"],
+    ]
 
 
 # How many images, draws, steps and seeds a number is taken over: those of the records that are kept.
@@ -340,6 +390,68 @@ def test_a_column_of_one_run_alone_is_remarked_upon(tmp_path: Path, which: int) 
     write_json(path, sealed(values | {"summary": values["summary"] | {"age": 2.0}}))
     said = [line for line in remarks(read_runs(tmp_path, "digits"), [experiment]) if "not computed again" in line]
     assert said == ["not computed again from their tables: age (gradient_norms)"]
+
+
+def test_losses_that_are_not_finite_say_where_a_run_should_have_ended(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "digits", "plain18", 0)
+    metrics = pd.read_csv(folder.metrics)
+    record = read_record(folder)
+    assert list(wrongly_diverged(record)) == []
+    lost = metrics.assign(training_loss=metrics["training_loss"].where(metrics.index != 2))
+    lost.to_csv(folder.metrics, index=False)
+    point = metrics["iteration"][2]
+    assert list(wrongly_diverged(record)) == [
+        f"went on after iteration {point}, though its training loss was not finite there"
+    ]
+    ended = metrics.assign(running_training_loss=metrics["running_training_loss"][: len(metrics) - 1])
+    ended.to_csv(folder.metrics, index=False)
+    assert list(wrongly_diverged(record)) == [
+        "finished, but the training loss of its last evaluation is not finite"
+    ]
+    assert record.final is not None
+    diverged = replace(record, final=record.final.model_copy(update={"outcome": "diverged"}))
+    assert list(wrongly_diverged(diverged)) == []
+
+
+def test_a_summary_is_compared_where_it_is_stated_and_where_its_table_has_its_rows(tmp_path: Path) -> None:
+    experiment = Experiment(
+        "E", "none", (), {"digits": ("plain18",)}, (), measurement="gradient_norms", name="mine"
+    )
+    folder = write_run(tmp_path, "digits", "plain18", 0)
+    write_made_up_measurement(folder, experiment)
+    record, path = read_record(folder), folder.measurement("gradient_norms")
+    whole = read_json(path)
+    others = list(SUMMARIES["gradient_norms"])[1:]
+    write_json(path, sealed(whole | {"summary": {name: whole["summary"][name] for name in others}}))
+    assert list(wrong_summaries(record, "gradient_norms")) == []  # as an earlier version had left one out
+    write_json(path, sealed(whole | {"summary": whole["summary"] | dict.fromkeys(others, 7.0)}))
+    said = list(wrong_summaries(record, "gradient_norms"))
+    assert [line.partition(":")[0] for line in said] == [f"gradient_norms, {name}" for name in others]
+    rows = read_table(folder.measured("gradient_norms"), MeasuredRow).to_dict("records")
+    few = [MeasuredRow(**{str(name): value for name, value in row.items()}) for row in rows]
+    write_json(path, whole)
+    taken = read_measurement(folder, "gradient_norms")
+    write_measurement(folder, taken, [row for row in few if row.quantity != "output"])
+    assert list(wrong_summaries(record, "gradient_norms")) == [
+        "gradient_norms, gradient_growth_in_stage_1: its table lacks rows for it"
+    ]
+
+
+def test_a_damaged_record_does_not_hide_how_the_others_were_executed(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path, "digits", "plain18", seed) for seed in range(2)]
+    assert _recorded(folders) == "eager"
+    folders[0].run.write_text("{", encoding="utf-8")
+    assert _recorded(folders) == "eager"
+    assert _recorded([*folders, RunFolder(tmp_path / "digits" / "plain18-s9")]) == "eager"
+    assert _recorded(folders[:1]) is None
+
+
+def test_runs_set_aside_within_one_second_have_names_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plain_vs_residual.records.files.time.strftime", lambda _: "20260101-000000")
+    gone = [write_run(tmp_path, "digits", "plain18", 0, finished=False).set_aside().name for _ in range(3)]
+    assert gone == [f"plain18-s0-20260101-000000{end}" for end in ("", "-2", "-3")]
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------
