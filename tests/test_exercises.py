@@ -133,6 +133,11 @@ def test_a_contrast_is_compared_with_what_decides_the_claim(reference: RecordedR
         checked = check(answer)
         assert checked.right is False
         assert why in checked.why
+    decisive = plain - residual
+    seed = decisive.index[-1]
+    checked = check((decisive + 5e-7).where(decisive.index != seed, decisive + 2e-6))
+    assert checked.right is False
+    assert checked.why.startswith(f"Seed {seed}: ")
 
 
 # ---- a block of one's own --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Single lines that decide a number or a word, and that longer tests pass over: each by a value known before."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -25,7 +26,9 @@ from plain_vs_residual.evidence.own_faults import CONSUMED
 from plain_vs_residual.evidence.summaries import SUMMARIES, wrong_summaries
 from plain_vs_residual.executors import measuring
 from plain_vs_residual.executors import suite as executors_suite
-from plain_vs_residual.executors.common_arithmetic import _recorded, _wanted_execution
+from plain_vs_residual.executors.common_arithmetic import ComputeOptions, _recorded, _wanted_execution
+from plain_vs_residual.executors.cores import num_cores
+from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.group import Group
 from plain_vs_residual.inspection.predictions import Inspection
@@ -39,11 +42,13 @@ from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.listing import listing
 from plain_vs_residual.settings.publications import BATCH_NORM, PUBLICATIONS, WARM_UP
 from plain_vs_residual.subject.class_order import order_line
+from plain_vs_residual.subject.weights import read_checkpoint
 from plain_vs_residual.training import loop
 from plain_vs_residual.training.fusion import RECTIFICATIONS
 from plain_vs_residual.training.place import CPU
+from plain_vs_residual.training.precision import best_precision
 from plain_vs_residual.training.two_streams import SecondStream, weight_gradients_on
-from tests.conftest import Silent
+from tests.conftest import Silent, network_of
 from tests.made_up_records import (
     read_json,
     read_runs,
@@ -183,6 +188,16 @@ def test_several_devices_compute_as_was_asked_for_and_else_eagerly(wanted: str |
     assert _wanted_execution([], wanted, 1) == wanted
 
 
+def test_the_threads_that_were_asked_for_are_those_of_every_run(make_suite: Any) -> None:
+    suite = make_suite("plain18", "plain34")
+    given = (suite.selection.plan(), suite.ledger, suite.dataset)
+    wanted = ComputeOptions(device="cpu", precision="fp32", execution="eager", jobs=1)
+    for threads, expected in ((7, 7), (None, num_cores())):
+        placed = choose_placement(*given, wanted, Silent().ended, threads=threads)
+        assert {job.arithmetic.threads for job in placed.jobs} == {expected}
+    assert best_precision(torch.device("meta")) == "fp32"
+
+
 def test_each_way_to_write_a_relu_is_known_where_it_is_fused() -> None:
     assert set(RECTIFICATIONS) == {torch.relu, torch.nn.functional.relu, torch.Tensor.relu}
 
@@ -289,6 +304,13 @@ def test_a_matrix_of_long_names_has_numbers_for_heads_and_one_of_short_names_the
     ]
 
 
+def test_weights_that_are_alone_in_a_file_are_said_to_be_an_average_by_their_name(tmp_path: Path) -> None:
+    state = network_of("cifar-plain8", channels=1, num_classes=2).state_dict()
+    for name, words in (("model", ""), ("model_ema", "weights: model_ema; by its name an average")):
+        torch.save({name: state}, tmp_path / "file.pt")
+        assert read_checkpoint(tmp_path / "file.pt").words == words
+
+
 # How many images, draws, steps and seeds a number is taken over: those of the records that are kept.
 TAKEN_OVER: dict[str, dict[str, Any]] = {
     "seminar.construction": {"NUM_IMAGES": 1000, "SHARES": (0.0, 0.1, 0.25, 0.5, 1.0)},
@@ -303,7 +325,6 @@ TAKEN_OVER: dict[str, dict[str, Any]] = {
         "LINE": 21,
     },
     "seminar.path_lengths": {"NUM_IMAGES": 64, "DRAWS": 8},
-    "seminar.residual_functions": {"NUM_IMAGES": 500},
     "seminar.shattered_gradients": {"LINES": 8, "LAGS": (1, 2, 4, 8, 16, 32)},
     "seminar.signal_propagation": {"NUM_IMAGES": 128},
     "measures.responses": {"NUM_IMAGES": 1000},
@@ -311,7 +332,7 @@ TAKEN_OVER: dict[str, dict[str, Any]] = {
     "subject.subject": {"NUM_FOR_STATISTICS": 1000},
     "evidence.families": {"ERROR_RATE": 0.05},
     "evidence.levels": {"DESCRIPTIVE_LEVEL": 0.95, "MIN_SEEDS": 3},
-    "evidence.power": {"WANTED": 0.8, "MOST_SEEDS": 1000, "DRAWS": 20_000},
+    "evidence.power": {"WANTED": 0.8, "MOST_SEEDS": 1000, "DRAWS": 20_000, "FARTHEST": 1e3},
     "evidence.copies": {"LEAST_VALUES": 10},
     "evidence.papers_terms": {"ILSVRC2012": (1_281_167, 50_000)},
     "inspection.agreement": {"TOLERANCE": 1e-6},
@@ -319,7 +340,46 @@ TAKEN_OVER: dict[str, dict[str, Any]] = {
     "inspection.relabelling": {"SHARE": 0.5, "POINTS": 20.0, "SHUFFLES": 20},
     "training.plateau": {"FACTOR": 0.1, "PATIENCE": 10},
     "training.training_curve": {"POINTS": 50},
-    "data.loader": {"CHANNEL_MEAN": (0.485, 0.456, 0.406), "CHANNEL_STD": (0.229, 0.224, 0.225)},
+    "data.loader": {
+        "CHANNEL_MEAN": (0.485, 0.456, 0.406),
+        "CHANNEL_STD": (0.229, 0.224, 0.225),
+        "EIGENVALUES": (0.2175, 0.0188, 0.0045),
+        "EIGENVECTORS": ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.814), (-0.5836, -0.6948, 0.4203)),
+    },
+    "data.fashion": {"SIDE": 28},
+    "data.decoding": {"PHOTOMETRIC": 262, "SAMPLE_FORMAT": 339, "SIGNED": 2, "ORIENTATION": 274},
+    "data.conversions": {"LOOKED_AT": 500, "DIM": 128},
+    "data.images": {"MOST_READ": 1000},
+    "architecture": {
+        "BASIC_STAGES": {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)},
+        "BOTTLENECK_STAGES": {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)},
+    },
+    "networks": {"CIFAR_STEM_WIDTH": 16},
+    "modifications": {"DIRAC_SCALE": 0.1},
+    "streams": {
+        "NUM_STREAMS": 4,
+        "SINKHORN_ITERATIONS": 20,
+        "SHARPNESS": pytest.approx(math.log(27), rel=1e-15),
+        "WRITES": (1 / 2, 5 / 6, 7 / 6, 3 / 2),
+    },
+    "tailored": {"FINAL_COSINE": 0.9},
+    "seminar.residual_functions": {"NUM_IMAGES": 500, "MOMENTS": 12},
+    "evidence.bookkeeping": {"CURVE_POINTS": 50},
+    "executors.estimate": {"WARM_UP": 10, "ENOUGH": ((300, 15.0), (10, 60.0))},
+    "executors.sharing": {"MOST_AT_ONCE": 4, "THIN": 64},
+    "executors.fast_path": {
+        "CHECKED": 7,
+        "TOLERANCES": {
+            "bf16": (1.5, "fp32"),
+            "fp16": (1.5, "fp32"),
+            "fp32": (0.5, "bf16"),
+            "tf32": (0.5, "bf16"),
+        },
+    },
+    "inspection.layer_table": {"TABLE_1": {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}},
+    "report.comparison": {"LEVEL": 0.95},
+    "report.figures.landscape": {"LEAST": 1e-3, "MOST": 100.0},
+    "training.session": {"CHECKPOINT_SECONDS": 300.0},
 }
 
 
@@ -327,6 +387,82 @@ TAKEN_OVER: dict[str, dict[str, Any]] = {
 def test_numbers_are_taken_over_as_many_as_those_of_the_kept_records(module: str) -> None:
     values = vars(import_module(f"plain_vs_residual.{module}"))
     assert {name: values[name] for name in TAKEN_OVER[module]} == TAKEN_OVER[module]
+
+
+OF_AN_EVALUATION = ("training_error", "validation_error", "validation_top5_error")
+# What counts, what is left out and what is known by its name: the same in kept records, or promised to a reader.
+WHAT_COUNTS: dict[str, dict[str, Any]] = {
+    "evidence.as_declared": {"BUDGET": ("epochs", "iterations"), "OF_A_TRIAL": ("evaluations",)},
+    "evidence.bookkeeping": {
+        "ERRORS": OF_AN_EVALUATION,
+        "IN_THE_OUTCOME": (*OF_AN_EVALUATION, "training_loss", "validation_loss"),
+        "PERCENT": (*OF_AN_EVALUATION, "running_training_error"),
+        "TAKEN_AGAIN": {
+            "validation": ("measured_training", "evaluated_validation"),
+            "test": ("measured_training",),
+        },
+    },
+    "evidence.copies": {
+        "NOT_COMPARED": [
+            *("iteration", "epoch", "learning_rate"),
+            *("training_seconds", "evaluation_seconds", "consumed"),
+        ]
+    },
+    "evidence.differences": {
+        "NOT_SHARED": {"network", "seed", "replayed_rates", "source_weights"},
+        "SAME_MACHINE": (
+            *("torch", "torchvision", "numpy", "python"),
+            *("device", "device_name", "cuda", "cudnn"),
+        ),
+        "RATES": {"learning_rate", "warm_up_iterations", "schedule", "drops"},
+        "BUDGET": {"epochs", "iterations"},
+    },
+    "evidence.divergence": {
+        "COUNT_AS_CHANCE": (
+            *("running_training_error", "training_error", "validation_error", "test_error"),
+            *("ten_crop_error", "validation_top5_error", "ten_crop_top5_error"),
+        )
+    },
+    "inspection.measuring": {
+        "OF_ALL_IMAGES": ("folding",),
+        "WITHOUT_CLASSES": ("shattered_gradients", "signal_propagation", "residual_functions"),
+    },
+    "measures.first_iterations": {"WATCHED": {"conv1": "conv1", "bn1": "bn1", "fc": "logits"}},
+    "report.comparison": {"OF_NO_INTEREST": ("seed", "network", "data_fingerprint")},
+    "settings": {"NOT_TOLD": {"data", "epochs", "iterations", "evaluations", "probe_iterations"}},
+    "study": {"NOT_OF_A_STUDY": {"name", "data", "seeds"}},
+    "subject.namesakes": {
+        "WITHOUT_WEIGHTS": (("plain", None), ("residual", "A")),
+        "SEEN": (
+            *("data", "image_size", "stem", "stem_width", "pixel_range", "subtract_mean"),
+            *("enlarge_to", "modification"),
+        ),
+    },
+    "subject.weight_sets": {
+        "HEADS": ("linear", "classifier", "head", "head.fc", "fc"),
+        "WRAPPERS": {
+            *("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"),
+            *("_forward_module", "_module"),
+        },
+    },
+    "training.native_step": {"ONLY_WEIGHTS": ("none", "zero-gamma", "delta-orthogonal")},
+    "data.conversions": {"OTHER_COLOURS": ("CMYK", "YCbCr", "LAB", "HSV")},
+    "data.decoding": {"ALPHA": ("RGBA", "LA", "PA", "RGBa", "La")},
+    "data.listing": {"NOT_READ": {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}},
+    "data.identity": {"JPEG_ENDINGS": (".jpg", ".jpeg", ".jpe", ".jfif")},
+    "data.cifar_files": {
+        "ARCHIVES": (".tar.gz", ".tgz", ".tar"),
+        "OTHER_FORMS": ("binary", "matlab"),
+        "OTHER_BATCHES": ("data_batch_1.bin", "data_batch_1.mat", "train.bin", "train.mat"),
+    },
+    "recipe": {"WATCHING": ("plateau", "replay")},
+}
+
+
+@pytest.mark.parametrize("module", WHAT_COUNTS)
+def test_what_counts_is_what_is_written_here(module: str) -> None:
+    values = vars(import_module(f"plain_vs_residual.{module}"))
+    assert {name: values[name] for name in WHAT_COUNTS[module]} == WHAT_COUNTS[module]
 
 
 def test_copies_are_told_by_kind_and_not_where_there_are_none() -> None:
