@@ -1,5 +1,6 @@
 """Single lines that decide a number or a word, and that longer tests pass over: each by a value known before."""
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ import torch
 
 from plain_vs_residual.arithmetic import Arithmetic
 from plain_vs_residual.data.decoding import _what_is_wrong
-from plain_vs_residual.data.identity import copies
+from plain_vs_residual.data.identity import copies, files_fingerprint, variant_of
 from plain_vs_residual.data.listing import Listing, list_images
 from plain_vs_residual.evidence.as_declared import remarks
 from plain_vs_residual.evidence.consumption import consumption
@@ -28,6 +29,7 @@ from plain_vs_residual.executors import measuring
 from plain_vs_residual.executors import suite as executors_suite
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions, _recorded, _wanted_execution
 from plain_vs_residual.executors.cores import num_cores
+from plain_vs_residual.executors.memory import what_to_try
 from plain_vs_residual.executors.placement import choose_placement
 from plain_vs_residual.experiment import Claim, Experiment, Study
 from plain_vs_residual.group import Group
@@ -43,9 +45,10 @@ from plain_vs_residual.report.listing import listing
 from plain_vs_residual.settings.publications import BATCH_NORM, PUBLICATIONS, WARM_UP
 from plain_vs_residual.subject.class_order import order_line
 from plain_vs_residual.subject.weights import read_checkpoint
-from plain_vs_residual.training import loop
+from plain_vs_residual.training import loop, session
 from plain_vs_residual.training.fusion import RECTIFICATIONS
-from plain_vs_residual.training.place import CPU
+from plain_vs_residual.training.outcome import _peak_memory_mib
+from plain_vs_residual.training.place import CPU, Place
 from plain_vs_residual.training.precision import best_precision
 from plain_vs_residual.training.two_streams import SecondStream, weight_gradients_on
 from tests.conftest import Silent, network_of
@@ -186,6 +189,27 @@ def test_each_run_is_announced_with_its_place_among_those_that_are_pending(
 def test_several_devices_compute_as_was_asked_for_and_else_eagerly(wanted: str | None, given: str) -> None:
     assert _wanted_execution([], wanted, 2) == given
     assert _wanted_execution([], wanted, 1) == wanted
+
+
+def test_the_peak_of_a_run_on_a_gpu_is_its_own_and_a_cpu_has_none(
+    make_suite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = make_suite("plain18")
+    (job,) = suite.plan()
+    gpu = torch.device("cuda:0")
+
+    def begins_anew(device: torch.device) -> None:
+        raise Stops(device)
+
+    monkeypatch.setattr(session, "prepare_arithmetic", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", begins_anew)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 2**20 * (3 if device == gpu else 5))
+    with pytest.raises(Stops, match="cuda:0"):
+        session.Session(job, Place(gpu), suite.dataset)
+    session.Session(job, CPU, suite.dataset)
+    assert (_peak_memory_mib(gpu), _peak_memory_mib(CPU.device)) == (3, None)
+    assert ", peak 3 MiB; " in what_to_try(job.run, gpu)
+    assert "peak" not in what_to_try(job.run, CPU.device)
 
 
 def test_the_threads_that_were_asked_for_are_those_of_every_run(make_suite: Any) -> None:
@@ -465,6 +489,16 @@ def test_what_counts_is_what_is_written_here(module: str) -> None:
     assert {name: values[name] for name in WHAT_COUNTS[module]} == WHAT_COUNTS[module]
 
 
+def test_the_fingerprint_of_images_is_of_classes_labels_and_content_and_names_the_data_set() -> None:
+    part = Listing(Path("images"), ("cat", "dog"), ["1", "2"], [0, 1])
+    other = Listing(Path("images"), ("cat", "dog"), ["3"], [1])
+    content = b"(('cat', 'dog'), [0, 1])ab(('cat', 'dog'), [1])c"
+    expected = hashlib.sha256(content).hexdigest()
+    given = [part, other], [[b"a", b"b"], [b"c"]]
+    assert files_fingerprint(*given) == expected[:16]
+    assert variant_of(*given) == f"images-{expected[:8]}"
+
+
 def test_copies_are_told_by_kind_and_not_where_there_are_none() -> None:
     part = Listing(Path("images"), ("cat", "dog"), ["1", "2"], [0, 1])
     said = "copies, byte for byte: "
@@ -560,7 +594,7 @@ def test_a_summary_is_compared_where_it_is_stated_and_where_its_table_has_its_ro
     others = list(SUMMARIES["gradient_norms"])[1:]
     write_json(path, sealed(whole | {"summary": {name: whole["summary"][name] for name in others}}))
     assert list(wrong_summaries(record, "gradient_norms")) == []  # as an earlier version had left one out
-    write_json(path, sealed(whole | {"summary": whole["summary"] | dict.fromkeys(others, 7.0)}))
+    write_json(path, sealed(whole | {"summary": dict.fromkeys(others, 7.0)}))
     said = list(wrong_summaries(record, "gradient_norms"))
     assert [line.partition(":")[0] for line in said] == [f"gradient_norms, {name}" for name in others]
     rows = read_table(folder.measured("gradient_norms"), MeasuredRow).to_dict("records")
