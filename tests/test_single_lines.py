@@ -2,6 +2,9 @@
 
 import hashlib
 import math
+import os
+import pickle
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -16,8 +19,10 @@ import pytest
 import torch
 
 from plain_vs_residual.arithmetic import Arithmetic
+from plain_vs_residual.data.cifar import _unpickled
 from plain_vs_residual.data.decoding import _what_is_wrong
 from plain_vs_residual.data.identity import copies, files_fingerprint, variant_of
+from plain_vs_residual.data.images import Dataset
 from plain_vs_residual.data.listing import Listing, list_images
 from plain_vs_residual.evidence.as_declared import remarks
 from plain_vs_residual.evidence.consumption import consumption
@@ -25,7 +30,7 @@ from plain_vs_residual.evidence.divergence import wrongly_diverged
 from plain_vs_residual.evidence.families import family_of
 from plain_vs_residual.evidence.own_faults import CONSUMED
 from plain_vs_residual.evidence.summaries import SUMMARIES, wrong_summaries
-from plain_vs_residual.executors import measuring
+from plain_vs_residual.executors import measuring, needs, room
 from plain_vs_residual.executors import suite as executors_suite
 from plain_vs_residual.executors.common_arithmetic import ComputeOptions, _recorded, _wanted_execution
 from plain_vs_residual.executors.cores import num_cores
@@ -42,8 +47,9 @@ from plain_vs_residual.records.rows import MeasuredRow
 from plain_vs_residual.records.store import read_measurement, read_record, write_measurement
 from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.listing import listing
+from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.settings.publications import BATCH_NORM, PUBLICATIONS, WARM_UP
-from plain_vs_residual.subject.class_order import order_line
+from plain_vs_residual.subject.class_order import order_line, with_order
 from plain_vs_residual.subject.weights import read_checkpoint
 from plain_vs_residual.training import loop, session
 from plain_vs_residual.training.fusion import RECTIFICATIONS
@@ -212,6 +218,20 @@ def test_the_peak_of_a_run_on_a_gpu_is_its_own_and_a_cpu_has_none(
     assert "peak" not in what_to_try(job.run, CPU.device)
 
 
+def test_the_disk_needs_weights_of_all_runs_and_six_times_those_of_the_largest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"small": 2**30, "large": 3 * 2**30, "middle": 2 * 2**30}
+    monkeypatch.setattr(needs, "networks_of", lambda _: list(sizes))
+    monkeypatch.setattr(needs, "weight_bytes", lambda network: sizes[network])
+    whole = (2 * 6 + 6 * 3) * 2**30 + 50 * 2**20
+    for free, enough in ((whole, True), (whole - 1, False)):
+        monkeypatch.setattr(room.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        found = room.disk(DIGITS, tmp_path / "results", seeds=2)
+        assert found.found == "30.0 GiB free, about 30.05 GiB needed"
+        assert (found.fix == "") == enough
+
+
 def test_the_threads_that_were_asked_for_are_those_of_every_run(make_suite: Any) -> None:
     suite = make_suite("plain18", "plain34")
     given = (suite.selection.plan(), suite.ledger, suite.dataset)
@@ -308,6 +328,25 @@ def test_of_many_classes_the_first_three_and_the_last_are_shown() -> None:
     for many, shown in ((20, ", ".join(f"{number} = c{number:02}" for number in range(20))), (21, "")):
         line = order_line([f"c{number:02}" for number in range(many)], "by name")
         assert line == f"order of classes, by name: {shown or '0 = c00, 1 = c01, 2 = c02, ..., 20 = c20'}"
+
+
+@pytest.mark.parametrize(
+    ("given", "lacking"), [("dog,dog", "cat"), ("cat,cat", "dog"), ("cat", "dog"), ("dog", "cat")]
+)
+def test_a_class_that_is_not_given_is_named_whichever_it_is(
+    given: str, lacking: str, tiny_dataset: Dataset
+) -> None:
+    with pytest.raises(ValueError, match=f"lacking: {lacking};"):
+        with_order(replace(tiny_dataset, classes=("cat", "dog")), given)
+
+
+class WarnsAsOldBatchesDo:
+    def __reduce__(self) -> Any:
+        return warnings.warn, ("dtype(): align should be passed as Python or NumPy boolean but got `align=0`.",)
+
+
+def test_batches_that_an_old_numpy_pickled_are_read_without_its_warning() -> None:
+    _unpickled(pickle.dumps(WarnsAsOldBatchesDo()))  # every other warning is an error here
 
 
 def test_a_matrix_of_long_names_has_numbers_for_heads_and_one_of_short_names_the_names() -> None:
@@ -605,6 +644,15 @@ def test_a_summary_is_compared_where_it_is_stated_and_where_its_table_has_its_ro
     assert list(wrong_summaries(record, "gradient_norms")) == [
         "gradient_norms, gradient_growth_in_stage_1: its table lacks rows for it"
     ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's list of open files")
+def test_what_was_written_durably_leaves_no_file_open(tmp_path: Path) -> None:
+    write_json(tmp_path / "first.json", {})
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(3):
+        write_json(tmp_path / f"{number}.json", {})
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_damaged_record_does_not_hide_how_the_others_were_executed(tmp_path: Path) -> None:
