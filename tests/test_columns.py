@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -11,7 +12,7 @@ from plain_vs_residual.records.recorded_runs import RecordedRuns, load_recorded_
 from plain_vs_residual.report.figures import FIGURES, draw
 from plain_vs_residual.report.figures.columns import _in_words, _on_the_way
 from plain_vs_residual.settings import FASHION
-from tests.made_up_records import write_results
+from tests.made_up_records import read_runs, write_results, write_run
 
 NAMES = ("shortcut_scale", "scaled_branches", "tailored_activations", "optimizers")
 EXPERIMENTS = load_experiments()
@@ -38,6 +39,92 @@ def test_every_run_of_the_experiment_is_drawn_with_its_error(name: str, tmp_path
     }
     assert set(found) == expected
     assert all(value == pytest.approx(finals[key]) for key, value in found.items())
+
+
+def by_study(folder: Path, experiment: Experiment) -> tuple[RecordedRuns, dict[tuple[str, str], list[float]]]:
+    """Write three seeds of each run, whose errors tell network and study, and whose mean is not their median."""
+    errors = {}
+    for number, (network, study) in enumerate(experiment.runs_in("fashion")):
+        errors[network, study.name] = [10.0 + 3 * number + more for more in (20.0, 0.0, 1.0)]
+        for seed, error in enumerate(errors[network, study.name]):
+            write_run(folder, "fashion", network, seed, study=study, errors=lambda *_, end=error: (end, 50))
+    return read_runs(folder, "fashion"), errors
+
+
+PLAIN, RESIDUAL = "cifar-plain56", "cifar-residual56-A"
+COLUMNS: dict[str, dict[float, tuple[str, str, str]]] = {
+    "shortcut_scale": {
+        0: (PLAIN, "", "0 x\n(plain-56)"),
+        1: (RESIDUAL, "shortcut-0.5", "0.5 x"),
+        2: (RESIDUAL, "shortcut-0.9", "0.9 x"),
+        3: (RESIDUAL, "", "x itself\n(ResNet-56 A)"),
+        4: (RESIDUAL, "free-streams", "4 streams,\nmixed freely"),
+        5: (RESIDUAL, "doubly-stochastic-streams", "4 streams, mixing\nkept doubly\nstochastic"),
+    },
+    "tailored_activations": {
+        0: (PLAIN, "", "plain-56:\nno shortcut,\nBN, ReLU"),
+        1: (PLAIN, "tailored", "plain-56:\nno shortcut, no BN,\ntailored leaky ReLU"),
+        2: (RESIDUAL, "", "ResNet-56 A:\nshortcuts,\nBN, ReLU"),
+    },
+    "optimizers": {
+        -0.2: (PLAIN, "", "SGD\n(rates 0.01 and 0.01)"),
+        0.2: (RESIDUAL, "", "SGD\n(rates 0.01 and 0.01)"),
+        0.8: (PLAIN, "adamw-lr0.003", "AdamW\n(rates 0.003 and 0.003)"),
+        1.2: (RESIDUAL, "adamw-lr0.003", "AdamW\n(rates 0.003 and 0.003)"),
+        1.8: (PLAIN, "muon-lr0.1", "Muon\n(rates 0.1 and 0.01)"),
+        2.2: (RESIDUAL, "muon-lr0.01", "Muon\n(rates 0.1 and 0.01)"),
+    },
+}
+
+
+@pytest.mark.usefixtures("small_figures")
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_has_a_dot_per_seed_from_left_to_right_and_a_bar_at_their_mean(name: str, tmp_path: Path) -> None:
+    recorded, errors = by_study(tmp_path, EXPERIMENTS[name])
+    figure, _ = FIGURES[name].draw(recorded, EXPERIMENTS[name])
+    (axes,) = figure.axes
+    dots = {line.get_xdata()[1]: line for line in axes.get_lines() if len(line.get_xdata()) == 3}
+    bars = [segment for lines in axes.collections for segment in lines.get_segments()]
+    assert sorted(dots) == pytest.approx(list(COLUMNS[name]))
+    heads = dict(zip(axes.get_xticks(), (text.get_text() for text in axes.get_xticklabels()), strict=True))
+    beside = {text.get_position(): text.get_text() for text in axes.texts}
+    for (place, line), bar, (network, study, words) in zip(
+        sorted(dots.items()), sorted(bars, key=lambda one: one[0][0]), COLUMNS[name].values(), strict=True
+    ):
+        of_seeds = errors[network, study]
+        mean = sum(of_seeds) / 3
+        assert list(line.get_xdata()) == pytest.approx([place - 0.2 / 3, place, place + 0.2 / 3])
+        assert list(line.get_ydata()) == pytest.approx(of_seeds)
+        assert bar.ravel() == pytest.approx([place - 0.13, mean, place + 0.13, mean])
+        assert [said for (x, y), said in beside.items() if (x, y) == pytest.approx((place + 0.15, mean))] == [
+            f"{mean:.0f} %"
+        ]
+        assert heads[min(heads, key=lambda tick: abs(tick - place))] == words
+    plt.close(figure)
+
+
+@pytest.mark.usefixtures("small_figures")
+def test_networks_as_they_are_stand_left_and_with_scaled_branches_right_by_learning_rate(tmp_path: Path) -> None:
+    recorded, errors = by_study(tmp_path, EXPERIMENTS["scaled_branches"])
+    figure, _ = FIGURES["scaled_branches"].draw(recorded, EXPERIMENTS["scaled_branches"])
+    for axes, begins, title in zip(
+        figure.axes, ("lr", "scaled-lr"), ("x + F(x)", "x + F(x) / sqrt(n), n blocks"), strict=True
+    ):
+        assert axes.get_title() == title
+        for network, label, line, band in zip(
+            ("cifar-residual20-A", RESIDUAL),
+            ("ResNet-20 A", "ResNet-56 A"),
+            axes.get_lines(),
+            axes.collections,
+            strict=True,
+        ):
+            of_rates = [errors[network, f"{begins}{rate:g}"] for rate in (0.02, 0.05, 0.1)]
+            assert line.get_label() == label
+            assert list(line.get_xdata()) == [0.02, 0.05, 0.1]
+            assert list(line.get_ydata()) == pytest.approx([sum(one) / 3 for one in of_rates])
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert (heights.min(), heights.max()) == pytest.approx((min(of_rates[0]), max(of_rates[-1])))
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("name", NAMES)

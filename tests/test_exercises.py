@@ -1,5 +1,6 @@
 """The checks of the notebook's exercises: each says of wrong answers that they are wrong, and in which way."""
 
+from fractions import Fraction
 from typing import Any
 
 import pandas as pd
@@ -51,6 +52,7 @@ def test_an_answer_that_is_not_given_yet_is_no_mistake(reference: RecordedRuns) 
 def test_a_number_is_right_or_not() -> None:
     assert repr(check_number(0, 0)) == "Right. You say 0; it is 0."
     assert repr(check_number(3, 0)) == "Not so. You say 3; it is 0."
+    assert repr(check_number(Fraction(1, 2), 0.5)) == "Right. You say 0.5; it is 0.5."
 
 
 def test_a_prediction_is_right_where_one_more_seed_is_expected(reference: RecordedRuns) -> None:
@@ -131,6 +133,11 @@ def test_a_contrast_is_compared_with_what_decides_the_claim(reference: RecordedR
         checked = check(answer)
         assert checked.right is False
         assert why in checked.why
+    decisive = plain - residual
+    seed = decisive.index[-1]
+    checked = check((decisive + 5e-7).where(decisive.index != seed, decisive + 2e-6))
+    assert checked.right is False
+    assert checked.why.startswith(f"Seed {seed}: ")
 
 
 # ---- a block of one's own --------------------------------------------------------------------------------

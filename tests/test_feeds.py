@@ -1,7 +1,7 @@
 """Feeds: the vectorised crop compared with a slow one, normalisation, digests, and worker processes."""
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -97,6 +97,38 @@ def digest_after(feed: ResidentFeed, stop: int = 4) -> dict[str, str]:
     for _ in batches_of(feed, 0, stop):
         pass
     return feed.digest.state()
+
+
+def chained(batches: Iterable[Batch]) -> str:
+    """Chain pixels and labels by hand: places weigh what the generator draws, a label 31 times, batches follow."""
+    value = 0
+    for pixels, labels in batches:
+        sums = []
+        for values in (pixels, labels):
+            drawn = keyed_generator(0, "checksum weights")
+            weights = torch.randint(1, 2**23, (values.numel(),), dtype=torch.int32, generator=drawn)
+            sums.append(int((values.reshape(-1).long() * weights.long()).sum()))
+        value = value * 1_000_003 + sums[0] + 31 * sums[1]
+    return f"{value % 2**64:016x}"
+
+
+def test_the_chains_of_what_was_consumed_are_those_by_hand(tiny_setting: Setting, tiny_dataset: Dataset) -> None:
+    """Kept records hold such hashes: the same images must give them in every version."""
+    feed = ResidentFeed(tiny_dataset, tiny_setting, 5, CPU)
+    drawn, given = feed.stream.segment(0, 3), []
+    images, evaluated = tiny_dataset.training, tiny_dataset.validation
+    assert isinstance(images, Images)
+    assert isinstance(evaluated, Images)
+    for step, _ in enumerate(batches_of(feed, 0, 3)):
+        indices, crops, flips = (drawn[name][step] for name in ("indices", "crops", "flips"))
+        pixels, _ = crop_and_flip(feed.pixels["training"], feed.mean, indices, crops, flips, feed.image_size)
+        given.append((pixels, images.labels[indices]))
+    assert feed.digest.state()["pixels"] == chained(given)
+    feed.evaluation_batch = 3
+    assert len(list(feed.evaluation_batches("validation"))) > 1
+    parts = zip(evaluated.pixels.split(3), evaluated.labels.split(3), strict=True)
+    whole = sha256(chained(parts).encode()).hexdigest()[:16]
+    assert feed.digest.state()["evaluated_validation"] == whole
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -22,8 +22,10 @@ from plain_vs_residual.report.figures import FIGURES
 from plain_vs_residual.report.figures.curves import TRAINED, enlarge_end, limit_error_axis
 from plain_vs_residual.report.figures.forest import AS_CLAIMED, MOST_ROWS, OPEN_STILL, OTHERWISE, forest, screens
 from plain_vs_residual.report.figures.landscape import LEAST, MOST
+from plain_vs_residual.report.figures.one_network import WORDS, _by_quantity
 from plain_vs_residual.report.figures.studies import draw_confusion
 from plain_vs_residual.report.figures.style import BOLD, DASHED, SCREEN, SOLID, THIN, network_line
+from plain_vs_residual.settings import find_setting
 from tests.made_up_records import read_runs, write_results, write_run
 
 EXPERIMENTS = load_experiments()
@@ -561,6 +563,116 @@ def test_the_construction_is_drawn_from_the_errors_that_were_given_and_with_its_
     for line, mode in zip(valley.axes[1].get_lines()[:3], "ERT", strict=True):
         found = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
         assert same(found, mean_by_position(built[built["quantity"] == f"error_{mode}"]))
+
+
+def test_each_panel_of_the_first_iterations_is_of_its_quantity_and_each_line_of_its_study(
+    written: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = EXPERIMENTS["input_scaling"]
+    recorded = written(experiment)
+    quantities = {
+        "output of conv1 (RMS)": "conv1",
+        "the same after BN (RMS)": "bn1",
+        "gradient of conv1 (RMS)": "conv1_gradient",
+        "norm of the whole gradient": "gradient_norm",
+        "logits (RMS)": "logits",
+        "loss (nats)": "loss",
+    }
+    drawn_of = np.random.default_rng(0)
+    table = recorded.first_iterations
+    table = table.assign(**{name: drawn_of.uniform(0.1, 0.9, len(table)) for name in quantities.values()})
+    monkeypatch.setitem(vars(recorded), "first_iterations", table)
+    figure, drawn = FIGURES["first_iterations"].draw(recorded, experiment)
+    recipes = {
+        study.name: find_setting("digits").with_changes(study.changes) for study in experiment.studies_in("digits")
+    }
+    cold = {name: recipe for name, recipe in recipes.items() if not recipe.warm_up_iterations}
+    assert [axes.get_title() for axes in figure.axes] == list(quantities)
+    for axes, quantity in zip(figure.axes, quantities.values(), strict=True):
+        for (name, recipe), line in zip(cold.items(), axes.get_lines(), strict=True):
+            pixels = f"{recipe.pixel_range}, {'mean subtracted' if recipe.subtract_mean else 'raw'}"
+            assert line.get_label() == f"{pixels}, {recipe.learning_rate:g}"
+            runs = table[table["study"] == name]
+            means = [runs[runs["iteration"] == one][quantity].sum() / 3 for one in sorted(set(runs["iteration"]))]
+            assert list(line.get_ydata()) == pytest.approx(means)
+            rows = drawn[(drawn["study"] == name) & (drawn["quantity"] == quantity)]
+            assert rows["value"].tolist() == pytest.approx(means)
+
+
+def test_of_one_network_each_panel_is_of_a_quantity_dashed_before_and_bold_after_training() -> None:
+    rows = [
+        {"quantity": quantity, "moment": moment, "position": position, "value": factor * position * times}
+        for quantity, factor in (("weight", 1.0), ("ratio", 0.5))
+        for moment, times in (("untrained", 1.0), ("trained", 30.0 if quantity == "weight" else 2.0))
+        for position in (1, 2, 3)
+    ]
+    figure, table = _by_quantity(Architecture.parse("plain18"), pd.DataFrame(rows))
+    assert len(table) == len(rows)
+    for axes, title, scale, values in zip(
+        figure.axes,
+        (WORDS["weight"], WORDS["ratio"]),
+        ("log", "linear"),  # of the first the greatest is ninety times the least, of the second six times
+        ([1.0, 2.0, 3.0], [0.5, 1.0, 1.5]),
+        strict=True,
+    ):
+        assert (axes.get_title(), axes.get_yscale()) == (title, scale)
+        times = 30 if scale == "log" else 2
+        lines = {line.get_label(): line for line in axes.get_lines()}
+        before, after = lines["untrained"], lines["trained"]
+        assert list(before.get_xdata()) == list(after.get_xdata()) == [1, 2, 3]
+        assert list(before.get_ydata()) == values
+        assert list(after.get_ydata()) == [value * times for value in values]
+        assert (before.get_linestyle(), before.get_linewidth()) == ("--", THIN)
+        assert (after.get_linestyle(), after.get_linewidth()) == (SOLID, BOLD)
+
+
+def test_of_one_network_errors_are_bars_with_their_number() -> None:
+    names = ("error_trained", "logit_difference", "error_folded")
+    table = pd.DataFrame({"quantity": names, "position": 0, "value": (12.34, 0.1, 56.78), "moment": "trained"})
+    figure, _ = _by_quantity(Architecture.parse("plain18"), table)
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == [12.34, 56.78]
+    assert [text.get_text() for text in axes.texts] == ["12.3 %", "56.8 %"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == [WORDS.get(names[0]), WORDS.get(names[2])]
+    assert axes.get_title() == "plain-18"
+
+
+def test_folded_networks_are_dots_from_left_to_right_by_seed_with_their_mean_and_rings_before(
+    written_in: WriteIn,
+) -> None:
+    experiment = EXPERIMENTS["folding"]
+    figure, _ = FIGURES["folding"].draw(written_in(experiment, "fashion"), experiment)
+    (axes,) = figure.axes
+    measured = written_in(experiment, "fashion").measured(experiment.measurement)
+    columns = (
+        ("cifar-plain56", "", "error_trained"),
+        ("cifar-plain56", "foldable", "error_folded"),
+        ("cifar-residual56-A", "", "error_trained"),
+    )
+
+    def of_seeds(network: str, study: str, quantity: str) -> list[float]:
+        rows = measured[(measured["network"] == network) & (measured["study"] == study)]
+        return rows[rows["quantity"] == quantity].sort_values("seed")["value"].tolist()
+
+    dots = [line for line in axes.get_lines() if line.get_linestyle() == "None"]
+    rings = [line for line in dots if line.get_markerfacecolor() == "none"]
+    assert len(dots) == 4
+    (before,) = rings
+    assert before.get_label() == "before folding"
+    assert list(before.get_ydata()) == pytest.approx(of_seeds("cifar-plain56", "foldable", "error_trained"))
+    words = [text.get_text() for text in axes.texts]
+    for place, (line, column) in enumerate(zip([one for one in dots if one is not before], columns, strict=True)):
+        errors = of_seeds(*column)
+        assert list(line.get_xdata()) == pytest.approx([place - 0.1, place, place + 0.1])
+        assert list(line.get_ydata()) == pytest.approx(errors)
+        (mean,) = (
+            segment
+            for bars in axes.collections
+            for segment in bars.get_segments()
+            if segment[0][0] == pytest.approx(place - 0.16)
+        )
+        assert mean[:, 1] == pytest.approx([np.mean(errors)] * 2)
+        assert f"{np.mean(errors):.0f} %" in words
 
 
 def test_errors_stand_at_their_learning_rates_training_left_and_validation_right(tmp_path: Path) -> None:

@@ -304,6 +304,7 @@ def test_inspect_finds_the_recorded_error_again_and_counts_every_image(run: Path
     assert inspection.errors.error == pytest.approx(final["validation_error"], abs=1e-9)
     assert inspection.errors.loss == pytest.approx(final["validation_loss"], rel=1e-6)
     assert ": as recorded" in inspection.text()
+    assert inspection.text().startswith(f"{inspection.title}\n\n{inspection.remark}\n\n")
     matrix = inspection.matrix
     assert matrix.shape == (10, 10)
     assert matrix.sum() == 360

@@ -27,6 +27,7 @@ from plain_vs_residual.subject.from_run import open_run
 from plain_vs_residual.subject.weights_file import (
     LICENCE,
     MARK,
+    _drawn_from,
     hash_of_weights,
     open_trained,
     record_in,
@@ -81,6 +82,14 @@ def test_their_metadata_say_what_the_registered_record_says(path: Path) -> None:
     assert float(said["validation_error"]) == registered.final.validation_error
     assert said["code_commit"] == registered.run.environment.git_commit
     assert said["licence"] == LICENCE == "MIT"
+
+
+@each
+def test_a_file_written_today_repeats_of_its_records_what_theirs_repeat(path: Path) -> None:
+    said = metadata(path)
+    records = {name: said.pop(name) for name in ("run", "final")}
+    repeated = _drawn_from(json.loads(records["run"]), json.loads(records["final"]), load_file(path))
+    assert repeated == said
 
 
 @each

@@ -109,9 +109,11 @@ def test_what_a_claim_says_afterwards_is_named_and_decides_nothing(
     [
         replace(CLAIM, column="training_error"),
         replace(CLAIM, contrast={"plain34": 2, "plain18": -2}),
+        replace(CLAIM, contrast={"plain34": 2, "plain18": -1}),
+        replace(CLAIM, contrast={"plain34": 1, "plain18": -2}),
         replace(CLAIM, above=None, below=2.0),
     ],
-    ids=["column", "weights", "side"],
+    ids=["column", "weights", "first weight", "last weight", "side"],
 )
 def test_a_claim_that_measures_something_else_is_a_later_one(results: Path, changed: Claim) -> None:
     experiment = with_claims(changed, OTHER)

@@ -1,6 +1,8 @@
 """The report: its contents, that the HTML needs no other files, and that it is written without torch."""
 
+import math
 import re
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,6 +30,7 @@ from plain_vs_residual.report.tables import (
     machine_table,
     number_and_interval,
     plain,
+    seeds_table,
     time_table,
     verdict_table,
 )
@@ -526,3 +529,26 @@ def test_runs_of_another_version_are_left_out_and_it_is_said(
         "1 runs were recorded by another version of this suite and are left out (plain18-s7"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("side", "as_claimed", "away"), [({"above": 0.5}, 2, 1), ({"below": 0.5}, 1, -1), ({"within": 1.5}, 2, None)]
+)
+def test_a_row_by_seeds_has_numbers_signs_distance_and_what_another_seed_may_give(
+    side: dict[str, float], as_claimed: int, away: int | None
+) -> None:
+    values = {1: 1.0, 0: -0.05, 2: 3.05}
+    claim, (margin,) = Claim("deeper is worse", {"plain34": 1, "plain18": -1}, **side), side.values()
+    others = Measurement({7: 2.0}, 0.95, 0.0)
+    given = ("made-up", claim, margin, "validation")
+    verdict = Verdict(*given, Measurement(values, 0.95, 0.0), "open", others=others)
+    mean, deviation = sum(values.values()) / 3, statistics.stdev(values.values())
+    distance = away * (mean - margin) if away else margin - mean
+    half = 4.302653 * deviation * math.sqrt(1 + 1 / 3)  # of Student's t of 2 degrees of freedom, 97.5 %
+    one = Verdict(*given, Measurement({4: 0.0}, 0.95, 0.0), "open")
+    nothing = Verdict(*given, Measurement({}, 0.95, 0.0), "open")
+    assert seeds_table([verdict, one, nothing]).splitlines()[2:] == [
+        "| deeper is worse | 0: -0.05, 1: +1.00, 2: +3.05; not planned, decide nothing: 7: +2.00 | 2 of 3 | "
+        f"{as_claimed} of 3 | {distance / deviation:+.2f} | {mean - half:+.2f} to {mean + half:+.2f} |",
+        f"| deeper is worse | 4: +0 | 0 of 1 | {int(claim.side != 'above')} of 1 |  |  |",
+    ]

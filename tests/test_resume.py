@@ -220,6 +220,16 @@ def test_another_file_in_place_of_a_checkpoint_is_told_from_a_damaged_one(tmp_pa
     )
 
 
+def test_the_checkpoint_before_is_gone_on_from_where_the_newest_is_not_there(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for iteration in (3, 4):
+        save_checkpoint(folder, {"iteration": iteration})
+    for left, path in ((4, folder.checkpoint), (3, folder.previous_checkpoint)):
+        assert load_checkpoint(folder) == ({"iteration": left}, [])
+        path.unlink()
+    assert load_checkpoint(folder) == (None, [])
+
+
 def test_a_checkpoint_of_unknown_origin_is_not_gone_on_from(make_suite: Any, tmp_path: Path) -> None:
     suite, folder = stopped_run(make_suite, tmp_path / "results")
     folder.run.unlink()

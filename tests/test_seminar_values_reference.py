@@ -10,7 +10,9 @@ from statistics import median
 import numpy as np
 import pytest
 
-from plain_vs_residual.records.files import REPOSITORY
+from plain_vs_residual.evidence.summaries import wrong_summaries
+from plain_vs_residual.records.files import REPOSITORY, RunFolder
+from plain_vs_residual.records.store import read_record
 from plain_vs_residual.seminar import (
     construction,
     gradient_norms,
@@ -132,6 +134,7 @@ def test_published_summaries_are_what_their_rows_say(measurement: str) -> None:
         # A column that came after the table was published can be computed, but stands in no record.
         assert recorded.keys() <= expected.keys()
         assert {name: expected[name] for name in recorded} == pytest.approx(recorded), run.name
+        assert list(wrong_summaries(read_record(RunFolder(run)), measurement)) == []
 
 
 def in_steps_of(percent: float, errors: list[float]) -> bool:

@@ -1,6 +1,7 @@
 """Shortcuts that are not the identity: numbers in their place, and streams with mixings that act and learn."""
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,7 @@ from plain_vs_residual.networks import Network, build, on_device
 from plain_vs_residual.records.recorded_runs import load_recorded_runs
 from plain_vs_residual.records.store import read_measurement
 from plain_vs_residual.scaling import Scaled
-from plain_vs_residual.seminar.shortcut_gain import gains_along, mixings
+from plain_vs_residual.seminar.shortcut_gain import COLUMNS, gains_along, measure, mixings
 from plain_vs_residual.settings import DIGITS
 from plain_vs_residual.streams import NUM_STREAMS, StreamBlock, combined, doubly_stochastic
 from plain_vs_residual.training.step import Trainer
@@ -348,6 +349,23 @@ def test_the_product_of_doubly_stochastic_mixings_amplifies_nothing() -> None:
     for block in blocks_of(network):
         block.constrain = streams.free
     assert gains_along(mixings(network))[-1][0] > 3
+
+
+def test_each_row_of_the_gain_is_of_its_block_and_of_its_time() -> None:
+    before, after = (modified(RESIDUAL, f"shortcut-{factor}") for factor in (0.5, 0.9))
+    subject: Any = SimpleNamespace(untrained=lambda: before, network=after, num_iterations=7)
+    measured = measure(subject)
+    found = {(row.iteration, row.quantity, row.position): row.value for row in measured.rows}
+    products = {0: (0.5, 0.25, 0.125), 7: (0.9, 0.81, 0.729)}
+    expected = {
+        (iteration, quantity, block): product
+        for iteration, of_blocks in products.items()
+        for block, product in enumerate(of_blocks, start=1)
+        for quantity in ("row_sum", "column_sum")
+    }
+    assert found == pytest.approx(expected | {(7, "change", block): 0.4 for block in (1, 2, 3)})
+    assert {row.place for row in measured.rows} == {"network"}
+    assert measured.summary == pytest.approx(dict(zip(COLUMNS, (0.729, 0.729, 0.9, 0.4), strict=True)))
 
 
 def test_the_gain_is_measured_verified_and_computed_again_from_its_table(make_suite: Any) -> None:
