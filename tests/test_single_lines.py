@@ -474,7 +474,7 @@ WHAT_COUNTS: dict[str, dict[str, Any]] = {
     "evidence.differences": {
         "NOT_SHARED": {"network", "seed", "replayed_rates", "source_weights"},
         "SAME_MACHINE": (
-            *("torch", "torchvision", "numpy", "python"),
+            *("torch", "torchvision", "numpy", "python", "compiler"),
             *("device", "device_name", "cuda", "cudnn"),
         ),
         "RATES": {"learning_rate", "warm_up_iterations", "schedule", "drops"},
