@@ -201,6 +201,8 @@ def test_comparison_marks_exactly_the_shortcuts_of_plain_against_residual(shown:
     starred = [line.split() for line in text.splitlines() if line.startswith("* layer")]
     assert [line[1] for line in starred] == [pair.either.layer for pair in differing]
     assert "16 of 52 rows differ" in text
+    headings = [line.split()[0] for line in text.splitlines() if re.match(r"  \w+: \d+x\d+ ", line)]
+    assert headings == ["conv1:", "conv2_x:", "conv3_x:", "conv4_x:", "conv5_x:"]
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,16 @@ def test_what_does_not_agree_is_named(exported: Path, change: Change, words: str
         open_trained(exported)
 
 
+@pytest.mark.parametrize(
+    "name", ["label", "setting", "seed", "recipe", "iterations", "dataset", "classes", "licence"]
+)
+def test_whatever_is_said_of_a_run_is_compared_with_its_record(exported: Path, name: str) -> None:
+    said, state = metadata(exported), load_file(exported)
+    save_file(state, exported, said | {name: "something else"})
+    with pytest.raises(ValueError, match=f"its metadata say {name} something else, its record says "):
+        open_trained(exported)
+
+
 def foreign(folder: Path, said: dict[str, str] | None) -> Path:
     network = network_of("cifar-residual8-A", channels=3, num_classes=3, seed=1)
     save_file(network.state_dict(), folder / "foreign.safetensors", said)

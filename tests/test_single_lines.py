@@ -36,12 +36,13 @@ from plain_vs_residual.executors.common_arithmetic import ComputeOptions, _recor
 from plain_vs_residual.executors.cores import num_cores
 from plain_vs_residual.executors.memory import what_to_try
 from plain_vs_residual.executors.placement import choose_placement
-from plain_vs_residual.experiment import Claim, Experiment, Study
+from plain_vs_residual.experiment import EXPERIMENTS, Claim, Experiment, Study, load_experiment
 from plain_vs_residual.group import Group
 from plain_vs_residual.inspection.predictions import Inspection
 from plain_vs_residual.inspection.relabelling import Relabelling, relabelling_note
-from plain_vs_residual.records.files import RunFolder
-from plain_vs_residual.records.fingerprint import _between
+from plain_vs_residual.records.files import REPOSITORY, RunFolder
+from plain_vs_residual.records.fingerprint import _between, imports_of
+from plain_vs_residual.records.models import FinalRecord
 from plain_vs_residual.records.recorded_runs import read_table
 from plain_vs_residual.records.rows import MeasuredRow
 from plain_vs_residual.records.store import read_measurement, read_record, write_measurement
@@ -707,3 +708,51 @@ def test_a_cell_says_how_many_of_its_runs_diverged(tmp_path: Path) -> None:
     words = [text.get_text() for text in figure.axes[0].texts]
     assert sorted("D x 1" in one for one in words) == [False, True]
     assert not any("D x 0" in one or "D x 2" in one for one in words)
+
+
+# ---- what a third hundred of planted faults passed over --------------------------------------------------
+
+
+def test_the_value_of_a_setting_is_a_tuple_of_studies() -> None:
+    with pytest.raises(ValueError, match=r"digits: \(Study\(.*,\) is needed, with a comma"):
+        Experiment("E", "none", (), {"digits": ("plain18",)}, (), studies={"digits": Study("", {})})  # type: ignore[dict-item]
+
+
+def test_a_checkpoint_in_one_piece_is_read_whatever_its_name(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, tmp_path / "model-00001-of-00001.pt")
+    (tmp_path / "model-00001-of-00002.pt").touch()
+    assert read_checkpoint(tmp_path / "model-00001-of-00001.pt").taken.state.keys() == {"weight"}
+    with pytest.raises(ValueError, match="one of 2 pieces"):
+        read_checkpoint(tmp_path / "model-00001-of-00002.pt")
+
+
+def test_every_name_of_an_import_is_followed(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("import plain_vs_residual.blocks, os, plain_vs_residual.networks\n")
+    assert [path.name for path in imports_of(module)] == ["blocks.py", "networks.py"]
+
+
+def test_what_differs_in_consumption_is_named_in_the_order_of_the_alphabet(tmp_path: Path) -> None:
+    write_run(tmp_path, "digits", "plain18", 0)
+    (record,) = read_runs(tmp_path, "digits").records
+    names = list("fbdaeczyxw")
+    one, other = (cast(FinalRecord, SimpleNamespace(consumed=dict.fromkeys(names, value))) for value in ("1", "2"))
+    said = [line.partition(" differ")[0] for line in consumption(record, record, one, other)]
+    assert said == sorted(names)
+
+
+def test_the_marks_of_layer_responses_are_what_the_legend_says() -> None:
+    experiment = load_experiment(EXPERIMENTS / "fig7_layer_responses.py")
+    recorded = read_runs(REPOSITORY / "results" / "reference", "digits")
+    figure, _ = FIGURES["layer_responses"].draw(recorded, experiment)
+    looks = {
+        line.get_label(): (line.get_linestyle(), line.get_marker(), line.get_markerfacecolor())
+        for line in figure.axes[2].get_lines()
+        if not len(line.get_xdata())
+    }
+    assert looks["at initialisation"][:2] == ("--", "None")
+    assert looks["last layer of a block, F(x)"][:2] == ("None", "o")
+    assert looks["last layer of a block, F(x)"][2] != "white"
+    assert looks["inner layer"] == ("None", "o", "white")
+    assert looks["a stage begins"][:2] == ("None", "|")
+    plt.close(figure)
