@@ -1,12 +1,14 @@
 """Layer responses and the size of F(x) (He et al., Fig. 7), of recorded runs and of any other network."""
 
-from collections.abc import Collection, Sequence
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter
 
 from plain_vs_residual.architecture import Architecture
@@ -31,6 +33,7 @@ STATISTICS: dict[Moment, str] = {
     "final": "E: running statistics",
     "estimated": "R: statistics estimated anew",
 }
+NOT_RECORDED = ": not recorded"
 BEFORE, BEFORE_TRAINING = "at initialisation", {"linestyle": DASHED, "linewidth": 1.2}
 
 
@@ -95,7 +98,7 @@ def draw_responses(panels: Sequence[Axes], architecture: Architecture, runs: pd.
     for in_order, in_rank, moment in zip(panels[:2], panels[2:4], STATISTICS, strict=True):
         trained = by_moment.get(moment, nothing)
         rank = trained.groupby("seed")["value"].rank(ascending=False, method="first").astype(int)
-        words = label if moment in recorded else f"{label}: not recorded"
+        words = label if moment in recorded else f"{label}{NOT_RECORDED}"
         _line(in_order, trained, style, words)
         _line(in_rank, trained.assign(order=rank), style, words)
         _line(in_order, by_moment.get("initial", nothing), style | BEFORE_TRAINING, None)
@@ -183,19 +186,15 @@ def label_responses(panels: Sequence[Axes], *, wide: bool) -> None:
         panels[2].plot([], [], label=label, color=GREY, **style)
     for axes in panels:
         axes.locator_params("x", integer=True)
-    # Names stand once, in the first panel; in others only what is missing there is said.
-    own = {panels[0], *panels[4:]}
+    # Networks are named in the first panel; in others the marks, and what is missing there alone.
     for axes in panels:
-        handles_and_labels = zip(*axes.get_legend_handles_labels(), strict=True)
-        said = [
-            (handle, label)
-            for handle, label in handles_and_labels
-            if axes in own or _is_said_there(label, handles)
-        ]
+        said = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        if axes is not panels[0]:
+            lacking = [label.removesuffix(NOT_RECORDED) for label in said if label.endswith(NOT_RECORDED)]
+            said = {label: mark for label, mark in said.items() if label in handles or label.startswith("trained")}
+            if lacking:
+                names = ", ".join(label.replace(" ", "\N{NO-BREAK SPACE}") for label in lacking)
+                said[textwrap.fill(f"not recorded: {names}", 22)] = Line2D([], [], linestyle="")
         if said:
-            axes.legend(*zip(*said, strict=True), fontsize=SMALLEST, ncols=2 if len(said) > 4 else 1)
-
-
-def _is_said_there(label: str, marks: Collection[str]) -> bool:
-    """Say whether a label is of a mark that all panels share, or of what a panel lacks."""
-    return label in marks or ": not " in label
+            columns = 2 if len(said) > 4 and len(panels) == 4 else 1
+            axes.legend(said.values(), said.keys(), fontsize=SMALLEST, ncols=columns)
